@@ -1,0 +1,203 @@
+"""The command line: parse, load the experiment, call the pipeline."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from raybench import __version__
+from raybench.errors import UserError
+
+app = typer.Typer(
+    name="raybench",
+    help="Did the model really forget? Train, unlearn and audit image classifiers, on a laptop or a Ray cluster.\n\n"
+    "Start with: raybench run experiments/quickstart.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+File = Annotated[Path, typer.Argument(help="Experiment file (YAML); see `raybench list experiments`.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. --set train.epochs=5. May be repeated.", show_default=False),
+]
+Storage = Annotated[
+    str, typer.Option(help="Where results go: a folder, or a URI such as s3://bucket/raybench (shared by all nodes).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="A running Ray cluster: host:6379, ray://host:10001 or auto. Default: start one here.", show_default=False),
+]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show what Ray and its workers say.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Retry = Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again instead of keeping their error.")]
+RUNS = "runs"
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"raybench {__version__}")
+        raise typer.Exit
+
+
+def _pipeline(
+    until: Literal["train", "sweep", "report"],
+    file: Path,
+    overrides: list[str] | None,
+    storage: str,
+    address: str | None,
+    verbosity: int,
+    retry_failed: bool,
+) -> None:
+    from raybench.experiment_file import load_experiment
+    from raybench.pipeline import run
+    from raybench.progress import Reporter
+    from raybench.store import Store
+
+    experiment, text = load_experiment(file, overrides or ())
+    reporter = Reporter(Console(), verbosity=verbosity)
+    run(experiment, text, Store(storage), reporter, address=address, until=until, retry_failed=retry_failed)
+
+
+@app.command()
+def run(
+    file: File,
+    set_: Set = None,
+    storage: Storage = RUNS,
+    address: Address = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    retry_failed: Retry = False,
+) -> None:
+    """Train, sweep, evaluate and report: the whole experiment. Run it again to go on where it stopped."""
+    _pipeline("report", file, set_, storage, address, -1 if quiet else verbose, retry_failed)
+
+
+@app.command()
+def train(
+    file: File, set_: Set = None, storage: Storage = RUNS, address: Address = None, verbose: Verbose = 0, quiet: Quiet = False
+) -> None:
+    """Train the original and the retrained models only."""
+    _pipeline("train", file, set_, storage, address, -1 if quiet else verbose, False)
+
+
+@app.command()
+def sweep(
+    file: File,
+    set_: Set = None,
+    storage: Storage = RUNS,
+    address: Address = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    retry_failed: Retry = False,
+) -> None:
+    """Search every method's hyperparameters (training first what is missing)."""
+    _pipeline("sweep", file, set_, storage, address, -1 if quiet else verbose, retry_failed)
+
+
+@app.command()
+def evaluate(
+    file: File, set_: Set = None, storage: Storage = RUNS, address: Address = None, verbose: Verbose = 0, quiet: Quiet = False
+) -> None:
+    """Compute the experiment's metrics; an old run is scored again from its stored predictions, without its models."""
+    _pipeline("report", file, set_, storage, address, -1 if quiet else verbose, False)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="Name of a run on the storage, or its experiment file.", show_default=False)],
+    storage: Storage = RUNS,
+) -> None:
+    """Print the leaderboard of a finished run again, from its tables."""
+    from raybench.pipeline import require_tables
+    from raybench.progress import Reporter
+    from raybench.report import write_report
+    from raybench.store import Store
+
+    if run.endswith((".yaml", ".yml")):
+        from raybench.experiment_file import load_experiment
+
+        run = load_experiment(run)[0].name
+    store = Store(storage)
+    require_tables(store, run)
+    write_report(store, run, Reporter(Console()))
+
+
+@app.command()
+def check(file: File, set_: Set = None, storage: Storage = RUNS) -> None:
+    """Validate an experiment and print its plan: what would run, what is there already. Nothing is run."""
+    from raybench.checking import plan_lines
+    from raybench.experiment_file import load_experiment
+    from raybench.store import Store
+
+    experiment, _ = load_experiment(file, set_ or ())
+    console = Console()
+    for line in plan_lines(experiment, Store(storage)):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        Literal["methods", "metrics", "datasets", "models", "rules", "experiments"],
+        typer.Argument(help="What to list.", show_default=False),
+    ],
+) -> None:
+    """List what an experiment can name, with hyperparameters and sources."""
+    from raybench.listing import print_list
+
+    print_list(what, Console())
+
+
+@app.command()
+def submit(
+    file: File,
+    address: Annotated[str, typer.Option(help="The cluster's dashboard, e.g. http://head:8265.", show_default=False)],
+    set_: Set = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Where results go, as the cluster sees it: an absolute path or a URI shared by all nodes."),
+    ] = None,
+    working_dir: Annotated[Path, typer.Option(help="Folder to pack and send (.rayignore and .gitignore are honoured).")] = Path(),
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once the job is accepted.")] = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Run an experiment as a Ray job on a cluster; its log streams here, and its exit code is this command's."""
+    from raybench.experiment_file import load_experiment
+    from raybench.stages.submit import submit as submit_job
+
+    load_experiment(file, set_ or ())  # refuse a wrong file here, before anything travels
+    raise typer.Exit(
+        submit_job(file, address, overrides=set_ or [], storage=storage, folder=working_dir, wait=not no_wait, verbosity=verbose)
+    )
+
+
+def main() -> None:
+    """Run the command line; a person's mistake is a sentence and exit code 2, Ctrl-C is 130."""
+    sys.path.insert(0, os.getcwd())  # methods and metrics in the user's own files
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"raybench: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nraybench: stopped. Everything finished is kept; run the same command again to go on.\n")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            raise
+        sys.stderr.write(f"raybench: {error}. Nothing finished is lost; make room and run the same command again.\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Batches for training and evaluation: gathered, augmented and normalised whole, not image by image.
+
+A small set is one uint8 array; a batch of it is one gather and one normalisation over rows of pixels, some forty times
+the speed of decoding, transforming and collating single images. Seeds and orders come from `order`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from raybench.data.augment import Augment, Windows, gather
+from raybench.data.images import ImageData
+from raybench.data.order import epoch_order, seed_for, share
+from raybench.errors import UserError
+
+__all__ = ["Augment", "DatasetSplit", "ResidentSplit", "Split", "epoch_order", "iterate", "seed_for"]
+
+WINDOW_BYTES_LIMIT = 2**30  # above this the windows are not worth their memory, and pixels are gathered by index
+
+
+class Split(Protocol):
+    """What training and prediction need of the samples of a role."""
+
+    ids: np.ndarray
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    def __len__(self) -> int: ...
+
+    def batch(
+        self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+class ResidentSplit:
+    """The samples `ids` of an in-memory dataset, in the order of `ids`; positions are places in `ids`.
+
+    `channels=3` repeats a single channel; `resize` scales (and squashes) to that many pixels a side before anything
+    else, bilinear with antialiasing; `augment` are names for `Augment.parse`. On CUDA this split's pixels are copied to
+    the device once and everything happens there; on a CPU the array of `data` is read where it lies.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        ids: np.ndarray,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        channels: int | None = None,
+        resize: int | None = None,
+        augment: Sequence[str] = (),
+        channels_last: bool = False,
+    ) -> None:
+        found = data.images.shape[3]
+        if channels not in (None, found) and (found, channels) != (1, 3):
+            raise UserError(f"channels is {channels}, but the images have {found}; only 1 can be widened, to 3")
+        if resize is not None and resize < 1:
+            raise UserError(f"resize is {resize}; it should be the side of the image in pixels")
+        self.ids = np.asarray(ids, dtype=np.int64)
+        if len(self.ids) and (self.ids.min() < 0 or self.ids.max() >= data.num_samples):
+            raise UserError(
+                f"ids run from {self.ids.min()} to {self.ids.max()}, but there are {data.num_samples} samples"
+            )
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.channels = channels or found
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        height, width = data.images.shape[1:3]
+        self.resize = None if resize is None or (height, width) == (resize, resize) else resize
+        self.augment = Augment.parse(augment)
+        if self.augment.padding >= min(resize or height, resize or width) and self.augment.border == "reflect":
+            raise UserError(f"crop_reflect needs images of more than {self.augment.padding} pixels a side")
+        labels = torch.from_numpy(data.labels[self.ids]).to(self.device)
+        self.labels = labels if data.task == "single" else labels.float()
+        # One multiplier and offset for each value of an image row: a loop over 3 channels costs four times as much.
+        width = self.resize or width
+        self.offset = torch.tensor(data.mean, dtype=torch.float32).mul(255).repeat(width).to(self.device)
+        self.scale = torch.tensor(data.std, dtype=torch.float32).mul(255).reciprocal().repeat(width).to(self.device)
+        self.on_cpu = self.device.type == "cpu"
+        self.images = data.images
+        self.resident = None if self.on_cpu else torch.from_numpy(data.images[self.ids]).to(self.device)
+        self.windows: Windows | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+        """Return normalised images (B, C, H, W) and their labels (int64 classes, or float32 (B, L) of 0 and 1).
+
+        Without a generator this is the evaluation view: no augmentation, always the same. With one, augmentation draws
+        come from it alone, and the same draws give the same pixels on every device.
+        """
+        places = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
+        rows = torch.from_numpy(places).to(self.device)
+        return self.normalise(self.pixels(places, rows, generator)), self.labels[rows]
+
+    def pixels(self, places: np.ndarray, rows: Tensor, generator: np.random.Generator | None) -> Tensor:
+        """Gather uint8 images (B, H, W, C), resized and, with a generator, augmented."""
+        augmented = generator is not None and bool(self.augment)
+        if augmented and self.on_cpu and self.resize is None and self.fits_in_windows():
+            if self.windows is None:
+                self.windows = Windows(self.images, self.ids, self.augment)
+            return torch.from_numpy(self.windows.gather(places, self.augment.draw(len(places), generator)))  # type: ignore[arg-type]
+        if self.resident is None:
+            chosen = torch.from_numpy(np.take(self.images, self.ids[places], axis=0))
+        else:
+            chosen = self.resident[rows]
+        if self.resize is not None:
+            chosen = resized(chosen, self.resize)
+        if augmented:
+            everyone = torch.arange(len(places), device=self.device)
+            chosen = gather(chosen, everyone, self.augment.draw(len(places), generator), self.augment)  # type: ignore[arg-type]
+        return chosen
+
+    def fits_in_windows(self) -> bool:
+        return Windows.size((len(self.ids), *self.images.shape[1:]), self.augment) <= WINDOW_BYTES_LIMIT
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Turn uint8 (B, H, W, C) into (pixels / 255 - mean) / std, (B, C, H, W)."""
+        b, height, width, channels = pixels.shape
+        values = pixels.reshape(b, height, width * channels).float().sub_(self.offset).mul_(self.scale)
+        x = values.view(b, height, width, channels).permute(0, 3, 1, 2)
+        if channels < self.channels:
+            x = x.expand(-1, self.channels, -1, -1)
+        return x.to(self.dtype).contiguous(memory_format=self.memory_format)
+
+
+class DatasetSplit:
+    """The samples of any map-style torch dataset of (x, y), x a float tensor; ids are positions.
+
+    Augmentation is the dataset's own. What it draws from torch's generator is seeded for every batch, from the given
+    generator in training and alike each time in evaluation, and torch's own stream is left where it was.
+    """
+
+    def __init__(
+        self,
+        dataset: "Dataset[tuple[Tensor, Tensor | int]]",
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """`dtype` is what images are cast to (the model's own); None keeps them as the dataset gives them."""
+        self.dataset = dataset
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.ids = np.arange(len(dataset), dtype=np.int64)  # type: ignore[arg-type]
+        self.known_labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def labels(self) -> Tensor:
+        """Read every label once, on first use (which loads every sample)."""
+        if self.known_labels is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self.known_labels = stacked([self.dataset[int(i)][1] for i in self.ids]).to(self.device)
+        return self.known_labels
+
+    def batch(self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+        """Return images and labels of the samples at `positions`, stacked, on the device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0 if generator is None else int(generator.integers(2**63)))
+            samples = [self.dataset[int(i)] for i in positions]
+        x = torch.stack([x for x, _ in samples]).to(self.device, self.dtype)
+        return x, stacked([y for _, y in samples]).to(self.device)
+
+
+def iterate(
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world_size: int = 1,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    augment: bool = True,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch of worker `rank`: order by (seed, epoch), augmentation by (seed, epoch, rank)."""
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}; it should be at least 1")
+    if shuffle:
+        positions = epoch_order(len(split), seed=seed, epoch=epoch, rank=rank, world_size=world_size)
+    else:
+        positions = share(np.arange(len(split)), rank=rank, world_size=world_size)
+    generator = np.random.default_rng(seed_for("augment", seed, epoch, rank)) if augment else None
+    end = len(positions) - len(positions) % batch_size if drop_last else len(positions)
+    for start in range(0, end, batch_size):
+        yield split.batch(positions[start : min(start + batch_size, end)], generator=generator)
+
+
+def resized(pixels: Tensor, side: int) -> Tensor:
+    """Scale uint8 (B, H, W, C) to (B, side, side, C), bilinear with antialiasing, within one level of Pillow's."""
+    x = pixels.permute(0, 3, 1, 2)
+    if x.device.type != "cpu":
+        x = x.float()  # CUDA has no such kernel for uint8
+    x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    return (x if x.dtype == torch.uint8 else x.round_().clamp_(0, 255).byte()).permute(0, 2, 3, 1)
+
+
+def stacked(labels: Sequence[Tensor | int]) -> Tensor:
+    """Stack the labels that a dataset yields: class ids as int64 (N,), label vectors as float32 (N, L)."""
+    y = torch.stack([torch.as_tensor(label) for label in labels]) if len(labels) else torch.empty(0, dtype=torch.int64)
+    return y.float() if y.ndim == 2 else y.long()

@@ -1,0 +1,45 @@
+"""What a forget rule is: a pure function from metadata of the training samples to the ids to forget.
+
+    @forget_rule(source="...")
+    def oldest(candidates: Candidates, *, count: int) -> np.ndarray: ...
+
+The keyword arguments are what the experiment may set under `forget:`. A rule never sees pixels of other roles, so the
+forget set cannot depend on what it will be tested on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+Function = TypeVar("Function", bound=Callable[..., np.ndarray])
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The training samples a rule chooses from, one row per sample, ids ascending."""
+
+    ids: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64, or (N, L) uint8 for a multi-label task
+    groups: np.ndarray | None = None  # (N,) int64 identity
+    class_names: tuple[str, ...] = ()
+    mislabelled: np.ndarray | None = None  # (N,) bool: carries a wrong label on purpose
+
+
+@dataclass(frozen=True)
+class ForgetRuleSpec:
+    """What the list of forget rules shows; `whole_groups` promises that no group is cut in two."""
+
+    source: str
+    whole_groups: bool
+
+
+def forget_rule(*, source: str, whole_groups: bool = False) -> Callable[[Function], Function]:
+    """Mark a function of `Candidates` as a forget rule; its name is the function's."""
+
+    def mark(function: Function) -> Function:
+        function.raybench_spec = ForgetRuleSpec(source, whole_groups)  # type: ignore[attr-defined]
+        return function
+
+    return mark

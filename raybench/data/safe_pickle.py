@@ -1,0 +1,77 @@
+"""Read pickles of plain containers and numpy arrays, and nothing else: unpickling a stranger's file runs its code.
+
+The official CIFAR files are pickles, so they are read with a short list of what a pickle may name.
+"""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy._core.multiarray import _reconstruct, scalar
+
+from raybench.errors import UserError
+
+# numpy's module was renamed in numpy 2; files written by either name it.
+NUMPY_MODULES = ("numpy.core", "numpy._core")
+
+
+def load(path: Path) -> Any:
+    """Read the pickle at `path`, Python 2 strings as latin1; raises UserError naming the file for anything unsafe."""
+    try:
+        with path.open("rb") as file:
+            return PlainUnpickler(file, encoding="latin1").load()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except Refused as error:
+        raise UserError(
+            f"{path}: refused, the pickle asks for {error}, which could run code; only arrays are read"
+        ) from error
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise UserError(f"{path}: not a complete pickle ({error}); is the file truncated?") from error
+    except (MemoryError, OverflowError) as error:
+        raise UserError(f"{path}: a size in the pickle is out of range; is the file corrupt?") from error
+
+
+class Refused(Exception):
+    """The pickle names something that is not on the list; the message says what."""
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """An unpickler that can name only what rebuilds numpy arrays and scalars."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # Functions are made anew for each file: a pickle may set attributes of what it names.
+        allowed: dict[tuple[str, str], Any] = {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("_codecs", "encode"): latin1_encoder(),
+        }
+        for package in NUMPY_MODULES:
+            allowed[f"{package}.multiarray", "_reconstruct"] = _reconstruct
+            allowed[f"{package}.multiarray", "scalar"] = scalar
+            allowed[f"{package}.numeric", "_frombuffer"] = buffer_reader()
+        if (module, name) not in allowed:
+            raise Refused(f"{module}.{name}")
+        return allowed[module, name]
+
+
+def latin1_encoder() -> Callable[[str, str], bytes]:
+    """Make what Python 3 pickles name to store bytes under protocol 2."""
+
+    def encode(text: str, encoding: str) -> bytes:
+        if encoding != "latin1":
+            raise ValueError(f"encoding {encoding!r}")
+        return text.encode("latin1")
+
+    return encode
+
+
+def buffer_reader() -> Callable[..., np.ndarray]:
+    """Make what numpy pickles name to rebuild an array under protocol 5."""
+
+    def frombuffer(buffer: bytes, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
+        return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
+
+    return frombuffer

@@ -1,0 +1,218 @@
+"""Give every sample its role, and refuse a split in which two roles share a sample or a person.
+
+retain + forget is the training set; `test` measures utility, `unseen` is the non-member side of attacks, `validation`
+is all that a sweep may select on, `calibration` is for conformal quantiles. Where a dataset has an official test part,
+training and validation come from the training part and the other roles from the test part.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raybench.data import forget_rules
+from raybench.data.forget_rules.spec import Candidates
+from raybench.data.images import ImageData
+from raybench.data.order import seed_for, stratified_order
+from raybench.errors import UserError, unknown
+
+ROLES = ("retain", "forget", "validation", "calibration", "test", "unseen")
+DRAWN = ("train", "validation", "calibration", "test", "unseen")
+IN_TRAINING_PART = ("train", "validation")
+
+
+def no_ids() -> np.ndarray:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass
+class Splits:
+    """The sample ids of each role, sorted int64; all six roles are always there, some may be empty."""
+
+    role: dict[str, np.ndarray]
+    mislabelled: np.ndarray = field(
+        default_factory=no_ids
+    )  # ids that carry a wrong label on purpose, whatever their role
+
+    def __post_init__(self) -> None:
+        for name in self.role:
+            if name not in ROLES:
+                raise unknown("role", name, ROLES)
+        self.role = {name: np.sort(np.asarray(self.role.get(name, no_ids()), dtype=np.int64)) for name in ROLES}
+        self.mislabelled = np.sort(np.asarray(self.mislabelled, dtype=np.int64))
+
+    def ids(self, role: str) -> np.ndarray:
+        """Return the sample ids of `role`."""
+        if role not in self.role:
+            raise unknown("role", role, ROLES)
+        return self.role[role]
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of samples of each role."""
+        return {name: len(ids) for name, ids in self.role.items()}
+
+    def fingerprint(self) -> str:
+        """Hash the ids of every role and the mislabelled ids into 16 hex characters."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name, ids in {**self.role, "mislabelled": self.mislabelled}.items():
+            digest.update(f"{name}{len(ids)}:".encode() + ids.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def to_table(self, data: ImageData) -> pa.Table:
+        """Write one row per sample that has a role: id, role, label(s), group (null without), mislabelled."""
+        ids = np.concatenate([self.role[name] for name in ROLES])
+        labels = data.labels[ids]
+        multi = data.task == "multi_label"
+        return pa.table(
+            {
+                "id": pa.array(ids, pa.int64()),
+                "role": pa.array(np.repeat(ROLES, list(self.sizes().values())), pa.string()),
+                "label": pa.array(labels.tolist() if multi else labels, pa.list_(pa.int64()) if multi else pa.int64()),
+                "group": pa.nulls(len(ids), pa.int64())
+                if data.groups is None
+                else pa.array(data.groups[ids], pa.int64()),
+                "mislabelled": pa.array(np.isin(ids, self.mislabelled), pa.bool_()),
+            }
+        )
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> "Splits":
+        """Read the splits that `to_table` wrote (mislabelled ids without a role are not in the table)."""
+        for column in ("id", "role", "mislabelled"):
+            if column not in table.column_names:
+                raise UserError(
+                    f"not a table of splits: no column {column!r} (columns: {', '.join(table.column_names)})"
+                )
+        ids = table.column("id").to_numpy()
+        roles = np.array(table.column("role").to_pylist(), dtype=object)
+        found = {str(name): ids[roles == name] for name in dict.fromkeys(roles)}
+        return cls(found, ids[table.column("mislabelled").to_numpy(zero_copy_only=False).astype(bool)])
+
+
+def make_splits(
+    data: ImageData,
+    sizes: Mapping[str, float | int | None],
+    forget: Mapping[str, Any],
+    seed: int,
+    mislabelled: np.ndarray | None = None,
+) -> Splits:
+    """Draw every role of `data`, seeded, and cut the training set into retain and forget.
+
+    `sizes` has keys train, validation, calibration, test, unseen (a missing key is 0): an int counts samples, a float
+    in (0, 1) is a share of the pool (rounded down), None takes the rest of the pool. `forget` is
+    `{"rule": name, **options}`. `mislabelled` are the ids with a wrong label: every role gets its share of them.
+    Single-label draws are stratified by class; where the data has groups, whole groups are drawn and counts are met as
+    nearly as they allow. Raises UserError for an unknown key or rule, a size that the pool cannot give, and every fault
+    that `verify` finds.
+    """
+    for key in sizes:
+        if key not in DRAWN:
+            raise unknown("role in sizes:", key, DRAWN)
+    wrong = np.zeros(data.num_samples, dtype=bool)
+    if mislabelled is not None:
+        wrong[mislabelled] = True
+    official = bool(data.part.any())
+    pools = [IN_TRAINING_PART, DRAWN[len(IN_TRAINING_PART) :]] if official else [DRAWN]
+    drawn: dict[str, np.ndarray] = {}
+    for part, roles in enumerate(pools):
+        pool = np.flatnonzero(data.part == part).astype(np.int64)
+        counts = resolve({role: sizes.get(role, 0) for role in roles}, len(pool), pool_name(official, part))
+        generator = np.random.default_rng(seed_for("splits", seed, part))
+        drawn |= draw(data, pool, counts, wrong, generator)
+    train = drawn.pop("train")
+    if len(train) == 0:
+        raise UserError("the training set is empty: give `train` a size, or null for the rest of its pool")
+    options = dict(forget)
+    rule = options.pop("rule", None)
+    if not isinstance(rule, str):
+        raise UserError(f"forget needs `rule`, one of {', '.join(forget_rules.names())}; found {dict(forget)}")
+    groups = None if data.groups is None else data.groups[train]
+    candidates = Candidates(train, data.labels[train], groups, data.class_names, wrong[train])
+    forgotten = forget_rules.select(rule, candidates, **options)
+    splits = Splits(
+        {"retain": np.setdiff1d(train, forgotten), "forget": forgotten, **drawn}, np.flatnonzero(wrong).astype(np.int64)
+    )
+    verify(splits, data, whole_groups=forget_rules.spec(rule).whole_groups)
+    return splits
+
+
+def verify(splits: Splits, data: ImageData, *, whole_groups: bool = False) -> None:
+    """Raise UserError unless roles are disjoint by id and, where the data has groups, by group.
+
+    Retain and forget may share a group, unless `whole_groups`: a forget rule that works by identity must not cut one.
+    """
+    for name, ids in splits.role.items():
+        if len(ids) and (ids[0] < 0 or ids[-1] >= data.num_samples):
+            raise UserError(f"{name} holds ids outside 0..{data.num_samples - 1}: {ids[0]} to {ids[-1]}")
+        twice = ids[1:][ids[1:] == ids[:-1]]
+        if len(twice):
+            raise UserError(f"{name} holds {listing(twice)} more than once")
+    for (first, a), (second, b) in combinations(splits.role.items(), 2):
+        shared = np.intersect1d(a, b)
+        if len(shared):
+            raise UserError(f"{first} and {second} share {len(shared)} samples: {listing(shared)}")
+        if data.groups is None or ((first, second) == ("retain", "forget") and not whole_groups):
+            continue
+        shared = np.intersect1d(data.groups[a], data.groups[b])
+        if len(shared):
+            raise UserError(f"{first} and {second} share {len(shared)} groups (identities): {listing(shared)}")
+
+
+def resolve(sizes: Mapping[str, float | int | None], available: int, pool: str) -> dict[str, int]:
+    """Turn the sizes of one pool into counts, the role that takes the rest last."""
+    counts: dict[str, int] = {}
+    rest: list[str] = []
+    for role, size in sizes.items():
+        if size is None:
+            rest.append(role)
+        elif isinstance(size, float) and 0 < size < 1:
+            # Rounded down, or shares that add up to 1 could ask for too many; 0.29 * 100 is 28.999999999999996.
+            counts[role] = int(size * available + 1e-9)
+        elif isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0:
+            counts[role] = int(size)
+        else:
+            raise UserError(f"size of {role} is {size!r}: give a count, a share between 0 and 1, or null for the rest")
+    if len(rest) > 1:
+        raise UserError(f"{' and '.join(rest)} both ask for the rest of {pool}; at most one may")
+    asked = ", ".join(f"{role} {count}" for role, count in counts.items() if count)
+    left = available - sum(counts.values())
+    if left < 0 or (rest and left == 0):
+        nothing = f" and nothing is left for {rest[0]}" if rest else ""
+        raise UserError(f"{pool} has {available} samples; asked for {sum(counts.values())} ({asked}){nothing}")
+    return counts | dict.fromkeys(rest, left)
+
+
+def draw(
+    data: ImageData, pool: np.ndarray, counts: Mapping[str, int], wrong: np.ndarray, generator: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Cut a seeded order of `pool` into consecutive slices, one for each role, ids sorted."""
+    ends = np.cumsum(list(counts.values()))
+    if data.groups is None:
+        classes = data.labels[pool] if data.task == "single" else np.zeros(len(pool), dtype=np.int64)
+        order = stratified_order(classes * 2 + wrong[pool], wrong[pool], generator=generator)
+    else:
+        groups, codes, members = np.unique(data.groups[pool], return_inverse=True, return_counts=True)
+        place = generator.permutation(len(groups))
+        order = np.argsort(place[codes], kind="stable")
+        filled = np.concatenate([[0], np.cumsum(members[np.argsort(place)])])
+        ends = np.array([filled[np.abs(filled - end).argmin()] for end in ends], dtype=np.int64)
+    starts = np.concatenate([[0], ends[:-1]])
+    drawn = {role: np.sort(pool[order[start:end]]) for role, start, end in zip(counts, starts, ends)}
+    for role, count in counts.items():
+        if count and len(drawn[role]) == 0:
+            raise UserError(
+                f"{role} should have {count} samples, but no whole group fits: too few groups for these sizes"
+            )
+    return drawn
+
+
+def pool_name(official: bool, part: int) -> str:
+    return f"the official {('training', 'test')[part]} part" if official else "the dataset"
+
+
+def listing(values: np.ndarray) -> str:
+    return ", ".join(str(v) for v in values[:5]) + (", ..." if len(values) > 5 else "")

@@ -1,0 +1,64 @@
+"""What a run was made with: versions, machine, commit, seeds and the experiment's text. Written before the work starts."""
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from raybench import __version__
+from raybench.experiment import Experiment
+from raybench.tables import VERSION
+
+PACKAGES = ("torch", "torchvision", "ray", "numpy", "scipy", "scikit-learn", "pyarrow", "optuna", "pydantic")
+
+
+def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[str, Any]:
+    """Return the manifest as plain values."""
+    return {
+        "raybench": __version__,
+        "schema_version": VERSION,
+        "python": sys.version.split()[0],
+        "packages": {name: _version(name) for name in PACKAGES},
+        "host": {
+            "name": socket.gethostname(),
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        },
+        "git_commit": _commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seeds": {
+            "data": experiment.data.seed,
+            "forget": (experiment.forget.model_extra or {}).get("seed"),
+            "original": experiment.train.seed,
+            "retrained": experiment.train.seeds,
+            "search": experiment.sweep.seed,
+            "final": [experiment.sweep.seed + 1 + i for i in range(experiment.sweep.seeds)],
+        },
+        "artefacts": keys,
+        "experiment": text,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit of the folder that the run was started in, marked when it has uncommitted changes."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

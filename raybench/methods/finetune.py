@@ -1,0 +1,67 @@
+"""Fine-tuning on the retain set, plain and with a sparsity term."""
+
+from typing import Literal
+
+import torch
+
+from raybench.methods.presets import CONFORMAL, ETH, MUCAC, MUFAC, UUEF
+from raybench.methods.spec import Count, Natural, Rate, Weight, method
+from raybench.methods.task import UnlearningTask
+
+
+@method(
+    source="Warnecke et al. 2021, arXiv 2108.11577; Golatkar et al. 2020, arXiv 1911.04933",
+    formula="min CE(retain)",
+    passes="retain: 1 forward, 1 backward",
+    presets={
+        "uuef": UUEF,
+        "eth": ETH,
+        "mufac": {**MUFAC, "bn_mode": "frozen"},
+        "mucac_multilabel": MUCAC,
+        "mucac_binary": MUCAC,
+        "conformal": CONFORMAL,
+    },
+)
+def finetune(task: UnlearningTask, *, lr: Rate = 0.01, epochs: Count = 5) -> None:
+    """Go on training on the retain set and let the forget set fade."""
+    optimizer = task.optimizer(lr)
+    for _ in task.epochs(epochs, steps=task.num_batches("retain")):
+        for x, y in task.retain():
+            task.step(optimizer, task.loss(task.model(x), y))
+
+
+@method(
+    source="Jia et al. 2023, arXiv 2304.04934",
+    formula="min CE(retain) + a_t sum |theta|, a_t = alpha (1 - epoch / (epochs - no_l1_epochs))",
+    passes="retain: 1 forward, 1 backward",
+    presets={"uuef": {**UUEF, "alpha": 0.2, "no_l1_epochs": 0}},
+)
+def finetune_l1(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.01,
+    epochs: Count = 10,
+    alpha: Weight = 5e-4,
+    no_l1_epochs: Natural = 0,
+    decay: Literal["linear", "constant"] = "linear",
+) -> None:
+    """Fine-tune with an l1 term over every parameter that fades over the epochs (l1-sparse unlearning).
+
+    The term is a sum, not a mean, over all parameters, biases and norm scales among them.
+
+    Args:
+        alpha: weight of the l1 term in the first epoch.
+        no_l1_epochs: last epochs without the term.
+        decay: whether the term fades or stays.
+    """
+    optimizer = task.optimizer(lr)
+    parameters = list(task.model.parameters())
+    sparse_epochs = max(1, epochs - no_l1_epochs)
+    for epoch in task.epochs(epochs, steps=task.num_batches("retain")):
+        fading = 1 - epoch / sparse_epochs if decay == "linear" else 1.0
+        strength = alpha * fading if epoch < epochs - no_l1_epochs else 0.0
+        for x, y in task.retain():
+            loss = task.loss(task.model(x), y)
+            if strength:
+                loss = loss + strength * torch.stack([p.abs().sum() for p in parameters]).sum()
+            task.step(optimizer, loss)

@@ -1,0 +1,83 @@
+"""NegGrad+: descend on the retain set and ascend on the forget set in one step."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from raybench.methods.presets import CONFORMAL, MUCAC, MUFAC
+from raybench.methods.spec import Count, Rate, Weight, method
+from raybench.methods.task import Driver, UnlearningTask
+
+
+@method(
+    source="Kurmanji et al. 2023, arXiv 2302.09880; Advanced NegGrad: Choi and Na 2023, arXiv 2311.02240",
+    formula="min retain_weight CE(retain) - forget_weight CE(forget)",
+    passes="retain: 1 forward, 1 backward, and as many forget batches (by `driver`)",
+    presets={
+        "mufac": {**MUFAC, "retain_weight": 1.0, "forget_weight": 1.0, "driver": "retain", "skip_incomplete": True},
+        "mucac_multilabel": {
+            **MUCAC,
+            "retain_weight": 1.0,
+            "forget_weight": 1.0,
+            "driver": "shortest",
+            "first": "forget",
+            "skip_incomplete": True,
+        },
+        "mucac_binary": {
+            **MUCAC,
+            "retain_weight": 1.0,
+            "forget_weight": 1.0,
+            "driver": "shortest",
+            "first": "forget",
+            "skip_incomplete": True,
+        },
+        "conformal": {**CONFORMAL, "retain_weight": 1.0, "forget_weight": 0.001, "driver": "mixed"},
+    },
+)
+def neggrad_plus(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.01,
+    epochs: Count = 5,
+    retain_weight: Weight = 0.95,
+    forget_weight: Weight = 0.05,
+    driver: Literal["retain", "forget", "shortest", "mixed"] = "retain",
+    first: Literal["retain", "forget"] = "retain",
+) -> None:
+    """Minimise the retain loss and maximise the forget loss in the same step.
+
+    Args:
+        retain_weight, forget_weight: weights of the losses; the paper's are b and 1 - b, Advanced NegGrad's 1 and 1.
+        driver: what an epoch is: a pass over one set with the other cycled, until the shorter ends, or one pass over
+            both sets in shuffled mixed batches, each term the mean over its own rows and 0 where there are none.
+        first: which of the two forward passes comes first; BatchNorm's running statistics notice it.
+    """
+    optimizer = task.optimizer(lr)
+
+    def difference(retain: Tensor, retain_y: Tensor, forget: Tensor, forget_y: Tensor) -> Tensor:
+        return retain_weight * task.loss(retain, retain_y) - forget_weight * task.loss(forget, forget_y)
+
+    def mixed() -> None:
+        for x, y, kept in task.mixed():
+            logits = task.model(x)
+            loss = logits.sum() * 0
+            if kept:
+                loss = loss + retain_weight * task.loss(logits[:kept], y[:kept])
+            if kept < len(x):
+                loss = loss - forget_weight * task.loss(logits[kept:], y[kept:])
+            task.step(optimizer, loss)
+
+    def paired(chosen: Driver) -> None:
+        for (x_r, y_r), (x_f, y_f) in task.paired(driver=chosen):
+            if first == "retain":
+                retain, forget = task.pair_logits(x_r, x_f)
+            else:
+                forget, retain = task.pair_logits(x_f, x_r)
+            task.step(optimizer, difference(retain, y_r, forget, y_f))
+
+    steps = task.num_mixed() if driver == "mixed" else task.num_pairs(driver)
+    for _ in task.epochs(epochs, steps=steps):
+        if driver == "mixed":
+            mixed()
+        else:
+            paired(driver)

@@ -1,0 +1,36 @@
+"""What the five sources share among their methods; each method's preset adds its own numbers to these."""
+
+from typing import Any
+
+Preset = dict[str, Any]
+
+UUEF: Preset = {"lr": 0.01, "epochs": 10, "batch_size": 256, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "step"}
+"""Kim et al. 2025, arXiv 2503.06991: one SGD for every method."""
+
+ETH: Preset = {
+    "lr": 0.001,
+    "epochs": 5,
+    "batch_size": 128,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 5e-4,
+    "augment": False,
+}
+"""Kraehenmann et al. 2023, "Forget with Precision": the released code unlearns without augmentation."""
+
+MUFAC: Preset = {"lr": 0.001, "epochs": 2, "batch_size": 64, "momentum": 0.0, "weight_decay": 0.0}
+"""Choi and Na 2023, arXiv 2311.02240. BatchNorm's mode is what each notebook's cells left behind."""
+
+MUCAC: Preset = MUFAC
+"""The same study's CelebA tasks, multi-label and binary."""
+
+CONFORMAL: Preset = {
+    "lr": 0.1,
+    "epochs": 20,
+    "batch_size": 64,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "schedule": "cosine",
+    "bn_mode": "train_then_frozen",
+}
+"""Shi et al. 2025, arXiv 2501.19403: its evaluation after epoch 1 leaves the model in eval mode."""

@@ -1,0 +1,83 @@
+"""Turn what a metric is given (numpy, torch on any device, lists) into checked numpy arrays; the only door in.
+
+A metric is computed in float64. A NaN that slips in here would surface as a plausible number (argmax of a row of NaN is
+class 0), so logits, losses and scores are checked for it at the door.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+Array = np.ndarray | torch.Tensor | Any  # anything numpy can read: (N,), (N, C), a list, a scalar
+
+
+def as_array(values: Array, *, name: str = "values", finite: bool = False, dtype: Any = np.float64) -> np.ndarray:
+    """Return `values` as a numpy array of `dtype`; `dtype=None` keeps the type (bfloat16 and half become float32).
+
+    Raise ValueError, naming the array, where it is not numeric or, with `finite`, where it holds NaN or infinity.
+    """
+    array = _to_numpy(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be numbers, got an array of {array.dtype}")
+    if dtype is not None:
+        array = array.astype(dtype, copy=False)
+    elif array.dtype == np.float16:
+        array = array.astype(np.float32)
+    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = np.argwhere(~np.isfinite(array))
+        raise ValueError(f"{name} holds {len(bad)} values that are NaN or infinite, the first at {bad[0].tolist()}")
+    return array
+
+
+def as_vector(values: Array, *, name: str = "values") -> np.ndarray:
+    """Return `values` as a finite float64 array of shape (N,), N >= 1; a scalar becomes (1,)."""
+    array = np.atleast_1d(as_array(values, name=name, finite=True))
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape (N,), got {array.shape}")
+    if not len(array):
+        raise ValueError(f"{name} is empty")
+    return array
+
+
+def as_groups(values: Array, n: int) -> np.ndarray:
+    """Return group names (N,), of any type, one for each of the `n` samples."""
+    groups = _to_numpy(values)
+    if groups.shape != (n,):
+        raise ValueError(f"groups of shape {groups.shape} given for {n} samples")
+    return groups
+
+
+def as_logits_and_labels(logits: Array, labels: Array, *, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Return finite logits (N, C) and whole-number labels: (N,) class indices, or (N, C) zeros and ones (multi-label).
+
+    Raise ValueError for empty sets, shapes that do not fit each other, a class index outside 0..C-1, a single class.
+    """
+    scores = as_array(logits, name="logits", finite=True, dtype=dtype)
+    given = as_array(labels, name="labels", finite=True, dtype=None)
+    if scores.ndim != 2:
+        raise ValueError(f"logits must have shape (N, C), got {scores.shape}")
+    if not len(scores):
+        raise ValueError("logits are empty: there are no samples")
+    targets = given.astype(np.int64)
+    if given.dtype.kind == "f" and not np.array_equal(targets, given):
+        raise ValueError("labels must be whole numbers")
+    if targets.shape == scores.shape:
+        if targets.min() < 0 or targets.max() > 1:
+            raise ValueError(f"multi-label labels must be 0 or 1, got {targets.min()}..{targets.max()}")
+        return scores, targets
+    if targets.shape != scores.shape[:1]:
+        raise ValueError(f"labels of shape {targets.shape} fit no logits of shape {scores.shape}: give (N,) or (N, C)")
+    if scores.shape[1] < 2:
+        raise ValueError("logits have one column: a single-label task needs at least two classes")
+    if targets.min() < 0 or targets.max() >= scores.shape[1]:
+        raise ValueError(f"labels span {targets.min()}..{targets.max()}, but logits have {scores.shape[1]} classes")
+    return scores, targets
+
+
+def _to_numpy(values: Array) -> np.ndarray:
+    if not isinstance(values, torch.Tensor):
+        return np.asarray(values)
+    tensor = values.detach().cpu()
+    # numpy has no bfloat16
+    return tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()

@@ -1,0 +1,58 @@
+"""The metrics of the evaluation on penultimate features: CKA to the references, and k nearest neighbours.
+
+Accuracy can be won by changing the head alone; these read what lies below it. None has a fixed ideal: two retrained
+models do not reach a CKA of 1 either, so their mutual value (the noise floor) is what a method can be asked for.
+"""
+
+from raybench.metrics.arrays import Array
+from raybench.metrics.cka import Estimator, cka_estimate
+from raybench.metrics.knn import DistanceName, knn_accuracy
+from raybench.metrics.spec import Estimate, metric
+
+_SOURCE = "Kornblith et al. 2019, arXiv 1905.00414; protocol of arXiv 2503.06991"
+_SPLITS = ("retain", "forget", "test")
+
+
+@metric(source=_SOURCE, direction="match", low=-1, high=1, splits=_SPLITS)
+def cka_to_original(
+    features: Array, original_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
+) -> Estimate:
+    """Return linear CKA of features (N, D) to those of the original model: near 1, the features were hardly touched.
+
+    Match the retrained models' own CKA to the original. Raise ValueError for constant features or fewer than 4 samples.
+    """
+    return cka_estimate(features, original_features, estimator=estimator, batch_size=batch_size)
+
+
+@metric(source=_SOURCE, direction="raise", low=-1, high=1, splits=_SPLITS)
+def cka_to_retrained(
+    features: Array, retrained_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
+) -> Estimate:
+    """Return linear CKA of features (N, D) to those of a retrained model; up to the noise floor, higher is better.
+
+    Raise ValueError for constant features or fewer than 4 samples.
+    """
+    return cka_estimate(features, retrained_features, estimator=estimator, batch_size=batch_size)
+
+
+@metric(
+    source="protocol of arXiv 2503.06991, on features instead of logits",
+    direction="match",
+    low=0,
+    high=1,
+    splits=("forget", "test"),
+)
+def knn(
+    features: Array,
+    labels: Array,
+    retain_features: Array,
+    retain_labels: Array,
+    *,
+    k: int = 5,
+    distance: DistanceName = "cosine",
+) -> Estimate:
+    """Return the accuracy of the vote of the k nearest retain samples in feature space, in 0..1; ties by sample order.
+
+    Match the retrained models. Raise ValueError for multi-label samples (N, L) or fewer than k retain samples.
+    """
+    return knn_accuracy(retain_features, retain_labels, features, labels, k, distance)

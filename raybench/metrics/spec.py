@@ -1,0 +1,70 @@
+"""What a metric is: a pure function whose argument names say what it reads from the stored predictions.
+
+    @metric(splits=("retain", "forget", "test", "unseen"), direction="match", low=0, high=1, source="...")
+    def accuracy(logits, labels) -> Estimate: ...
+
+Argument names (arrays, one row per sample, rows in sample-id order):
+
+    logits labels features groups                    of the split the metric is computed on (`splits` given)
+    original_<name>                                  the original model on that split
+    retrained_<name>                                 one retrained model on that split; the caller averages over them all
+    <role>_logits <role>_labels <role>_features ...  of a named split, whatever the current one is
+                                                     (role: retain forget validation calibration test unseen)
+    original_<role>_<name>, retrained_<role>_<name>  the same of the references
+    alpha                                            one call for each of the experiment's `evaluate.alphas`
+    num_classes                                      an int
+
+Every other argument needs a default and is a setting (`evaluate.metrics: {knn_accuracy: {k: 10}}`). A metric returns one
+`Estimate`, or a dict of them whose keys complete its name (`{"": ..., "_set_size": ...}`). A metric without `splits` is
+computed once per model. It raises ValueError, with the reason, for inputs on which it is not defined; that reason, and
+no number, goes into the table.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+Direction = Literal["match", "raise", "lower"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Estimate(NamedTuple):
+    """A number with its n and its 95 % interval (`low` and `high` are NaN only where `interval` says why)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    interval: str  # how the interval was made: "clopper-pearson", "delong", "jackknife", "none: <why>" ...
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """The row of a metric in the table that the report and `raybench list metrics` read."""
+
+    source: str
+    direction: Direction
+    low: float
+    high: float
+    ideal: float | None
+    splits: tuple[str, ...]
+    protocol: Literal["corrected", "released"]
+
+
+def metric(
+    *,
+    source: str,
+    direction: Direction,
+    low: float = float("-inf"),
+    high: float = float("inf"),
+    ideal: float | None = None,
+    splits: Sequence[str] = (),
+    protocol: Literal["corrected", "released"] = "corrected",
+) -> Callable[[Function], Function]:
+    """Mark a pure function as a metric of the evaluation; its name is the function's."""
+
+    def mark(function: Function) -> Function:
+        function.raybench_spec = MetricSpec(source, direction, low, high, ideal, tuple(splits), protocol)  # type: ignore[attr-defined]
+        return function
+
+    return mark

@@ -1,0 +1,178 @@
+"""Build classifiers by name, read their penultimate features, load checkpoints safely.
+
+`features` is the input of the classification head: the same definition for every architecture, so a new one needs no
+entry here. A checkpoint is read with `weights_only=True`; nothing in it is ever executed.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from raybench.errors import UserError, unknown
+
+Stem = Literal["cifar", "imagenet"]
+CHANNELS = 3  # what every torchvision classifier reads; `cnn` reads the images' own number
+
+
+class SmallCNN(nn.Sequential):
+    """Three 3 x 3 convolutions with batch norm, global pooling, one linear head; 8 x 8 images and up."""
+
+    def __init__(self, num_classes: int, channels: int, width: int = 32) -> None:
+        def block(inputs: int, outputs: int) -> list[nn.Module]:
+            return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        super().__init__(
+            *block(channels, width),
+            nn.MaxPool2d(2),
+            *block(width, 2 * width),
+            nn.MaxPool2d(2),
+            *block(2 * width, 4 * width),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4 * width, num_classes),
+        )
+
+
+def names() -> list[str]:
+    """Return every model name: `cnn` and torchvision's classifiers."""
+    return ["cnn", *torchvision.models.list_models(module=torchvision.models)]
+
+
+def input_channels(name: str, image_channels: int) -> int:
+    """Return how many channels the model reads: `cnn` takes the images as they are, the others want three."""
+    return image_channels if name == "cnn" else CHANNELS
+
+
+def build(
+    name: str, *, num_classes: int, channels: int = CHANNELS, seed: int = 0, stem: Stem = "imagenet", width: int = 32
+) -> nn.Module:
+    """Build the model with weights drawn from `seed`; the caller's random state is left as it was.
+
+    `stem="cifar"` gives a residual network a 3 x 3 stride-1 first convolution and no max-pool, as every source uses on
+    32 x 32 images. `width` is the number of first-layer channels of `cnn`.
+    """
+    if name not in names():
+        raise unknown("model", name, names())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == "cnn":
+            return SmallCNN(num_classes, channels, width)
+        options: dict[str, Any] = {"weights": None, "num_classes": num_classes}
+        if name in ("googlenet", "inception_v3"):  # their auxiliary heads return tuples in train mode
+            options |= {"aux_logits": False, "init_weights": True}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchvision announces its own coming changes
+            model = torchvision.models.get_model(name, **options)
+        if stem == "cifar":
+            if not isinstance(model, torchvision.models.ResNet):
+                raise UserError(f"model.stem 'cifar' is for residual networks, not {name!r} (allowed for it: imagenet)")
+            model.conv1 = nn.Conv2d(channels, model.conv1.out_channels, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+            model.maxpool = nn.Identity()  # type: ignore[assignment]
+        return model
+
+
+def reset(module: nn.Module, *, seed: int) -> None:
+    """Redraw the weights of every layer with the layer's own initialiser, in place."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for layer in module.modules():
+            if callable(initialise := getattr(layer, "reset_parameters", None)):
+                initialise()
+
+
+def head_name(model: nn.Module) -> str:
+    """Return the name of the classification head: the last linear layer, or the last convolution where there is none."""
+    for kind in (nn.Linear, nn.Conv2d):
+        found = [name for name, layer in model.named_modules() if isinstance(layer, kind)]
+        if found:
+            return found[-1]
+    raise UserError(f"{type(model).__name__} has no linear or convolutional head to read features from")
+
+
+def num_outputs(model: nn.Module) -> int:
+    """Return how many logits the model gives."""
+    head = model.get_submodule(head_name(model))
+    return int(head.out_features if isinstance(head, nn.Linear) else head.out_channels)  # type: ignore[arg-type]
+
+
+@dataclass
+class Tap:
+    """Holds the penultimate features of the latest forward pass, (B, D)."""
+
+    features: Tensor | None = None
+
+
+@contextmanager
+def feature_tap(model: nn.Module) -> Iterator[Tap]:
+    """Record the head's input during forward passes; spatial maps (convolutional heads) are averaged to (B, D)."""
+    tap = Tap()
+
+    def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        value = inputs[0]
+        tap.features = value.mean(dim=(2, 3)) if value.ndim == 4 else value
+
+    handle = model.get_submodule(head_name(model)).register_forward_pre_hook(record)
+    try:
+        yield tap
+    finally:
+        handle.remove()
+
+
+def to_bytes(model: nn.Module) -> bytes:
+    """Return the state dict as a file's bytes (CPU tensors, readable with `weights_only=True`)."""
+    buffer = io.BytesIO()
+    torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, buffer)
+    return buffer.getvalue()
+
+
+def read_weights(source: bytes | Path, *, name: str = "checkpoint") -> dict[str, Tensor]:
+    """Read a state dict: bare, under `state_dict` or `model`, with or without a `module.` prefix.
+
+    Raises UserError for a file that is not a checkpoint or that would run code when unpickled.
+    """
+    name = str(source) if isinstance(source, Path) else name
+    try:
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        content = torch.load(stream, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"checkpoint {name} does not exist") from error
+    except Exception as error:
+        raise UserError(
+            f"checkpoint {name} cannot be read safely (weights_only=True): it is damaged, or it holds pickled code, "
+            f"which raybench never runs; save only the state_dict. Reader's words: {str(error).splitlines()[0][:200]}"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise UserError(f"checkpoint {name} holds no state dict of tensors (allowed: a state dict, or one under 'state_dict')")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], *, name: str = "checkpoint") -> None:
+    """Load a state dict strictly; the error says which tensors differ and how."""
+    expected = model.state_dict()
+    missing = [key for key in expected if key not in weights]
+    extra = [key for key in weights if key not in expected]
+    shapes = [
+        f"{key}: file {tuple(weights[key].shape)}, model {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in weights and weights[key].shape != value.shape
+    ]
+    if missing or extra or shapes:
+        parts = [
+            f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
+            for what, found in (("tensors missing", missing), ("tensors unknown", extra), ("shapes different", shapes))
+            if found
+        ]
+        raise UserError(f"checkpoint {name} is of another architecture than the model: {'; '.join(parts)}")
+    model.load_state_dict(weights)

@@ -1,0 +1,200 @@
+"""The units of work that an experiment consists of, each with the key of the artefact that it makes.
+
+A key is a fingerprint of everything that decides the result and of nothing else: changing `evaluate` trains nothing,
+changing the forget rule keeps the original, changing one line of a method runs that method's trials again.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from raybench import methods
+from raybench.data.splits import ROLES
+from raybench.errors import UserError
+from raybench.methods.spec import check
+from raybench.scenario import NUMERICS, Scenario
+from raybench.spaces import draw_settings
+from raybench.store import fingerprint
+
+PIECE = 65_536  # rows of one predictions file: small enough to redo, large enough to stream
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train one model from scratch, or take the user's checkpoint, and audit it."""
+
+    name: str
+    kind: Literal["original", "retrained"]
+    seed: int
+    roles: tuple[str, ...]
+    key: str
+    audit_key: str
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """Run one method with one setting and seed; final ones keep the unlearned model."""
+
+    name: str
+    method: str
+    values: tuple[tuple[str, Any], ...]
+    seed: int
+    phase: Literal["search", "final"]
+    original: str
+    key: str
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        return dict(self.values)
+
+
+@dataclass(frozen=True)
+class AuditedModel:
+    """A model that the evaluation looks at."""
+
+    name: str
+    kind: Literal["original", "retrained", "unlearned"]
+    method: str
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """Predict one piece of one split with every model that lacks it: images are read once for all of them."""
+
+    role: str
+    start: int
+    stop: int
+    models: tuple[tuple[str, str], ...]  # (model key, predictions key)
+
+
+def source_fingerprint(function: Callable[..., Any]) -> str:
+    """Return a hash of the file that defines the function: editing a method makes its old trials stale."""
+    file = inspect.getsourcefile(function)
+    if file is None:
+        raise UserError(f"{function} has no source file: define it in a module, so that its results can be told apart")
+    return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
+
+
+def train_jobs(scenario: Scenario) -> list[TrainJob]:
+    """Return the original's job first, then one per retrained seed."""
+    experiment = scenario.experiment
+    train = experiment.train
+    data = [scenario.data_key, scenario.architecture()]
+    recipe = [train.recipe.model_dump(), train.workers, experiment.resources.threads]
+    audited = scenario.ids_fingerprint("retain"), scenario.ids_fingerprint("forget"), scenario.ids_fingerprint("validation")
+
+    def job(name: str, kind: Literal["original", "retrained"], seed: int, roles: tuple[str, ...]) -> TrainJob:
+        made_of: list[Any] = [*recipe, seed, scenario.ids_fingerprint(*roles)]
+        checkpoint = experiment.model.checkpoint if kind == "original" else None
+        if checkpoint is not None:
+            made_of = ["checkpoint", _file_hash(checkpoint)]
+        mark = fingerprint("model", NUMERICS, data, made_of)
+        audit = f"artefacts/audits/{fingerprint(mark, audited)}.json"
+        return TrainJob(name, kind, seed, roles, f"artefacts/models/{mark}", audit, checkpoint)
+
+    original = job("original", "original", train.seed, ("retain", "forget"))
+    return [original, *(job(f"retrained-{seed}", "retrained", seed, ("retain",)) for seed in train.seeds)]
+
+
+def _file_hash(path: str) -> str:
+    try:
+        return hashlib.blake2b(Path(path).expanduser().read_bytes(), digest_size=8).hexdigest()
+    except OSError as error:
+        raise UserError(f"model.checkpoint = {path!r} cannot be read: {error.strerror}") from error
+
+
+def trial_job(
+    scenario: Scenario,
+    original: str,
+    method: str,
+    setting: dict[str, Any],
+    *,
+    seed: int,
+    phase: Literal["search", "final"],
+    folder: str | None = None,
+) -> TrialJob:
+    """Return the job of one setting; its key holds the full hyperparameters, defaults included.
+
+    `folder`: where an adaptive search keeps its trials, which can only be found again by listing them.
+    """
+    experiment = scenario.experiment
+    function = methods.get(method)
+    arguments, settings = check(method, function, setting)
+    mark = fingerprint(
+        "trial",
+        NUMERICS,
+        original,
+        [scenario.ids_fingerprint(role) for role in ("retain", "forget", "validation")],
+        [method, source_fingerprint(function), arguments, settings.model_dump(), seed],
+        experiment.train.recipe.model_dump(),  # `retrain` follows it
+        [experiment.resources.threads, experiment.resources.precision, experiment.sweep.stop_collapsed],
+    )
+    folder = folder or ("artefacts/trials" if phase == "search" else "artefacts/models")
+    return TrialJob(f"{method}-{seed}", method, tuple(setting.items()), seed, phase, original, f"{folder}/{mark}")
+
+
+def search_folder(scenario: Scenario, original: str, method: str) -> str:
+    """Return where the trials of a method's adaptive search are: one folder per search space and base setting."""
+    spaces, seed = scenario.experiment.spaces(method), scenario.experiment.sweep.seed
+    corner = {key: space.values[0] for key, space in spaces.items()}
+    base = trial_job(scenario, original, method, corner, seed=seed, phase="search").key
+    return f"artefacts/searches/{fingerprint(base, {key: [s.kind, list(s.values)] for key, s in spaces.items()})}"
+
+
+def search_jobs(scenario: Scenario, original: str) -> dict[str, list[TrialJob]]:
+    """Return each method's trials, drawn up front; a method without a search space has one."""
+    experiment = scenario.experiment
+    return {
+        method: [
+            trial_job(scenario, original, method, setting, seed=experiment.sweep.seed, phase="search")
+            for setting in draw_settings(
+                experiment.spaces(method), trials=experiment.sweep.trials, seed=experiment.sweep.seed
+            )
+        ]
+        for method in experiment.methods
+    }
+
+
+def final_jobs(scenario: Scenario, original: str, chosen: dict[str, dict[str, Any]]) -> list[TrialJob]:
+    """Return the runs of each method's chosen setting, on seeds that the search did not select it by."""
+    first = scenario.experiment.sweep.seed + 1
+    return [
+        trial_job(scenario, original, method, setting, seed=first + i, phase="final")
+        for method, setting in chosen.items()
+        for i in range(scenario.experiment.sweep.seeds)
+    ]
+
+
+def audited_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> list[AuditedModel]:
+    """Return every model of the leaderboard: the original, the retrained, the unlearned."""
+    trained = [AuditedModel(job.name, job.kind, job.kind, job.seed, job.key) for job in train]
+    return trained + [AuditedModel(job.name, "unlearned", job.method, job.seed, job.key) for job in final]
+
+
+def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[int, int, str]]:
+    """Return (start, stop, key) of every piece of a model's predictions on a role."""
+    experiment = scenario.experiment
+    size = len(scenario.splits().ids(role))
+    mark = fingerprint(
+        "predictions", NUMERICS, scenario.data_key, scenario.ids_fingerprint(role), experiment.resources.precision,
+        experiment.data.resize, experiment.resources.threads,
+    )
+    folder = f"artefacts/predictions/{Path(model).name}"
+    return [(s, min(s + PIECE, size), f"{folder}/{role}-{mark}-{s}.parquet") for s in range(0, size, PIECE)]
+
+
+def predict_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[PredictJob]:
+    """Return what is missing, grouped so that a worker reads each piece of a split once for all models."""
+    missing: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
+    for model in audited:
+        for role in ROLES:
+            for start, stop, key in predictions_keys(scenario, model.key, role):
+                if not scenario.store.exists(key):
+                    missing.setdefault((role, start, stop), []).append((model.key, key))
+    return [PredictJob(*where, tuple(found)) for where, found in missing.items()]

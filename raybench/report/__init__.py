@@ -1,0 +1,29 @@
+"""Queries on a run's Parquet tables: the leaderboard in the terminal and in Markdown."""
+
+from raybench.progress import Reporter
+from raybench.report.leaderboard import Leaderboard, leaderboard
+from raybench.report.render import as_markdown, as_rich
+from raybench.store import Store
+
+__all__ = ["Leaderboard", "leaderboard", "write_report"]
+
+
+def write_report(store: Store, name: str, reporter: Reporter) -> None:
+    """Write `<run>/report.md` from the tables and print the leaderboard."""
+    board = leaderboard(
+        store.read_table(f"{name}/tables/metrics.parquet").to_pandas(),
+        store.read_table(f"{name}/tables/models.parquet").to_pandas(),
+        store.read_table(f"{name}/tables/trials.parquet").to_pandas(),
+    )
+    manifest = store.read_json(f"{name}/manifest.json")
+    store.write_bytes(f"{name}/report.md", as_markdown(board, name, manifest).encode())
+    reporter.say()
+    if reporter.verbosity >= 0:
+        reporter.console.print(as_rich(board))
+        for line in board.verdict:
+            reporter.say(line)
+    root = store.path(name)
+    reporter.say()
+    reporter.say(f"tables       {root}/tables/")
+    reporter.say(f"report       {root}/report.md")
+    reporter.say(f"tensorboard  tensorboard --logdir {root}/tensorboard")

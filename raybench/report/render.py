@@ -1,0 +1,98 @@
+"""The leaderboard as a terminal table and as Markdown."""
+
+import math
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from raybench.report.leaderboard import COLUMNS, Cell, Column, Leaderboard, Row
+
+LEGEND = (
+    "mean ± half of the 95 % interval (over seeds; over samples for one model). * = the gap to the retrained models is "
+    "larger than they show among themselves (95 %, Bonferroni over the columns). gap = mean absolute gap of UA, RA, TA "
+    "and MIA AUC to the retrained mean, in points; the retrained row's is each against the others: the noise floor. "
+    "cost = sample passes as a share of retraining."
+)
+
+
+def _number(cell: Cell | None, column: Column) -> str:
+    if cell is None or math.isnan(cell.value):
+        return "–"
+    scale, digits = (100, 1) if column.percent else (1, 3)
+    spread = "" if math.isnan(cell.half) else f" ±{scale * cell.half:.{digits}f}"
+    return f"{scale * cell.value:.{digits}f}{spread}{'*' if cell.outside else ''}"
+
+
+def _gap(row: Row) -> str:
+    if math.isnan(row.gap.value):
+        return "–"
+    return f"{row.gap.value:.1f}" + ("" if math.isnan(row.gap.half) else f" ±{row.gap.half:.1f}")
+
+
+def _signed(cell: Cell | None, column: Column) -> str:
+    if cell is None or math.isnan(cell.gap):
+        return "–"
+    scale, digits = (100, 1) if column.percent else (1, 3)
+    interval = "" if math.isnan(cell.gap_low) else f" [{scale * cell.gap_low:+.{digits}f}, {scale * cell.gap_high:+.{digits}f}]"
+    return f"{scale * cell.gap:+.{digits}f}{interval}"
+
+
+def _label(row: Row) -> str:
+    return f"{row.rank} {row.name}" if row.rank is not None else row.name
+
+
+def _cost(row: Row) -> str:
+    return "–" if row.cost is None else f"{100 * row.cost:.0f} %" if row.cost >= 0.095 else f"{100 * row.cost:.1f} %"
+
+
+def as_rich(board: Leaderboard) -> Table:
+    """Return the table for the terminal."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=LEGEND, caption_justify="left", caption_style="dim")
+    table.add_column("")
+    for column in COLUMNS:
+        table.add_column(column.title, justify="right", no_wrap=True)
+    table.add_column("gap", justify="right", no_wrap=True)
+    table.add_column("cost", justify="right", no_wrap=True)
+    for row in board.rows:
+        if not row.cells:
+            table.add_row(_label(row), *["–"] * (len(COLUMNS) + 2))
+            continue
+        numbers = [_number(row.cells[column.title], column) for column in COLUMNS]
+        table.add_row(_label(row), *numbers, _gap(row), _cost(row))
+    return table
+
+
+def as_markdown(board: Leaderboard, name: str, manifest: dict[str, Any]) -> str:
+    """Return the report: the ranked table, the signed gaps with intervals, the verdict, and what it was made with."""
+    head = ["", *(column.title for column in COLUMNS), "gap", "cost"]
+    values = [
+        [_label(row), *(_number(row.cells.get(c.title), c) for c in COLUMNS), _gap(row), _cost(row)] for row in board.rows
+    ]
+    gaps = [
+        [_label(row), *(_signed(row.cells.get(c.title), c) for c in COLUMNS)]
+        for row in board.rows
+        if row.kind != "retrained"
+    ]
+    notes = [f"- {row.name}: {row.note}" for row in board.rows if row.note]
+    packages = ", ".join(f"{key} {value}" for key, value in manifest["packages"].items())
+    sections = [
+        f"# {name}",
+        _table(head, values),
+        LEGEND + (f" CR at {board.alpha}." if board.alpha else ""),
+        "## Verdict",
+        "\n".join(f"- {line}" for line in board.verdict),
+        "## Signed gaps to the retrained models, with 95 % intervals",
+        _table(["", *(column.title for column in COLUMNS)], gaps),
+        *(["## Notes", "\n".join(notes)] if notes else []),
+        "## Made with",
+        f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, on {manifest['host']['system']} "
+        f"({manifest['host']['cpus']} CPUs, {len(manifest['host']['gpus'])} GPUs), {manifest['started']}.",
+        "```yaml\n" + manifest["experiment"].rstrip() + "\n```",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,68 @@
+"""Search spaces are data: `{uniform: [a, b]}`, `{loguniform: [a, b]}`, `{randint: [a, b]}`, `{choice: [...]}`."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from raybench.errors import UserError
+
+Kind = Literal["uniform", "loguniform", "randint", "choice", "fixed"]
+KINDS = ("uniform", "loguniform", "randint", "choice")
+
+
+@dataclass(frozen=True)
+class Space:
+    """One hyperparameter's space; `randint` includes both ends, as `choice` of a range would."""
+
+    kind: Kind
+    values: tuple[Any, ...]
+
+    @classmethod
+    def parse(cls, key: str, given: Any) -> "Space":
+        """Read a space from the experiment file; anything that is not one is a fixed value."""
+        if not (isinstance(given, dict) and len(given) == 1 and next(iter(given)) in KINDS):
+            return cls("fixed", (given,))
+        kind, values = next(iter(given.items()))
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{key}: {kind} takes a list, got {values!r}")
+        if kind == "choice":
+            return cls(kind, tuple(values))
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        if len(values) != 2 or not numbers or not values[0] < values[1]:
+            raise UserError(f"{key}: {kind} takes [low, high] with low < high, got {values!r}")
+        if kind == "loguniform" and values[0] <= 0:
+            raise UserError(f"{key}: loguniform needs low > 0, got {values[0]!r}")
+        if kind == "randint" and not all(isinstance(v, int) for v in values):
+            raise UserError(f"{key}: randint takes whole numbers, got {values!r}")
+        return cls(kind, tuple(values))
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """Values that must all be valid for the space to be: its ends, or every choice."""
+        return self.values if self.kind == "choice" and len(self.values) > 1 else (self.values[0], self.values[-1])
+
+    def draw(self, random: np.random.Generator) -> Any:
+        """Draw one value (plain Python, so that it prints and hashes)."""
+        if self.kind == "fixed":
+            return self.values[0]
+        if self.kind == "choice":
+            return self.values[int(random.integers(len(self.values)))]
+        low, high = self.values
+        if self.kind == "randint":
+            return int(random.integers(low, high + 1))
+        if self.kind == "uniform":
+            return float(random.uniform(low, high))
+        return float(math.exp(random.uniform(math.log(low), math.log(high))))
+
+
+def draw_settings(spaces: dict[str, Space], *, trials: int, seed: int) -> list[dict[str, Any]]:
+    """Draw the settings of every trial up front, so that a resumed sweep runs the same ones; equal ones are one."""
+    random = np.random.default_rng(seed)
+    drawn: list[dict[str, Any]] = []
+    for _ in range(trials):
+        setting = {key: space.draw(random) for key, space in spaces.items()}
+        if setting not in drawn:
+            drawn.append(setting)
+    return drawn

@@ -1,0 +1,114 @@
+"""Start a local Ray or join a cluster, quietly, and only when there is work for it."""
+
+import logging
+import os
+import socket
+import sys
+import tempfile
+import warnings
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from raybench.errors import UserError
+
+# a shared machine starves workers at Ray's default niceness of 15; the rest silences what nobody can act on
+DEFAULTS = {
+    "RAY_worker_niceness": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # raybench's own artefacts are the state; Tune's is never read
+}
+
+
+class Cluster:
+    """A Ray that starts on first use: a run that finds everything in the store needs none."""
+
+    def __init__(self, address: str | None = None, *, quiet: bool = True) -> None:
+        """`address`: None for a local Ray (or the surrounding job's cluster), "auto", "host:port" or "ray://host:port"."""
+        self._address, self._quiet, self._started = address, quiet, False
+        if address is not None:
+            check_address(address)
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._started:
+            import ray
+
+            ray.shutdown()
+
+    def start(self) -> None:
+        """Connect, once."""
+        if self._started:
+            return
+        for name, value in DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        # a method in a file of the user's own folder must be importable in the workers too
+        paths = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        python_path = os.pathsep.join(dict.fromkeys(paths))
+        os.environ["PYTHONPATH"] = python_path
+        import ray
+
+        if ray.is_initialized():  # a test or a notebook has its own; leave it running afterwards
+            return
+        level = logging.ERROR if self._quiet else logging.INFO
+        joining = self._address or os.environ.get("RAY_ADDRESS")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if joining:
+                    environment = {"env_vars": {"PYTHONPATH": python_path}}
+                    ray.init(address=joining, log_to_driver=not self._quiet, logging_level=level, runtime_env=environment)
+                else:
+                    ray.init(
+                        address="local",
+                        include_dashboard=False,
+                        log_to_driver=not self._quiet,
+                        logging_level=level,
+                        _temp_dir=tempfile.mkdtemp(prefix="rb-", dir=_short_folder()),
+                    )
+        except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+            raise UserError(f"cannot use Ray at {joining or 'a local address'}: {error}") from error
+        self._started = True
+        for name in ("ray", "ray.data", "ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(level)
+
+
+def _short_folder() -> str | None:
+    """Ray's socket paths must stay below some 107 characters: avoid a deep TMPDIR."""
+    return None if len(tempfile.gettempdir()) <= 40 or sys.platform == "win32" else "/tmp"
+
+
+def check_address(address: str) -> None:
+    """Refuse an address where nothing listens, within seconds and in plain words."""
+    if address in ("auto", "local"):
+        return
+    parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or port is None:
+        raise UserError(
+            f"--address {address!r}: it takes host:port, ray://host:port, http://host:8265 (for submit), or auto"
+        )
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        raise UserError(
+            f"--address {address!r}: nothing listens there ({error}). Is the cluster up, and the port reachable from here?"
+        ) from error
+
+
+def total_cpus() -> float:
+    """Return the cluster's CPUs."""
+    import ray
+
+    return float(ray.cluster_resources().get("CPU", 1))

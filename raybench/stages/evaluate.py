@@ -1,0 +1,71 @@
+"""Evaluate on Ray Data: stream pieces of splits through a pool of model-holding workers, then score in parallel.
+
+Workers write their own Parquet, whole files under their keys, so a run that is killed leaves neither half files nor
+duplicates; the streams that come back carry only counts.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import ray.data
+
+from raybench.plan import PredictJob
+from raybench.scenario import Scenario
+from raybench.stages.cluster import total_cpus
+from raybench.work.predict import Predictor
+from raybench.work.score import ScoreJob, Scorer
+
+Done = Callable[[int], None]
+Batch = dict[str, np.ndarray]
+
+
+class _Pool:
+    """A worker of the pool: job numbers in, what was done out."""
+
+    def __init__(self, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]) -> None:
+        self._work, self._jobs = make(scenario), jobs
+
+    def __call__(self, batch: Batch) -> Batch:
+        for number in batch["job"]:
+            self._work(self._jobs[int(number)])
+        return batch
+
+
+def run_predictions(scenario: Scenario, jobs: Sequence[PredictJob], done: Done) -> None:
+    """Write the predictions that are missing; `done` hears how many forward passes each piece held."""
+    gpus = scenario.experiment.resources.gpus_per_model
+    _stream(scenario, Predictor, jobs, lambda number: done(len(jobs[number].models)), gpus=gpus)
+
+
+def run_scoring(scenario: Scenario, jobs: Sequence[ScoreJob], done: Done) -> None:
+    """Write the metric and sample rows that are missing; `done` hears 1 per model."""
+    _stream(scenario, Scorer, jobs, lambda _: done(1), gpus=0)
+
+
+def _stream(
+    scenario: Scenario,
+    make: Callable[[Scenario], Callable[[Any], Any]],
+    jobs: Sequence[Any],
+    done: Done,
+    *,
+    gpus: float,
+) -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    cpus = total_cpus()
+    size = max(1, min(len(jobs), int(cpus / scenario.experiment.resources.cpus_per_model)))
+    # a pool that takes every CPU waits for ever for its own input tasks: leave them one, or half where there is only one
+    each = min(scenario.experiment.resources.cpus_per_model, (cpus - min(1.0, cpus / 2)) / size)
+    numbers = ray.data.from_items([{"job": number} for number in range(len(jobs))], override_num_blocks=len(jobs))
+    streamed = numbers.map_batches(
+        _Pool,
+        fn_constructor_args=(make, scenario, list(jobs)),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
+        num_cpus=each,
+        num_gpus=gpus or None,
+    )
+    for row in streamed.iter_rows():
+        done(int(row["job"]))

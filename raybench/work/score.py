@@ -1,0 +1,125 @@
+"""Score one model from stored predictions: its metric rows and its sample rows, no model touched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raybench import scoring, tables
+from raybench.data.splits import ROLES
+from raybench.metrics import signals
+from raybench.metrics.conformal import set_members
+from raybench.metrics.conformal_quantile import thresholds
+from raybench.metrics.conformal_scores import true_label_scores
+from raybench.metrics.representation import knn_predict
+from raybench.plan import AuditedModel, predictions_keys, source_fingerprint
+from raybench.prediction import Predictions
+from raybench.scenario import NUMERICS, Scenario
+from raybench.store import fingerprint
+from raybench.work.predict import StoredPredictions
+
+SAMPLED = ("forget", "test", "unseen")  # splits whose samples get a row each
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """Score one model against the original and the retrained models."""
+
+    model: AuditedModel
+    original: str
+    retrained: tuple[str, ...]
+    key: str
+
+    @property
+    def samples_key(self) -> str:
+        return self.key.replace("/scores/", "/samples/")
+
+
+def score_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[ScoreJob]:
+    """Return one job per model; its key holds the predictions read, the metrics asked for and the metrics' own code."""
+    evaluate = scenario.experiment.evaluate
+    chosen = scoring.chosen_metrics(evaluate.metrics)
+    code = {name: source_fingerprint(scoring.get_metric(name)) for name in chosen}
+    original = next(model.key for model in audited if model.kind == "original")
+    retrained = tuple(model.key for model in audited if model.kind == "retrained")
+
+    def read(key: str) -> list[str]:
+        return [piece for role in ROLES for _, _, piece in predictions_keys(scenario, key, role)]
+
+    against = [read(original), [read(key) for key in retrained], chosen, code, evaluate.alphas, NUMERICS]
+    return [
+        ScoreJob(
+            model, original, retrained, f"artefacts/scores/{fingerprint('score', read(model.key), against)}.parquet"
+        )
+        for model in audited
+    ]
+
+
+class Scorer:
+    """One worker: a scenario, and the predictions that it has read."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._stored = StoredPredictions(scenario)
+
+    def __call__(self, job: ScoreJob) -> None:
+        """Write the model's rows where they are missing; metric rows last, since their existence means complete."""
+        scenario, store = self._scenario, self._scenario.store
+        if store.exists(job.key):
+            return
+        images, evaluate = scenario.data(), scenario.experiment.evaluate
+        models = scoring.Models(self._stored.read, job.original, job.retrained, images.groups, images.num_classes)
+        chosen = scoring.chosen_metrics(evaluate.metrics)
+        rows = scoring.score(job.model.key, chosen, evaluate.alphas, models)
+        store.write_table(job.samples_key, self._samples(job.model, evaluate.alphas[0]))
+        store.write_table(job.key, tables.table("metrics", rows))
+
+    def _samples(self, model: AuditedModel, alpha: float) -> pa.Table:
+        calibration, retain = self._stored.read(model.key, "calibration"), self._stored.read(model.key, "retain")
+        mark = model.key.rsplit("/", 1)[-1]
+        return pa.concat_tables(
+            _sample_table(mark, role, self._stored.read(model.key, role), calibration, retain, alpha) for role in SAMPLED
+        )
+
+
+def _sample_table(
+    mark: str, role: str, found: Predictions, calibration: Predictions, retain: Predictions, alpha: float
+) -> pa.Table:
+    rows = len(found.ids)
+    losses = signals.loss(found.logits, found.labels)
+    columns: dict[str, Any] = {
+        "model": pa.array([mark] * rows),
+        "split": pa.array([role] * rows),
+        "id": pa.array(found.ids),
+        "loss": pa.array(losses),
+        "attack_score": pa.array(-losses),
+    }
+    if found.labels.ndim == 1:  # margins, prediction sets and votes are defined for one label per sample
+        columns["margin"] = pa.array(signals.margin(found.logits, found.labels))
+        columns["alpha"] = pa.array([alpha] * rows)
+        held_out = true_label_scores(calibration.logits, calibration.labels, "lac")
+        cut = thresholds(held_out, calibration.labels, alpha, num_classes=found.logits.shape[1])
+        columns["in_prediction_set"] = pa.array(set_members(found.logits, found.labels, cut)[0][0])
+        votes = knn_predict(retain.features, retain.labels, found.features, k=min(NEIGHBOURS, len(retain.ids)))
+        columns["neighbours_right"] = pa.array(np.asarray(votes) == found.labels)
+    return tables.cast("samples", pa.table(columns))
+
+
+def read_rows(scenario: Scenario, jobs: Sequence[ScoreJob]) -> list[scoring.Row]:
+    """Return the metric rows of every job with the model that they are of."""
+    rows: list[scoring.Row] = []
+    for job in jobs:
+        model = job.model
+        identity = {
+            "model": model.key.rsplit("/", 1)[-1],
+            "name": model.name,
+            "kind": model.kind,
+            "method": model.method,
+            "seed": model.seed,
+        }
+        rows += [{**row, **identity} for row in scenario.store.read_table(job.key).to_pylist()]
+    return rows
+
