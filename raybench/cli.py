@@ -64,7 +64,7 @@ def _pipeline(
     from raybench.store import Store
 
     experiment, text = load_experiment(file, overrides or ())
-    reporter = Reporter(Console(), verbosity=verbosity)
+    reporter = Reporter(_console(), verbosity=verbosity)
     run(experiment, text, Store(storage), reporter, address=address, until=until, retry_failed=retry_failed)
 
 
@@ -129,7 +129,7 @@ def report(
         run = load_experiment(run)[0].name
     store = Store(storage)
     require_tables(store, run)
-    write_report(store, run, Reporter(Console()))
+    write_report(store, run, Reporter(_console()))
 
 
 @app.command()
@@ -140,7 +140,7 @@ def check(file: File, set_: Set = None, storage: Storage = RUNS) -> None:
     from raybench.store import Store
 
     experiment, _ = load_experiment(file, set_ or ())
-    console = Console()
+    console = _console()
     for line in plan_lines(experiment, Store(storage)):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -155,7 +155,7 @@ def list_(
     """List what an experiment can name, with hyperparameters and sources."""
     from raybench.listing import print_list
 
-    print_list(what, Console())
+    print_list(what, _console())
 
 
 @app.command()
@@ -179,6 +179,11 @@ def submit(
     raise typer.Exit(
         submit_job(file, address, overrides=set_ or [], storage=storage, folder=working_dir, wait=not no_wait, verbosity=verbose)
     )
+
+
+def _console() -> Console:
+    """A file or a job's log has no width of its own: give it one that the leaderboard fits into."""
+    return Console() if sys.stdout.isatty() else Console(width=150)
 
 
 def main() -> None:

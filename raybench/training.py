@@ -40,7 +40,7 @@ class Recipe(BaseModel):
     warmup_epochs: NonNegative = 0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    augment: list[Literal["crop", "flip"]] = []
+    augment: list[Literal["crop", "crop_reflect", "flip"]] = []
     precision: Precision = "fp32"
     channels_last: bool = False
 

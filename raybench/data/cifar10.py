@@ -60,11 +60,11 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     data = batch["data"]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(data), PIXELS):
         raise UserError(f"{path}: data is {describe(data)}, expected uint8 (n, {PIXELS})")
+    if len(data) == 0:
+        raise UserError(f"{path}: holds no images")
     labels = np.asarray(batch["labels"]) if isinstance(batch["labels"], list | tuple | np.ndarray) else np.empty(())
     if labels.shape != (len(data),) or not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{path}: labels are {describe(batch['labels'])}, expected {len(data)} whole numbers")
-    if len(labels) == 0:
-        raise UserError(f"{path}: holds no images")
     if labels.min() < 0 or labels.max() >= len(CLASSES):
         raise UserError(f"{path}: labels run from {labels.min()} to {labels.max()}, expected 0 to {len(CLASSES) - 1}")
     return np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels.astype(np.int64)

@@ -38,9 +38,9 @@ def stratified_order(*levels: np.ndarray, generator: np.random.Generator) -> np.
     """Return a random order of 0..n-1 of which every slice holds each stratum in its share, to within rounding.
 
     `levels` are the strata (n,), the finest first; each is balanced as far as the coarser ones after it allow. Sample j
-    of a stratum of m gets the place (rank_j + u) / m with one uniform u per stratum (systematic sampling), and the order
-    starts anywhere on that circle, which makes every sample equally likely at every position. A slice of s samples
-    holds s m / n of a stratum give or take one or two, exactly so where that is a whole number for all strata.
+    of a stratum of m gets the place (rank_j + u) / m with one uniform u per stratum (systematic sampling), and the
+    order starts anywhere on that circle, which makes every sample equally likely at every position. A slice of s
+    samples holds s m / n of a stratum give or take one or two, exactly so where that is a whole number for all strata.
     """
     order = generator.permutation(len(levels[0]))
     for strata in levels:

@@ -47,6 +47,7 @@ class PlainUnpickler(pickle.Unpickler):
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
             ("_codecs", "encode"): latin1_encoder(),
+            ("__builtin__", "bytes"): bytes,  # empty bytes, as protocol 2 stores them
         }
         for package in NUMPY_MODULES:
             allowed[f"{package}.multiarray", "_reconstruct"] = _reconstruct

@@ -90,37 +90,16 @@ class CkaMoments:
         """Return the sums of this without those of `part`, which must have been added to it."""
         return self._combined(part, -1)
 
-    def value(self, estimator: str = "unbiased") -> float:
-        """Return CKA, or NaN where it is not defined (`finish` says why)."""
-        if self.sums is None:
-            raise ValueError("no features were added")
-        x, y = slice(0, self.width[0]), slice(self.width[0], sum(self.width))
-        parts = [
-            self._sums(*sides, estimator) for sides in (((x, -3), (y, -2)), ((x, -3), (x, -3)), ((y, -2), (y, -2)))
-        ]
-        return float(ratio(*parts, self.sums[-1, -1], estimator))
-
     def finish(self, estimator: str = "unbiased") -> float:
         """Return linear CKA, `unbiased` or `biased`; raise ValueError for constant features or too few samples."""
         if estimator not in ("unbiased", "biased"):
             raise ValueError(f"unknown estimator {estimator!r}: merged sums give 'unbiased' or 'biased' CKA")
-        value = self.value(estimator)
+        if self.sums is None:
+            raise ValueError("no features were added")
+        value = float(linear_cka(self.sums, self.width, estimator))
         if value != value:
             raise ValueError(f"{estimator} CKA is not defined: the features of one side are constant")
         return value
-
-    def _sums(self, side: tuple[slice, int], other: tuple[slice, int], estimator: str) -> Sums:
-        s = self.sums
-        assert s is not None
-        (u, u_norm), (v, v_norm) = side, other
-        cross, u_sum, v_sum = s[u, v], s[u, -1], s[v, -1]
-        product = torch.linalg.vector_norm(cross) ** 2
-        first, second, rows = u_sum @ u_sum, v_sum @ v_sum, u_sum @ cross @ v_sum
-        if estimator == "biased":
-            return Sums(product, first, second, rows)
-        diagonal = s[u_norm, v_norm]
-        rows = rows - u_sum @ s[u, v_norm] - v_sum @ s[v, u_norm] + diagonal
-        return Sums(product - diagonal, first - s[u_norm, -1], second - s[v_norm, -1], rows)
 
     def _combined(self, other: "CkaMoments", sign: int) -> "CkaMoments":
         if self.sums is None or other.sums is None or self.pilot is None or other.pilot is None:
@@ -134,6 +113,26 @@ class CkaMoments:
         result.width = self.width
         result.sums = torch.add(self.sums, other.sums.to(self.sums.device), alpha=sign)
         return result
+
+
+def linear_cka(sums: torch.Tensor, width: tuple[int, int], estimator: str) -> torch.Tensor:
+    """Return CKA (...) from one or many matrices Z'Z (..., W, W); NaN where it is not defined."""
+    x, y = (slice(0, width[0]), -3), (slice(width[0], sum(width)), -2)
+    both, own, other = (_kernel_sums(sums, *sides, estimator) for sides in ((x, y), (x, x), (y, y)))
+    return ratio(both, own, other, sums[..., -1, -1], estimator)
+
+
+def _kernel_sums(s: torch.Tensor, side: tuple[slice, int], other: tuple[slice, int], estimator: str) -> Sums:
+    (u, u_norm), (v, v_norm) = side, other
+    cross, u_sum, v_sum = s[..., u, v], s[..., u, -1], s[..., v, -1]
+    product = cross.square().sum((-2, -1))
+    first, second = u_sum.square().sum(-1), v_sum.square().sum(-1)
+    rows = ((u_sum[..., None, :] @ cross)[..., 0, :] * v_sum).sum(-1)
+    if estimator == "biased":
+        return Sums(product, first, second, rows)
+    diagonal = s[..., u_norm, v_norm]
+    rows = rows - (u_sum * s[..., u, v_norm]).sum(-1) - (v_sum * s[..., v, u_norm]).sum(-1) + diagonal
+    return Sums(product - diagonal, first - s[..., u_norm, -1], second - s[..., v_norm, -1], rows)
 
 
 def _hsic(sums: Sums, n: torch.Tensor, estimator: str) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""Conformal prediction sets on stored logits: coverage, set size, their ratio CR, and fake forgetting; all alphas at once.
+"""Conformal prediction sets on stored logits: coverage, set size, their ratio CR, and fake forgetting.
 
-C(x) = {y : S(x, y) <= q} (Shi et al. 2025, arXiv 2501.19403, Eqs. 1-6). An ideal unlearner covers 1 - alpha of the forget
-set, as of unseen data: more is memory, less is over-forgetting. "Lower CR is better" would punish retraining itself, so
-every number here is one to match. CR falls as well when sets merely grow: read it beside the one on test.
+C(x) = {y : S(x, y) <= q} (Shi et al. 2025, arXiv 2501.19403, Eqs. 1-6). An ideal unlearner covers 1 - alpha of the
+forget set, as of unseen data: more is memory, less is over-forgetting. "Lower CR is better" would punish retraining
+itself, so every number here is one to match. CR falls as well when sets merely grow: read it beside the one on test.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from raybench.metrics.arrays import Array, as_logits_and_labels
+from raybench.metrics.conformal_hinge import hinge
 from raybench.metrics.conformal_membership import MembershipCoverage, membership_coverage_ratio
 from raybench.metrics.conformal_quantile import (
     Calibration,
@@ -41,6 +42,7 @@ __all__ = [
     "cr",
     "fake_forgetting",
     "forget_only",
+    "hinge",
     "lac",
     "margin",
     "marginal",
@@ -82,12 +84,17 @@ def coverage(
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),
 ) -> dict[str, Estimate]:
-    """Return the share of samples whose label is in its prediction set, in 0..1, and `_set_size`, the mean size in 0..C.
+    """Return the share of samples whose label is in its prediction set, in 0..1; `_set_size` is the mean size, 0..C.
 
     Raise ValueError for labels (N, L), empty sets of samples, or fewer calibration samples than `alpha` needs.
     Intervals hold the threshold fixed: Clopper-Pearson, and Student's t for the size.
     """
-    settings = {"score": score, "rule": rule, "calibration": calibration, "forget_classes": forget_classes}
+    settings: dict[str, Any] = {
+        "score": score,
+        "rule": rule,
+        "calibration": calibration,
+        "forget_classes": forget_classes,
+    }
     inside, size = _for_one_alpha(logits, labels, calibration_logits, calibration_labels, alpha, **settings)
     return {"": clopper_pearson(int(inside.sum()), len(inside)), "_set_size": mean_interval(size)}
 
@@ -111,7 +118,12 @@ def cr(
     ValueError as `coverage` does, and where every set is empty. Interval: delta method; where that sees no spread,
     Clopper-Pearson of the coverage over the set size.
     """
-    settings = {"score": score, "rule": rule, "calibration": calibration, "forget_classes": forget_classes}
+    settings: dict[str, Any] = {
+        "score": score,
+        "rule": rule,
+        "calibration": calibration,
+        "forget_classes": forget_classes,
+    }
     inside, size = _for_one_alpha(logits, labels, calibration_logits, calibration_labels, alpha, **settings)
     n, mean_size = len(inside), float(size.mean())
     if mean_size == 0:
@@ -177,7 +189,12 @@ def coverage_ratio(
 
     A threshold without enough calibration samples is +inf and its sets are full. Raise ValueError for labels (N, L).
     """
-    settings = {"score": score, "rule": rule, "calibration": calibration, "forget_classes": forget_classes}
+    settings: dict[str, Any] = {
+        "score": score,
+        "rule": rule,
+        "calibration": calibration,
+        "forget_classes": forget_classes,
+    }
     cut, inside, sizes = _sets(logits, labels, calibration_logits, calibration_labels, alphas, **settings)
     share, size = inside.mean(axis=1), sizes.mean(axis=1)
     empty = size == 0
@@ -190,17 +207,19 @@ def set_members(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each set holds its sample's label, and its size: bool and int (alphas, N), for `cut` (alphas, C).
 
-    Membership is S <= q with the expression that made the calibration scores: `p >= 1 - q` loses the boundary in floats.
+    Membership is S <= q in the expression that made the calibration scores; `p >= 1 - q` loses the boundary in floats.
     """
     values, targets = _single_label(logits, labels)
     inside = np.empty((len(cut), len(values)), dtype=bool)
     sizes = np.empty((len(cut), len(values)), dtype=np.int64)
     for rows, scores in score_blocks(values, score):
-        by_class = np.ascontiguousarray(scores.T)  # (C, rows): counting down columns is 5x faster than along short rows
+        # counting down columns is 5x faster than along short rows
+        short = scores.shape[1] < 64
+        counted, axis = (np.ascontiguousarray(scores.T), 0) if short else (scores, 1)
         own = scores[np.arange(len(scores)), targets[rows]]
         for a, q in enumerate(cut):
             inside[a, rows] = own <= q[targets[rows]]
-            (by_class <= q[:, None]).sum(axis=0, out=sizes[a, rows])
+            sizes[a, rows] = (counted <= (q[:, None] if short else q)).sum(axis=axis)
     return inside, sizes
 
 

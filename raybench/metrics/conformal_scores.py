@@ -1,8 +1,8 @@
 """Nonconformity scores S(x, y), from logits and for every class: the larger, the less the label fits.
 
-`lac` is -log p_y, a monotone form of the usual 1 - p_y with the same prediction sets. A memorising network has quantiles
-of 1 - p_y around 0.9999 and underflows p_y to 0, where 1 - p_y is a tie that puts every class into every set; -log p_y
-still tells 40 nats from 400.
+`lac` is -log p_y, a monotone form of the usual 1 - p_y with the same prediction sets. A memorising network has
+quantiles of 1 - p_y around 0.9999 and underflows p_y to 0, where 1 - p_y is a tie that puts every class into every set;
+-log p_y still tells 40 nats from 400.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,10 +11,9 @@ from typing import Literal
 import numpy as np
 
 from raybench.metrics.arrays import Array, as_array
+from raybench.metrics.softmax import log_softmax, row_blocks
 
 ScoreName = Literal["lac", "margin", "aps", "raps"]
-
-_BLOCK_ELEMENTS = 1 << 18  # 2 MB of float64: softmax of a whole (20k, 1000) matrix spends its time in page faults
 
 
 def lac(logits: Array) -> np.ndarray:
@@ -22,12 +21,12 @@ def lac(logits: Array) -> np.ndarray:
 
     Source: Sadinle, Lei and Wasserman 2019 (least ambiguous classifier); Eq. 1 of Shi et al. 2025, arXiv 2501.19403.
     """
-    return -_log_softmax(as_array(logits, name="logits"))
+    return -log_softmax(as_array(logits, name="logits", dtype=None))
 
 
 def margin(logits: Array) -> np.ndarray:
     """Return the largest other probability minus p_y for each class, (N, C) in [-1, 1]."""
-    p = np.exp(_log_softmax(as_array(logits, name="logits")))
+    p = np.exp(log_softmax(as_array(logits, name="logits", dtype=None)))
     if p.shape[1] < 2:
         raise ValueError("the margin score needs at least two classes")
     top = np.partition(p, -2, axis=1)[:, -2:]
@@ -61,9 +60,7 @@ def score_blocks(logits: np.ndarray, score: ScoreName) -> Iterator[tuple[slice, 
     """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, whatever N and C."""
     if score not in SCORES:
         raise ValueError(f"unknown conformal score {score!r} (allowed: {', '.join(SCORES)})")
-    step = max(16, _BLOCK_ELEMENTS // logits.shape[1])
-    for start in range(0, len(logits), step):
-        rows = slice(start, start + step)
+    for rows in row_blocks(logits.shape):
         yield rows, SCORES[score](logits[rows])
 
 
@@ -75,14 +72,9 @@ def true_label_scores(logits: np.ndarray, labels: np.ndarray, score: ScoreName) 
     return own
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
 def _ranked(logits: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return p, the mass of the strictly more likely classes, and the rank (1 + their number), each (N, C)."""
-    p = np.exp(_log_softmax(as_array(logits, name="logits")))
+    p = np.exp(log_softmax(as_array(logits, name="logits", dtype=None)))
     order = np.argsort(-p, axis=1, kind="stable")
     ordered = np.take_along_axis(p, order, axis=1)
     positions = np.broadcast_to(np.arange(p.shape[1]), p.shape)

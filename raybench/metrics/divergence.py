@@ -12,14 +12,14 @@ import numpy as np
 
 from raybench.metrics.arrays import Array, as_array
 from raybench.metrics.intervals import clopper_pearson, mean_interval
+from raybench.metrics.softmax import log_softmax, row_blocks
 from raybench.metrics.spec import Estimate, metric
 
-_BLOCK_ELEMENTS = 1 << 18
 _SPLITS = ("forget", "test")
 
 
 def jensen_shannon(logits: Array, reference_logits: Array) -> np.ndarray:
-    """Return the Jensen-Shannon divergence of the two softmaxes for each sample (N,), in bits, 0 (equal) to 1 (disjoint).
+    """Return the Jensen-Shannon divergence of the two softmaxes of each sample (N,), in bits: 0 equal, 1 disjoint.
 
     Symmetric. Source: Lin 1991; released unlearning code takes natural logarithms, a factor ln 2 = 0.693 smaller.
     """
@@ -29,7 +29,7 @@ def jensen_shannon(logits: Array, reference_logits: Array) -> np.ndarray:
 def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to"] = "from") -> np.ndarray:
     """Return KL(reference || model) for each sample (N,) in nats, 0 for equal; `to` is KL(model || reference).
 
-    `from` weighs what the reference finds likely. The mean over batch and classes of some released code is C times less.
+    `from` weighs what the reference finds likely. The mean over batch and classes in released code is C times less.
     """
     if direction not in ("from", "to"):
         raise ValueError(f"direction must be 'from' or 'to' the reference, got {direction!r}")
@@ -38,10 +38,11 @@ def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to
 
 
 def zrf(logits: Array, untrained_logits: Array) -> Estimate:
-    """Return the zero retrain forgetting score, 1 - mean Jensen-Shannon to an untrained model, in 0..1; match retrained.
+    """Return the zero retrain forgetting score, 1 - mean Jensen-Shannon to an untrained model, in 0..1.
 
-    1 means that the forget samples are treated as by a network that learned nothing: over-forgetting, not success.
-    `untrained_logits` come from the same architecture at random weights. Source: Chundawat et al. 2023, arXiv 2205.08096.
+    Match the retrained models: 1 means forget samples are treated as by a network that learned nothing, which is
+    over-forgetting. `untrained_logits` come from the same architecture at random weights. Source: Chundawat et al.
+    2023, arXiv 2205.08096.
     """
     apart = _bounded_mean(jensen_shannon(logits, untrained_logits), 1.0)
     return Estimate(1 - apart.value, 1 - apart.high, 1 - apart.low, apart.n, apart.interval)
@@ -89,13 +90,13 @@ def completeness(
 
 @metric(source="Chundawat et al. 2023, arXiv 2205.08096", direction="lower", low=0, high=1, splits=_SPLITS)
 def js_to_retrained(logits: Array, retrained_logits: Array) -> Estimate:
-    """Return the mean Jensen-Shannon divergence to a retrained model in bits, 0..1; down to the noise floor, lower is better."""
+    """Return the mean Jensen-Shannon divergence to a retrained model in bits, 0..1; the floor is theirs mutually."""
     return _bounded_mean(jensen_shannon(logits, retrained_logits), 1.0)
 
 
 @metric(source="Chundawat et al. 2023, arXiv 2205.08096", direction="match", low=0, high=1, splits=_SPLITS)
 def js_to_original(logits: Array, original_logits: Array) -> Estimate:
-    """Return the mean Jensen-Shannon divergence to the original model in bits, 0..1; match the retrained models' own."""
+    """Return the mean Jensen-Shannon divergence to the original in bits, 0..1; match the retrained models' own."""
     return _bounded_mean(jensen_shannon(logits, original_logits), 1.0)
 
 
@@ -115,7 +116,7 @@ def kl_to_original(logits: Array, original_logits: Array) -> Estimate:
     source="churn of Milani Fard et al. 2016; Jagielski et al. 2022", direction="raise", low=0, high=1, splits=_SPLITS
 )
 def agreement_to_retrained(logits: Array, retrained_logits: Array) -> Estimate:
-    """Return the share of samples predicted as by a retrained model, in 0..1; up to the noise floor, higher is better."""
+    """Return the share of samples predicted as by a retrained model, in 0..1; the ceiling is theirs with each other."""
     return agreement(logits, retrained_logits)
 
 
@@ -146,14 +147,8 @@ def _by_block(
     compare: Callable[[np.ndarray, np.ndarray], np.ndarray], logits: Array, reference_logits: Array
 ) -> np.ndarray:
     model, reference = _pair(logits, reference_logits)
-    step = max(16, _BLOCK_ELEMENTS // model.shape[1])
-    blocks = [slice(start, start + step) for start in range(0, len(model), step)]
-    return np.concatenate([compare(_log_softmax(model[rows]), _log_softmax(reference[rows])) for rows in blocks])
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    blocks = row_blocks(model.shape)
+    return np.concatenate([compare(log_softmax(model[rows]), log_softmax(reference[rows])) for rows in blocks])
 
 
 def _kl(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Exact k nearest neighbours in bounded memory, with an order that no shard, block or shuffle can change.
 
-Neighbours are ordered by (similarity descending, sample id ascending) and a tied vote goes to the lowest label. A matrix
-product in float32 only proposes; similarities are then recomputed pair by pair in float64, where equal rows score equal
-wherever they stand, and a query whose proposal is not provably complete is searched again. scikit-learn changes 6 % of
-its answers when a bank with duplicates is re-ordered.
+Neighbours are ordered by (similarity descending, sample id ascending) and a tied vote goes to the lowest label. A
+matrix product in float32 only proposes; similarities are then recomputed pair by pair in float64, where equal rows
+score equal wherever they stand, and a query whose proposal is not provably complete is searched again. scikit-learn
+changes 6 % of its answers when a bank with duplicates is re-ordered.
 """
 
 from typing import Literal, NamedTuple

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+
 from raybench.metrics.arrays import Array, as_groups
 from raybench.metrics.attack_result import FPRS, AttackResult, curve, larger_side, one_signal, read_signal, stack
 from raybench.metrics.composite import forgetting_score

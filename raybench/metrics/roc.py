@@ -57,7 +57,7 @@ def roc(member_scores: Array, non_member_scores: Array) -> Roc:
     order = np.argsort(joined, kind="stable")[::-1]
     thresholds = np.empty(len(joined) + 1)
     thresholds[0] = np.inf
-    np.take(joined, order, out=thresholds[1:])
+    np.take(joined, order, out=thresholds[1:], mode="clip")  # "raise" would fill a copy first
     found = np.zeros(len(joined) + 1, dtype=np.int64)
     np.cumsum(order >= len(others), out=found[1:])
     wrong = np.arange(len(joined) + 1) - found

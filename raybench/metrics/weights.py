@@ -1,7 +1,7 @@
 """How far one model's weights lie from another's. A weak witness: retraining with another seed moves weights far more.
 
-Weights come as {name: array}, for example `dict(model.named_parameters())`. A whole `state_dict` adds BatchNorm's running
-statistics to the distance; integer entries (batch counters) are skipped.
+Weights come as {name: array}, for example `dict(model.named_parameters())`. A whole `state_dict` adds BatchNorm's
+running statistics to the distance; integer entries (batch counters) are skipped.
 """
 
 import math
@@ -21,7 +21,7 @@ class WeightDistance(NamedTuple):
     l2: float  # 0 and up
     relative_l2: float | None  # l2 over the norm of the reference; None where that is 0
     cosine: float | None  # -1..1; None where either side is all zeros
-    count: int  # number of weights
+    size: int  # number of weights
 
 
 def l2(weights: Weights, reference: Weights) -> float:
@@ -80,5 +80,5 @@ def _distance(sums: np.ndarray) -> WeightDistance:
         l2=apart,
         relative_l2=apart / math.sqrt(other) if other > 0 else None,
         cosine=min(1.0, max(-1.0, product / norms)) if norms > 0 else None,
-        count=int(count),
+        size=int(count),
     )

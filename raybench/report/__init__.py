@@ -19,7 +19,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     store.write_bytes(f"{name}/report.md", as_markdown(board, name, manifest).encode())
     reporter.say()
     if reporter.verbosity >= 0:
-        reporter.console.print(as_rich(board))
+        reporter.console.print(as_rich(board, width=reporter.console.width))
         for line in board.verdict:
             reporter.say(line)
     root = store.path(name)

@@ -6,6 +6,7 @@ model would show (prediction interval, t distribution), with Bonferroni over the
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,19 +21,20 @@ class Column:
     title: str
     metric: str
     split: str | None
-    remembers: int  # +1: higher than retrained means that something is remembered; -1: lower; 0: it is utility
+    about: Literal["memory", "utility", "features"]
+    remembers: int = 0  # of memory: the sign of a gap which says that something is remembered
     percent: bool = False
     complement: bool = False  # shown as 1 - value
 
 
 COLUMNS = (
-    Column("UA", "accuracy", "forget", -1, percent=True, complement=True),
-    Column("RA", "accuracy", "retain", 0, percent=True),
-    Column("TA", "accuracy", "test", 0, percent=True),
-    Column("MIA AUC", "mia_auc", None, +1),
-    Column("CR_f", "cr", "forget", +1),
-    Column("k-NN_f", "knn", "forget", +1),
-    Column("CKA_f", "cka_to_retrained", "forget", 0),
+    Column("UA", "accuracy", "forget", "memory", -1, percent=True, complement=True),
+    Column("RA", "accuracy", "retain", "utility", percent=True),
+    Column("TA", "accuracy", "test", "utility", percent=True),
+    Column("MIA AUC", "mia_auc", None, "memory", +1),
+    Column("CR_f", "cr", "forget", "memory", +1),
+    Column("k-NN_f", "knn", "forget", "memory", +1, percent=True),
+    Column("CKA_f", "cka_to_retrained", "forget", "features"),
 )
 
 
@@ -136,6 +138,8 @@ def _cell(column: Column, own: pd.DataFrame, metrics: pd.DataFrame, alpha: str, 
     plain = gap_to_reference(mean, reference)
     strict = gap_to_reference(mean, reference, confidence=1 - 0.05 / len(COLUMNS))
     outside = bool(strict.low > 0 or strict.high < 0)
+    if np.ptp(reference) == 0:  # they are all the same (100 % on retain, say): only the samples limit what can be seen
+        outside = abs(plain.gap) > float((found["high"] - found["low"]).mean()) / 2
     ends = sorted((sign * plain.low, sign * plain.high))
     return Cell(shown, half, len(values), sign * plain.gap, ends[0], ends[1], outside, None)
 
@@ -153,21 +157,21 @@ def _average_gap(own: pd.DataFrame, kind: str) -> Cell:
     return Cell(float(values.mean()), half, len(values), math.nan, math.nan, math.nan, False, None)
 
 
-def memory_of(row: Row) -> tuple[list[str], list[str], list[str]]:
-    """Return the columns in which a row still remembers, has over-forgotten, and has lost utility."""
-    remembers, over, lost = [], [], []
+def findings(row: Row) -> dict[str, list[str]]:
+    """Return what the row's gaps say, in words, with the columns that say it; only gaps outside the retrained spread."""
+    found: dict[str, list[str]] = {}
     for column in COLUMNS:
         cell = row.cells.get(column.title)
         if cell is None or not cell.outside:
             continue
-        if column.remembers == 0:
-            if cell.gap < 0:
-                lost.append(column.title)
-        elif np.sign(cell.gap) == column.remembers:
-            remembers.append(column.title)
+        if column.about == "memory":
+            words = "still remembers" if np.sign(cell.gap) == column.remembers else "over-forgot"
+        elif cell.gap > 0:
+            continue  # better utility, or features closer to the retrained models than these are to each other
         else:
-            over.append(column.title)
-    return remembers, over, lost
+            words = "lost utility" if column.about == "utility" else "features differ"
+        found.setdefault(words, []).append(column.title)
+    return found
 
 
 def _verdict(rows: list[Row]) -> list[str]:
@@ -175,14 +179,13 @@ def _verdict(rows: list[Row]) -> list[str]:
     for row in rows:
         if row.kind != "unlearned" or not row.cells:
             continue
-        remembers, over, lost = memory_of(row)
-        if not (remembers or over or lost):
+        said = findings(row)
+        if not said:
             groups["indistinguishable from retrained"].append(row.name)
-        for words, found in (("still remembers", remembers), ("over-forgot", over), ("lost utility", lost)):
-            if found:
-                groups.setdefault(words, []).append(f"{row.name} ({', '.join(found)})")
-    lines = [f"verdict      {words}: {', '.join(names) or 'none'}" for words, names in groups.items()]
-    original = next(row for row in rows if row.kind == "original")
-    told_apart = memory_of(original)[0]
-    control = f"seen in {', '.join(told_apart)}" if told_apart else "NOT told apart: this audit could not see forgetting"
-    return [*lines, f"control      original against retrained: {control}"]
+        for words, titles in said.items():
+            groups.setdefault(words, []).append(f"{row.name} ({', '.join(titles)})")
+    order = ["indistinguishable from retrained", "still remembers", "over-forgot", "lost utility", "features differ"]
+    lines = [f"{words}: {', '.join(groups[words]) or 'none'}" for words in order if words in groups]
+    seen = findings(next(row for row in rows if row.kind == "original")).get("still remembers")
+    control = f"seen in {', '.join(seen)}" if seen else "NOT told apart, so this audit could not see forgetting at all"
+    return [*lines, f"control: the original against the retrained models is {control}"]

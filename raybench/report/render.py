@@ -16,18 +16,21 @@ LEGEND = (
 )
 
 
-def _number(cell: Cell | None, column: Column) -> str:
+WIDE = 148  # columns of a terminal that intervals fit into; a narrower one gets them in the report only
+
+
+def _number(cell: Cell | None, column: Column, *, interval: bool = True) -> str:
     if cell is None or math.isnan(cell.value):
         return "–"
     scale, digits = (100, 1) if column.percent else (1, 3)
-    spread = "" if math.isnan(cell.half) else f" ±{scale * cell.half:.{digits}f}"
+    spread = "" if math.isnan(cell.half) or not interval else f" ±{scale * cell.half:.{digits}f}"
     return f"{scale * cell.value:.{digits}f}{spread}{'*' if cell.outside else ''}"
 
 
-def _gap(row: Row) -> str:
+def _gap(row: Row, *, interval: bool = True) -> str:
     if math.isnan(row.gap.value):
         return "–"
-    return f"{row.gap.value:.1f}" + ("" if math.isnan(row.gap.half) else f" ±{row.gap.half:.1f}")
+    return f"{row.gap.value:.1f}" + ("" if math.isnan(row.gap.half) or not interval else f" ±{row.gap.half:.1f}")
 
 
 def _signed(cell: Cell | None, column: Column) -> str:
@@ -46,20 +49,16 @@ def _cost(row: Row) -> str:
     return "–" if row.cost is None else f"{100 * row.cost:.0f} %" if row.cost >= 0.095 else f"{100 * row.cost:.1f} %"
 
 
-def as_rich(board: Leaderboard) -> Table:
-    """Return the table for the terminal."""
+def as_rich(board: Leaderboard, *, width: int) -> Table:
+    """Return the table for a terminal of the given width."""
+    wide = width >= WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=LEGEND, caption_justify="left", caption_style="dim")
-    table.add_column("")
-    for column in COLUMNS:
-        table.add_column(column.title, justify="right", no_wrap=True)
-    table.add_column("gap", justify="right", no_wrap=True)
-    table.add_column("cost", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for title in (*(column.title for column in COLUMNS), "gap", "cost"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in board.rows:
-        if not row.cells:
-            table.add_row(_label(row), *["–"] * (len(COLUMNS) + 2))
-            continue
-        numbers = [_number(row.cells[column.title], column) for column in COLUMNS]
-        table.add_row(_label(row), *numbers, _gap(row), _cost(row))
+        numbers = [_number(row.cells.get(column.title), column, interval=wide) for column in COLUMNS]
+        table.add_row(_label(row), *numbers, _gap(row, interval=wide), _cost(row))
     return table
 
 

@@ -117,6 +117,9 @@ class _Listener(tune.Callback):
     def __init__(self, done: Done) -> None:
         self._done = done
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its settings; what listens here belongs to this process
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = (trial.last_result or {}).get("record")
         if record is not None:

@@ -229,3 +229,11 @@ def test_epochs_and_ranks_differ_in_order_and_augmentation_and_seeds_repeat(make
 def test_a_batch_size_of_zero_is_refused(make_data):
     with pytest.raises(UserError, match="batch_size is 0"):
         next(iterate(ResidentSplit(make_data(), np.arange(60)), batch_size=0, seed=0, epoch=0))
+
+
+def test_a_torch_dataset_is_cast_to_the_models_precision():
+    positions = np.arange(3)
+    full, _ = DatasetSplit(Noisy()).batch(positions, generator=None)
+    half, y = DatasetSplit(Noisy(), dtype=torch.bfloat16).batch(positions, generator=None)
+    assert torch.equal(half, full.bfloat16())
+    assert y.dtype == torch.int64

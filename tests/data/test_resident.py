@@ -74,7 +74,7 @@ def test_a_damaged_folder_is_refused_with_the_file_named(make_data, tmp_path, da
 
 def test_a_place_that_cannot_be_written_is_named(make_data, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot save the dataset to .*file/cache"):
+    with pytest.raises(UserError, match=r"cannot save the dataset to .*file/cache"):
         save(make_data(), tmp_path / "file" / "cache")
 
 

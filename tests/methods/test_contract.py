@@ -11,11 +11,11 @@ from torch import Tensor, nn
 import raybench
 from raybench import methods
 from raybench.errors import UserError
+from raybench.methods.run import run
 from raybench.methods.spec import check, hyperparameters, spec_of
 
 NAMES = methods.names()
 CASES = [(name, kind) for name in NAMES for kind in spec_of(methods.get(name)).targets]
-ONE_SHOT = {"activation_reset": False}  # filled by what a run shows: see `calls_epochs`
 # one-shot edits and full passes in eval mode: the order of the samples changes rounding only
 SAME_FOR_ALL_SEEDS = {"ssd", "lfssd"}
 
@@ -170,8 +170,6 @@ def test_a_method_survives_small_and_uniform_sets_or_refuses_them_before_it_trai
     task, arguments = tiny.make_task(
         tiny.net(norm=True), method=name, **setting("single_label", **SMALL[case]), **tiny.short(name)
     )
-    from raybench.methods.run import run
-
     try:
         result = run(methods.get(name), task, arguments)
     except UserError:

@@ -1,5 +1,6 @@
 """A tiny network, tiny data, and plain versions of what the task does, for the tests of methods."""
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -23,11 +24,20 @@ def net(*, seed: int = 0, norm: bool = False, classes: int = CLASSES, dtype: tor
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         norms: list[nn.Module] = [nn.BatchNorm2d(4), nn.BatchNorm2d(5)] if norm else [nn.Identity(), nn.Identity()]
-        layers = [nn.Conv2d(1, 4, 3, padding=1), norms[0], nn.ReLU(), nn.Conv2d(4, 5, 3, padding=1), norms[1], nn.ReLU()]
+        layers = [
+            nn.Conv2d(1, 4, 3, padding=1),
+            norms[0],
+            nn.ReLU(),
+            nn.Conv2d(4, 5, 3, padding=1),
+            norms[1],
+            nn.ReLU(),
+        ]
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, classes)).to(dtype).eval()
 
 
-def samples(n: int, *, seed: int = 0, multi_label: bool = False, classes: int = CLASSES, label: int | None = None) -> Samples:
+def samples(
+    n: int, *, seed: int = 0, multi_label: bool = False, classes: int = CLASSES, label: int | None = None
+) -> Samples:
     """Return n images with labels that cycle through the classes, all `label`, or random bits."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(n, 1, 6, 6, generator=generator, dtype=torch.float64)
@@ -68,12 +78,8 @@ def make_task(
     where = {"device": torch.device("cpu"), "dtype": next(model.parameters()).dtype}
 
     def fresh(fresh_seed: int) -> nn.Module:
-        new = net(seed=fresh_seed).to(where["dtype"])
-        if [p.shape for p in new.parameters()] != [p.shape for p in model.parameters()]:
-            import copy
-
-            new = copy.deepcopy(model)
-            models.reset(new, seed=fresh_seed)
+        new = copy.deepcopy(model)
+        models.reset(new, seed=fresh_seed)
         return new
 
     task = UnlearningTask(
@@ -104,7 +110,9 @@ def short(method: str) -> dict[str, Any]:
 class PlainSGD:
     """Momentum and weight decay, written out."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.9, decay: float = 5e-4) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.9, decay: float = 5e-4
+    ) -> None:
         self.parameters = list(parameters)
         self.lr, self.momentum, self.decay = lr, momentum, decay
         self.velocity: list[Tensor] | None = None

@@ -101,9 +101,7 @@ def test_copies_of_a_person_add_no_certainty_to_the_auc():
     members, others = rng.normal(0.5, 1, 30), rng.normal(0, 1, 40)
     single = delong(members, others)
     groups = [np.repeat(np.arange(30), 4), np.repeat(np.arange(40) + 100, 4)]
-    copied = delong(
-        np.repeat(members, 4), np.repeat(others, 4), member_groups=groups[0], non_member_groups=groups[1]
-    )
+    copied = delong(np.repeat(members, 4), np.repeat(others, 4), member_groups=groups[0], non_member_groups=groups[1])
     assert copied[:3] == pytest.approx(single[:3], rel=1e-9)
     assert delong(np.repeat(members, 4), np.repeat(others, 4)).low > single.low
 
