@@ -1,6 +1,6 @@
 """Where the arithmetic runs and in which precision."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
@@ -33,6 +33,5 @@ def resolve_precision(name: Precision, device: torch.device) -> Literal["fp32", 
 
 def autocast(precision: Literal["fp32", "bf16"], device: torch.device) -> AbstractContextManager[object]:
     """Return the mixed-precision context of a forward pass."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    # fp32 switches an outer bf16 off: a training inside a method has a precision of its own
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

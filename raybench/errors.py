@@ -1,11 +1,26 @@
 """The one error raybench raises for people: what was given, what is allowed, the nearest valid name."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+LISTED = 40  # names of a longer list that are shown: those nearest to what was given
 
 
 class UserError(ValueError):
     """A mistake in what the user gave; the command line prints it without a traceback."""
+
+    key: tuple[str, ...] = ()  # of the experiment file, where the mistake is in one
+
+
+@contextmanager
+def about(*key: str) -> Iterator[None]:
+    """Say which key of the experiment file an error that is raised inside is about."""
+    try:
+        yield
+    except UserError as error:
+        error.key = error.key or key
+        raise
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
@@ -15,8 +30,12 @@ def nearest(given: str, allowed: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str], *, hint: str = "") -> UserError:
-    """Build the error for a name that does not exist."""
+    """Build the error for a name that does not exist; of a long list it shows the names nearest to the given one."""
     names = sorted(allowed)
     close = nearest(str(given), names)
     guess = f"; did you mean {close!r}?" if close else ""
-    return UserError(f"unknown {kind} {given!r}{guess} (allowed: {', '.join(names) or 'none'}){hint}")
+    shown, rest = names, ""
+    if len(names) > LISTED:
+        shown = difflib.get_close_matches(str(given), names, n=5, cutoff=0.0)
+        rest = f" and {len(names) - len(shown)} more"
+    return UserError(f"unknown {kind} {given!r}{guess} (allowed: {', '.join(shown) or 'none'}{rest}){hint}")

@@ -1,17 +1,32 @@
 """The experiment file: what it may say, with defaults and validation. Reading it is `experiment_file.py`."""
 
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from raybench import models, registry
+from raybench.data.forget_rules import PACKAGE as FORGET_RULES
+from raybench.data.forget_rules.spec import ForgetRuleSpec
+from raybench.data.images import DatasetSpec
 from raybench.devices import Precision
-from raybench.errors import unknown
+from raybench.errors import about, unknown
 from raybench.models import Stem
 from raybench.spaces import Space
 from raybench.training import Recipe
 
-Size = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] | None
+
+def _size(value: Any) -> Any:
+    count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if not (value is None or count or (isinstance(value, float) and 0 < value < 1)):
+        raise ValueError("must be a count, a share between 0 and 1, or null for the rest of the pool")
+    return value
+
+
+Size = Annotated[int | float | None, BeforeValidator(_size)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -51,14 +66,12 @@ class Data(Part):
     resize: Positive | None = None
     seed: int = 0
 
-    @field_validator("dataset")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        from raybench import data
-
-        if value not in data.names():
-            raise unknown("dataset", value, data.names())
-        return value
+    @model_validator(mode="after")
+    def _known(self) -> "Data":
+        with about("data", "dataset"):
+            function = registry.find("dataset", self.dataset, "raybench.data", DatasetSpec)
+        _refuse_unknown(("data", "options"), f"option of dataset {self.dataset}:", self.options, function, {"download"})
+        return self
 
 
 class Forget(BaseModel):
@@ -68,14 +81,12 @@ class Forget(BaseModel):
 
     rule: str
 
-    @field_validator("rule")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        from raybench.data import forget_rules
-
-        if value not in forget_rules.names():
-            raise unknown("forget rule", value, forget_rules.names())
-        return value
+    @model_validator(mode="after")
+    def _known(self) -> "Forget":
+        with about("forget", "rule"):
+            function = registry.find("forget rule", self.rule, FORGET_RULES, ForgetRuleSpec)
+        _refuse_unknown(("forget",), f"option of forget rule {self.rule}:", self.model_extra or {}, function)
+        return self
 
 
 class Model(Part):
@@ -86,14 +97,13 @@ class Model(Part):
     width: Positive = 32
     checkpoint: str | None = None
 
-    @field_validator("name")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        from raybench import models
-
-        if value not in models.names():
-            raise unknown("model", value, models.names())
-        return value
+    @model_validator(mode="after")
+    def _known(self) -> "Model":
+        with about("model", "name"):
+            models.check_name(self.name)
+        with about("model", "stem"):
+            models.check_stem(self.name, self.stem)
+        return self
 
 
 class Train(Recipe):
@@ -118,7 +128,7 @@ class Train(Recipe):
     @classmethod
     def _distinct(cls, value: list[int] | int) -> list[int] | int:
         if isinstance(value, list) and (len(set(value)) < len(value) or not value):
-            raise ValueError(f"seeds must be distinct and at least one, got {value}")
+            raise ValueError("seeds must be distinct, and at least one")
         return value
 
 
@@ -163,7 +173,7 @@ class Resources(Part):
 class Experiment(Part):
     """One experiment: everything that decides its numbers."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: str
     data: Data
     forget: Forget
     model: Model
@@ -173,11 +183,22 @@ class Experiment(Part):
     evaluate: Evaluate = Evaluate()
     resources: Resources = Resources()
 
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+            raise ValueError("must be letters, digits, '.', '_' and '-', a letter or digit first: it names a folder")
+        return value
+
     @field_validator("methods", mode="before")
     @classmethod
-    def _drop_removed(cls, value: Any) -> Any:
-        """A method set to null in a file that extends another is left out."""
-        return {name: given for name, given in value.items() if given is not None} if isinstance(value, dict) else value
+    def _defaults(cls, value: Any) -> Any:
+        """A method with nothing after its colon takes its defaults."""
+        return (
+            {name: {} if given is None else given for name, given in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Experiment":
@@ -185,18 +206,39 @@ class Experiment(Part):
         from raybench.methods.spec import check
 
         for name, values in self.methods.items():
-            function = methods.get(name)
-            spaces = {key: Space.parse(f"methods.{name}.{key}", value) for key, value in values.items()}
-            extremes = [{k: s.extremes[0] for k, s in spaces.items()}, {k: s.extremes[1] for k, s in spaces.items()}]
-            for corner in extremes:
-                check(name, function, corner)
-            for key, space in spaces.items():
-                for value in space.extremes:
-                    check(name, function, {**extremes[0], key: value})
-        scoring.chosen_metrics(self.evaluate.metrics)
-        audit.check_objective(self.sweep.objective)
+            with about("methods", name):
+                function = methods.get(name)
+            spaces: dict[str, Space] = {}
+            for key, value in values.items():
+                with about("methods", name, key):
+                    spaces[key] = Space.parse(f"methods.{name}.{key}", value)
+                    for end in spaces[key].extremes:
+                        check(name, function, {key: end})
+            with about("methods", name):  # values that are valid one by one may not be so together
+                for end in (0, 1):
+                    check(name, function, {key: space.extremes[end] for key, space in spaces.items()})
+        with about("evaluate", "metrics"):
+            scoring.chosen_metrics(self.evaluate.metrics)
+        with about("sweep", "objective"):
+            audit.check_objective(self.sweep.objective)
         return self
 
     def spaces(self, method: str) -> dict[str, Space]:
         """Return the method's search spaces; a fixed value is a space of one."""
         return {key: Space.parse(key, value) for key, value in self.methods[method].items()}
+
+
+def _refuse_unknown(
+    at: tuple[str, ...],
+    kind: str,
+    given: Iterable[str],
+    function: Callable[..., Any],
+    internal: Collection[str] = (),
+) -> None:
+    """Refuse options that are not keyword arguments of the function."""
+    parameters = inspect.signature(function).parameters.values()
+    allowed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in internal]
+    for option in given:
+        if option not in allowed:
+            with about(*at, option):
+                raise unknown(kind, option, allowed)

@@ -1,18 +1,30 @@
 """Read an experiment file: `extends`, `--set a.b=c`, and errors that say file, line, key, value and what is allowed."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from raybench.errors import UserError, nearest
 from raybench.experiment import Experiment
+from raybench.explaining import in_words
 from raybench.spaces import KINDS
 
 Key = tuple[str, ...]
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-3 is a number (PyYAML, which follows YAML 1.1, reads text)."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 @dataclass(frozen=True)
@@ -42,37 +54,48 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Ex
     try:
         experiment = Experiment.model_validate(source.content)
     except ValidationError as error:
-        raise UserError(_explain(error, source)) from error
+        raise UserError("\n".join(_explain(error, source))) from error
     return experiment, yaml.safe_dump(source.content, sort_keys=False)
 
 
-def read(path: Path, *, seen: tuple[Path, ...] = ()) -> Source:
-    """Read one file on top of the one that it extends."""
+def read(path: Path, *, extended: tuple[tuple[Path, str], ...] = ()) -> Source:
+    """Read one file on top of the one that it extends; `extended` are the files that led here and their `extends`."""
     path = path.resolve()
-    if path in seen:
-        raise UserError(f"{path}: extends itself by way of {' -> '.join(p.name for p in seen)}")
+    by = f"{extended[-1][1]}: extends: " if extended else ""
+    if path in (file for file, _ in extended):
+        raise UserError(f"{by}a file cannot extend itself: {' -> '.join(p.name for p, _ in extended)} -> {path.name}")
     if not path.is_file():
-        raise UserError(f"experiment file {str(path)!r} does not exist{_similar(path)}")
-    text = path.read_text(encoding="utf-8")
+        raise UserError(f"{by}experiment file {str(path)!r} does not exist{_similar(path, extended)}")
     try:
-        content, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
+        text = path.read_text(encoding="utf-8")
+        content, node = yaml.load(text, Loader), yaml.compose(text, Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}{_yaml_fault(error)}") from error
     if not isinstance(content, dict) or node is None:
         raise UserError(f"{path}: an experiment file is a mapping of keys (allowed: {', '.join(_keys(Experiment))})")
     own = Source(content, {(): str(path), **_places(node, path, ())})
     if "extends" not in content:
         return own
+    place = own.place(("extends",))
     if not isinstance(content["extends"], str):
-        raise UserError(f"{own.place(('extends',))}: extends = {content['extends']!r}: it takes one path")
-    base = read(path.parent / content["extends"], seen=(*seen, path))
+        raise UserError(f"{place}: extends = {content['extends']!r}: it takes one path")
+    base = read(path.parent / content["extends"], extended=(*extended, (path, place)))
     return Source(_merge(base.content, own.content), {**base.places, **own.places})
 
 
-def _similar(path: Path) -> str:
+def _yaml_fault(error: Exception) -> str:
+    """Return ":line: what is wrong", without the parser's picture of the text."""
+    mark = getattr(error, "problem_mark", None)
+    line = f":{mark.line + 1}" if mark is not None else ""
+    words = [part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]
+    return f"{line}: not valid YAML: {', '.join(words) or error}"
+
+
+def _similar(path: Path, extended: tuple[tuple[Path, str], ...]) -> str:
     if not path.parent.is_dir():
         return ""
-    close = nearest(path.name, [p.name for p in path.parent.glob("*.yaml")])
+    others = {p.name for p in path.parent.glob("*.yaml")} - {p.name for p, _ in extended}
+    close = nearest(path.name, sorted(others))
     return f"; did you mean {str(path.parent / close)!r}?" if close else ""
 
 
@@ -81,58 +104,87 @@ def _places(node: yaml.Node, path: Path, key: Key) -> dict[Key, str]:
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             here = (*key, str(name.value))
+            if here in found:
+                place = f"{path}:{name.start_mark.line + 1}"
+                raise UserError(f"{place}: {'.'.join(here)} is written twice (first: {found[here]})")
             found[here] = f"{path}:{name.start_mark.line + 1}"
             found |= _places(value, path, here)
     return found
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Put `own` over `base`, mapping by mapping; a new forget rule or data set takes none of the old one's options."""
+    """Put `own` over `base`, mapping by mapping; null takes a mapping away.
+
+    A new forget rule or data set takes none of the old one's options, a new search space nothing of the old one.
+    """
     merged = dict(base)
     for key, value in own.items():
         old = merged.get(key)
-        mappings = isinstance(value, dict) and isinstance(old, dict)
-        is_space = mappings and any(len(m) == 1 and next(iter(m)) in KINDS for m in (value, old))
-        renamed = mappings and any(name in value and value[name] != old.get(name) for name in ("rule", "dataset"))
-        merged[key] = _merge(old, value) if mappings and not is_space and not renamed else value  # type: ignore[arg-type]
+        if value is None and isinstance(old, dict):
+            del merged[key]
+        elif isinstance(value, dict) and isinstance(old, dict) and not _replaces(value, old):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged
+
+
+def _replaces(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    is_space = any(len(mapping) == 1 and next(iter(mapping)) in KINDS for mapping in (new, old))
+    return is_space or any(name in new and new[name] != old.get(name) for name in ("rule", "dataset"))
 
 
 def _override(source: Source, override: str) -> Source:
     path, equals, text = override.partition("=")
-    key = tuple(path.strip().split("."))
+    key = tuple(_split(path.strip(), source.content))
     if not equals or not all(key):
         raise UserError(f"--set {override!r}: it takes key.subkey=value, for instance --set train.epochs=5")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+        raise UserError(f"--set {override!r}{_yaml_fault(error)}") from error
     nested: Any = value
     for name in reversed(key):
         nested = {name: nested}
     return Source(_merge(source.content, nested), {**source.places, key: f"--set {override}"})
 
 
+def _split(path: str, content: Any) -> Iterator[str]:
+    """Split a key at its dots, but not inside a name that is there: a method of the user's own is `module.function`."""
+    parts = path.split(".")
+    while parts:
+        known = [n for n in range(1, len(parts) + 1) if isinstance(content, dict) and ".".join(parts[:n]) in content]
+        name = ".".join(parts[: max(known, default=1)])
+        yield name
+        parts = parts[max(known, default=1) :]
+        content = content.get(name) if isinstance(content, dict) else None
+
+
 def _keys(model: type[BaseModel]) -> list[str]:
     return [*model.model_fields, "extends"] if model is Experiment else list(model.model_fields)
 
 
-def _explain(error: ValidationError, source: Source) -> str:
+def _explain(error: ValidationError, source: Source) -> Iterator[str]:
     """Say what is wrong in the user's words: place, key, given value, what is allowed, nearest name."""
-    lines = []
+    problems: dict[Key, list[ErrorDetails]] = {}
     for problem in error.errors():
-        key = tuple(str(part) for part in problem["loc"] if not _is_branch(part))
-        given, message = problem["input"], problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
+        raised = problem.get("ctx", {}).get("error")
+        at = tuple(str(part) for part in problem["loc"] if not _is_branch(part))
+        problems.setdefault(getattr(raised, "key", ()) or at, []).append(problem)
+    for key, found in problems.items():
+        place, name = source.place(key), ".".join(key)
+        if any(isinstance(problem.get("ctx", {}).get("error"), UserError) for problem in found):
+            words = in_words(found)  # such an error says itself what was given
+            yield f"{place}: {words}" if name in words else f"{place}: {name}: {words}"
+        elif found[0]["type"] == "extra_forbidden":
             allowed = _keys(_model_at(key[:-1]))
             close = nearest(key[-1], allowed)
             guess = f"; did you mean {close!r}?" if close else ""
-            message = f"unknown key{guess} (allowed here: {', '.join(allowed)})"
-        elif problem["type"] == "missing":
-            message = "this key is required"
-        value = "" if isinstance(given, dict) or not key else f" = {given!r}"
-        lines.append(f"{source.place(key)}: {'.'.join(key)}{value}: {message}".replace(": : ", ": "))
-    return "\n".join(dict.fromkeys(lines))
+            yield f"{place}: {name}: unknown key{guess} (allowed here: {', '.join(allowed)})"
+        elif found[0]["type"] == "missing":
+            yield f"{place}: {name}: this key is required"
+        else:
+            yield f"{place}: {name} = {found[0]['input']!r}: {in_words(found)}"
 
 
 def _is_branch(part: Any) -> bool:

@@ -46,6 +46,20 @@ def names() -> list[str]:
     return ["cnn", *torchvision.models.list_models(module=torchvision.models)]
 
 
+def check_name(name: str) -> None:
+    """Refuse a model that does not exist."""
+    if name not in names():
+        raise unknown("model", name, names(), hint="; all of them: raybench list models")
+
+
+def check_stem(name: str, stem: Stem) -> None:
+    """Refuse the `cifar` stem for anything but a residual network; `cnn` is made for small images as it is."""
+    if stem == "imagenet" or name == "cnn":
+        return
+    if torchvision.models.get_model_builder(name).__module__ != torchvision.models.resnet.__name__:
+        raise UserError(f"model.stem 'cifar' is for residual networks, not {name!r} (allowed for it: imagenet)")
+
+
 def input_channels(name: str, image_channels: int) -> int:
     """Return how many channels the model reads: `cnn` takes the images as they are, the others want three."""
     return image_channels if name == "cnn" else CHANNELS
@@ -59,8 +73,8 @@ def build(
     `stem="cifar"` gives a residual network a 3 x 3 stride-1 first convolution and no max-pool, as every source uses on
     32 x 32 images. `width` is the number of first-layer channels of `cnn`.
     """
-    if name not in names():
-        raise unknown("model", name, names())
+    check_name(name)
+    check_stem(name, stem)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "cnn":
@@ -72,8 +86,7 @@ def build(
             warnings.simplefilter("ignore")  # torchvision announces its own coming changes
             model = torchvision.models.get_model(name, **options)
         if stem == "cifar":
-            if not isinstance(model, torchvision.models.ResNet):
-                raise UserError(f"model.stem 'cifar' is for residual networks, not {name!r} (allowed for it: imagenet)")
+            assert isinstance(model, torchvision.models.ResNet)
             model.conv1 = nn.Conv2d(channels, model.conv1.out_channels, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
             model.maxpool = nn.Identity()  # type: ignore[assignment]
@@ -90,7 +103,7 @@ def reset(module: nn.Module, *, seed: int) -> None:
 
 
 def head_name(model: nn.Module) -> str:
-    """Return the name of the classification head: the last linear layer, or the last convolution where there is none."""
+    """Return the name of the classification head: the last linear layer, else the last convolution."""
     for kind in (nn.Linear, nn.Conv2d):
         found = [name for name, layer in model.named_modules() if isinstance(layer, kind)]
         if found:
@@ -148,14 +161,20 @@ def read_weights(source: bytes | Path, *, name: str = "checkpoint") -> dict[str,
     except Exception as error:
         raise UserError(
             f"checkpoint {name} cannot be read safely (weights_only=True): it is damaged, or it holds pickled code, "
-            f"which raybench never runs; save only the state_dict. Reader's words: {str(error).splitlines()[0][:200]}"
+            f"which raybench never runs; save only the state_dict. Reader's words: {_first_line(error)}"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(f"checkpoint {name} holds no state dict of tensors (allowed: a state dict, or one under 'state_dict')")
+        raise UserError(
+            f"checkpoint {name} holds no state dict of tensors (allowed: a state dict, or one under 'state_dict')"
+        )
     return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], *, name: str = "checkpoint") -> None:

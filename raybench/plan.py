@@ -87,7 +87,11 @@ def train_jobs(scenario: Scenario) -> list[TrainJob]:
     train = experiment.train
     data = [scenario.data_key, scenario.architecture()]
     recipe = [train.recipe.model_dump(), train.workers, experiment.resources.threads]
-    audited = scenario.ids_fingerprint("retain"), scenario.ids_fingerprint("forget"), scenario.ids_fingerprint("validation")
+    audited = (
+        scenario.ids_fingerprint("retain"),
+        scenario.ids_fingerprint("forget"),
+        scenario.ids_fingerprint("validation"),
+    )
 
     def job(name: str, kind: Literal["original", "retrained"], seed: int, roles: tuple[str, ...]) -> TrainJob:
         made_of: list[Any] = [*recipe, seed, scenario.ids_fingerprint(*roles)]
@@ -182,8 +186,13 @@ def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[in
     experiment = scenario.experiment
     size = len(scenario.splits().ids(role))
     mark = fingerprint(
-        "predictions", NUMERICS, scenario.data_key, scenario.ids_fingerprint(role), experiment.resources.precision,
-        experiment.data.resize, experiment.resources.threads,
+        "predictions",
+        NUMERICS,
+        scenario.data_key,
+        scenario.ids_fingerprint(role),
+        experiment.resources.precision,
+        experiment.data.resize,
+        experiment.resources.threads,
     )
     folder = f"artefacts/predictions/{Path(model).name}"
     return [(s, min(s + PIECE, size), f"{folder}/{role}-{mark}-{s}.parquet") for s in range(0, size, PIECE)]

@@ -30,8 +30,10 @@ class Board:
     def hyperparameters(self, values: Mapping[str, Any], results: Mapping[str, float]) -> None:
         """Add the run to the HParams tab, with what it achieved."""
         plain = {k: v if isinstance(v, bool | str | float | int) else str(v) for k, v in values.items()}
+        writer = self._writer.file_writer
+        assert writer is not None
         for summary in hparams(plain, dict(results)):
-            self._writer.file_writer.add_summary(summary)
+            writer.add_summary(summary)
         for tag, value in results.items():
             self._writer.add_scalar(tag, value, 0)
 

@@ -23,6 +23,7 @@ from raybench.data.splits import ROLES, Splits, make_splits
 from raybench.devices import resolve_device
 from raybench.errors import UserError
 from raybench.experiment import Experiment
+from raybench.metrics.conformal_quantile import smallest_calibration
 from raybench.store import Store, fingerprint
 
 NUMERICS = 1  # raise it when a change of the code changes numbers: older artefacts are then made again
@@ -46,7 +47,9 @@ class Scenario:
     def splits(self) -> Splits:
         return _splits(self.store.uri, self.splits_key)
 
-    def split(self, *roles: str, augment: bool = False, limit: int | None = None, device: str | None = None) -> ResidentSplit:
+    def split(
+        self, *roles: str, augment: bool = False, limit: int | None = None, device: str | None = None
+    ) -> ResidentSplit:
         """Return the samples of the roles, ready to be batched; `limit` draws that many of them, always the same."""
         ids = np.sort(np.concatenate([self.splits().ids(role) for role in roles]))
         if limit is not None and len(ids) > limit:
@@ -132,7 +135,7 @@ def _require(experiment: Experiment, splits: Splits) -> None:
         raise UserError(f"data.sizes leaves no samples for {', '.join(empty)} (the roles have {sizes})")
     calibration = sizes["calibration"]
     for alpha in experiment.evaluate.alphas:
-        needed = int(np.ceil(1 / alpha)) - 1  # below it the conformal quantile is infinite: sets hold every class
+        needed = smallest_calibration(alpha)  # below it the conformal quantile is infinite: sets hold every class
         if calibration < needed:
             raise UserError(
                 f"evaluate.alphas: {alpha} needs at least {needed} calibration samples, data.sizes.calibration gives "

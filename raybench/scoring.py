@@ -9,13 +9,15 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from raybench import metrics, registry
 from raybench.data.splits import ROLES
 from raybench.errors import UserError, unknown
+from raybench.explaining import in_words
 from raybench.metrics.spec import Estimate, MetricSpec
 from raybench.metrics.statistics import gap_to_reference
 from raybench.prediction import Predictions
@@ -24,6 +26,7 @@ Row = dict[str, Any]
 Metric = Callable[..., Estimate | Mapping[str, Estimate]]
 ARRAYS = ("logits", "labels", "features", "groups")
 OWNERS = ("original", "retrained")
+GIVEN = ("alpha", "num_classes")
 
 
 def metric_names() -> list[str]:
@@ -44,13 +47,42 @@ def chosen_metrics(given: str | Sequence[str] | Mapping[str, Mapping[str, Any]])
     """Return {name: settings} of the metrics that the experiment asks for; refuse unknown names and settings."""
     if isinstance(given, str):
         return {name: {} for name in metric_names()}
-    chosen = {name: dict(given[name] or {}) if isinstance(given, Mapping) else {} for name in given}
-    for name, settings in chosen.items():
-        allowed = [p.name for p in _parameters(get_metric(name)) if p.default is not inspect.Parameter.empty]
-        for key in settings:
-            if key not in allowed:
-                raise unknown(f"setting of metric {name}", key, allowed)
-    return chosen
+    return {name: _checked(name, dict(given[name] or {}) if isinstance(given, Mapping) else {}) for name in given}
+
+
+def _checked(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a metric's settings in the types it declares; refuse unknown ones, and arguments that nothing fills."""
+    function = get_metric(name)
+    allowed = [p.name for p in _parameters(function) if p.default is not inspect.Parameter.empty]
+    types = get_type_hints(function, include_extras=True)
+    for key, value in settings.items():
+        if key not in allowed:
+            raise unknown(f"setting of metric {name}:", key, allowed)
+        try:
+            settings[key] = TypeAdapter(types.get(key, Any)).validate_python(value)
+        except ValidationError as error:
+            raise UserError(f"evaluate.metrics.{name}.{key} = {value!r}: {in_words(error.errors())}") from error
+    for argument in _needs(function):
+        _stored(argument, name, split=next(iter(metric_spec(function).splits), None))
+    return settings
+
+
+def _stored(argument: str, metric: str, *, split: str | None) -> tuple[str | None, str, str]:
+    """Return (owner, role, array) of the stored predictions that an argument's name asks for."""
+    if argument in GIVEN:
+        return None, "", argument
+    owner = next((name for name in OWNERS if argument.startswith(f"{name}_")), None)
+    rest = argument.removeprefix(f"{owner}_")
+    role = next((name for name in ROLES if rest.startswith(f"{name}_")), None)
+    array = rest.removeprefix(f"{role}_")
+    if array not in ARRAYS or (role is None and split is None):
+        where = "" if array not in ARRAYS else "; without a role it needs splits=(...) in @metric"
+        raise UserError(
+            f"metric {metric}: its argument {argument!r} names nothing that is stored (allowed: {', '.join(GIVEN)}, or "
+            f"[original_|retrained_][<role>_]<array>; roles: {', '.join(ROLES)}; arrays: {', '.join(ARRAYS)}; a "
+            f"setting needs a default){where}"
+        )
+    return owner, role or str(split), array
 
 
 def _parameters(function: Metric) -> list[inspect.Parameter]:
@@ -80,7 +112,9 @@ def score(model: str, chosen: Mapping[str, Mapping[str, Any]], alphas: Sequence[
         spec, needs = metric_spec(function), _needs(function)
         settings_text = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
         for split, alpha in itertools.product(spec.splits or (None,), alphas if "alpha" in needs else (None,)):
-            setting = ",".join(part for part in (f"alpha={alpha:g}" if alpha is not None else "", settings_text) if part)
+            setting = ",".join(
+                part for part in (f"alpha={alpha:g}" if alpha is not None else "", settings_text) if part
+            )
             reference = next((owner for owner in OWNERS if any(n.startswith(f"{owner}_") for n in needs)), None)
             row = {
                 "split": split,
@@ -92,6 +126,8 @@ def score(model: str, chosen: Mapping[str, Mapping[str, Any]], alphas: Sequence[
             }
             try:
                 found = _call(function, needs, dict(settings), model, split, alpha, models)
+            except UserError:  # the storage failed: that is no result
+                raise
             except ValueError as error:  # the metric is not defined on this input: its reason is the result
                 rows.append({**row, "reason": str(error)})
                 continue
@@ -119,14 +155,9 @@ def _call(
     models: Models,
 ) -> Mapping[str, Estimate]:
     def bind(name: str, retrained: str | None) -> Any:
-        if name == "alpha":
-            return alpha
-        if name == "num_classes":
-            return models.num_classes
-        owner, rest = next(((o, name.removeprefix(f"{o}_")) for o in OWNERS if name.startswith(f"{o}_")), (None, name))
-        role, array = next(((r, rest.removeprefix(f"{r}_")) for r in ROLES if rest.startswith(f"{r}_")), (split, rest))
-        if array not in ARRAYS or role is None:
-            raise UserError(f"metric {function.__name__}: argument {name!r} names nothing that is stored")
+        owner, role, array = _stored(name, function.__name__, split=split)
+        if array in GIVEN:
+            return {"alpha": alpha, "num_classes": models.num_classes}[array]
         key = {"original": models.original, "retrained": retrained, None: model}[owner]
         assert key is not None
         stored = models.read(key, role)
@@ -217,7 +248,9 @@ def average_gap_rows(rows: Sequence[Row]) -> list[Row]:
                 "low": max(0.0, value - half) if known else None,
                 "high": value + half if known else None,
                 "n": len(cells),
-                "interval": "root of summed squares of the four gaps' half-widths" if known else "none: one retrained model",
+                "interval": "root of summed squares of the four gaps' half-widths"
+                if known
+                else "none: one retrained model",
                 "reason": None,
             }
         )

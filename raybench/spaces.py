@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from raybench.errors import UserError
+from raybench.errors import UserError, unknown
 
 Kind = Literal["uniform", "loguniform", "randint", "choice", "fixed"]
 KINDS = ("uniform", "loguniform", "randint", "choice")
@@ -21,10 +21,14 @@ class Space:
 
     @classmethod
     def parse(cls, key: str, given: Any) -> "Space":
-        """Read a space from the experiment file; anything that is not one is a fixed value."""
-        if not (isinstance(given, dict) and len(given) == 1 and next(iter(given)) in KINDS):
+        """Read a space from the experiment file; anything but a mapping is a fixed value."""
+        if not isinstance(given, dict):
             return cls("fixed", (given,))
+        if len(given) != 1:
+            raise UserError(f"{key}: a search space is one of {', '.join(KINDS)} and its list, got {given!r}")
         kind, values = next(iter(given.items()))
+        if kind not in KINDS:
+            raise unknown(f"search space of {key}:", kind, KINDS)
         if not isinstance(values, list) or not values:
             raise UserError(f"{key}: {kind} takes a list, got {values!r}")
         if kind == "choice":

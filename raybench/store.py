@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,12 @@ class Store:
         return f"{self.root}/{key}"
 
     @contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
+    def _errors(self, key: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (OSError, pa.ArrowException) as error:
+            if isinstance(error, FileNotFoundError) and not writing:
+                raise
             raise StorageError(
                 f"storage {self.uri!r} failed at {key}: {error}. Nothing finished is lost; free space or rights there, "
                 "or choose another place with --storage, and run the same command again"
@@ -123,13 +123,17 @@ class Store:
     @contextmanager
     def _replacing(self, key: str) -> Iterator[pa.NativeFile]:
         """Open a partial file which takes the key's place when the block ends without an error."""
-        partial = self.path(f"{PARTIAL}/{uuid.uuid4().hex}")
-        with self._errors(key):
+        partial = f"{PARTIAL}/{uuid.uuid4().hex}"
+        with self._errors(key, writing=True):
             self.filesystem.create_dir(self.path(PARTIAL), recursive=True)
             self.filesystem.create_dir(os.path.dirname(self.path(key)), recursive=True)
-            with self.filesystem.open_output_stream(partial) as stream:
-                yield stream
-            self.filesystem.move(partial, self.path(key))
+            try:
+                with self.filesystem.open_output_stream(self.path(partial)) as stream:
+                    yield stream
+                self.filesystem.move(self.path(partial), self.path(key))
+            except BaseException:
+                self.delete(partial)  # a full disk needs the room
+                raise
 
     def delete(self, key: str) -> None:
         """Remove a file; one that is gone already is no error."""
@@ -176,7 +180,7 @@ class Store:
     def _local_lock(self, key: str, owner: dict[str, Any]) -> Iterator[None]:
         import fcntl
 
-        with self._errors(key):
+        with self._errors(key, writing=True):
             os.makedirs(os.path.dirname(self.path(key)), exist_ok=True)
             descriptor = os.open(self.path(key), os.O_RDWR | os.O_CREAT)
         try:
@@ -199,11 +203,12 @@ class Store:
         done = threading.Event()
 
         def refresh() -> None:
-            while True:
-                self.write_json(key, {**owner, "refreshed": time.time()})
-                if done.wait(STALE_SECONDS / 4):
-                    return
+            while not done.wait(STALE_SECONDS / 4):
+                # a refresh that fails only makes the lock look older; the next one may work
+                with suppress(StorageError):
+                    self.write_json(key, {**owner, "refreshed": time.time()})
 
+        self.write_json(key, {**owner, "refreshed": time.time()})
         thread = threading.Thread(target=refresh, daemon=True)
         thread.start()
         try:

@@ -146,7 +146,9 @@ def cast(name: str, content: pa.Table) -> pa.Table:
     """Give a table the named schema and its version; columns that are missing become null."""
     schema = SCHEMAS[name].with_metadata({"raybench_table": name, "raybench_schema_version": VERSION})
     columns = [
-        content[field.name].cast(field.type) if field.name in content.column_names else pa.nulls(len(content), field.type)
+        content[field.name].cast(field.type)
+        if field.name in content.column_names
+        else pa.nulls(len(content), field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)

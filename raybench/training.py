@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from raybench.data.batches import DatasetSplit, ResidentSplit, iterate, seed_for
 from raybench.devices import Precision, autocast, resolve_precision
+from raybench.errors import UserError, about
 from raybench.methods.losses import supervised
 
 Positive = Annotated[int, Field(ge=1)]
@@ -43,6 +44,13 @@ class Recipe(BaseModel):
     augment: list[Literal["crop", "crop_reflect", "flip"]] = []
     precision: Precision = "fp32"
     channels_last: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> "Recipe":
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            with about("train", "nesterov"):
+                raise UserError("nesterov needs optimizer sgd and a momentum above 0")
+        return self
 
 
 @dataclass

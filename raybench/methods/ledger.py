@@ -68,6 +68,14 @@ class Meter:
         if waits:
             self._pending += samples
 
+    def add_backward(self, samples: int) -> None:
+        """Book a backward pass by hand, where several go through one graph."""
+        self.ledger.samples_backward += samples
+
+    def forget_graph(self) -> None:
+        """Expect no further backward pass of what went forward so far."""
+        self._pending = 0
+
     def close_graph(self) -> None:
         """Book the backward pass of everything that went forward with gradients since the last one."""
         if self.active:

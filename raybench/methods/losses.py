@@ -12,19 +12,35 @@ def supervised(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
 
 
-def distillation(student: Tensor, teacher: Tensor, temperature: float = 1.0, *, multi_label: bool = False) -> Tensor:
-    """Return T^2 KL(teacher || student) per sample, averaged over the batch (Hinton et al. 2015, arXiv 1503.02531).
+def supervised_rows(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the task loss of every sample, (B,); its mean is `supervised`."""
+    if targets.ndim == 1:
+        return F.cross_entropy(logits, targets, reduction="none")
+    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
+
+
+def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return log p(y | x) of every sample, (B,); for label vectors the sum over independent labels."""
+    if targets.ndim == 1:
+        return -F.cross_entropy(logits, targets, reduction="none")
+    return -F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").sum(dim=1)
+
+
+def distillation(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, *, multi_label: bool = False, reduce: bool = True
+) -> Tensor:
+    """Return T^2 KL(teacher || student), its mean over samples or each sample's (Hinton et al. 2015, arXiv 1503.02531).
 
     Multi-label logits are independent, so their divergence is the sum over labels of Bernoulli divergences; a softmax
     over them, as in one released code, compares quantities that no model predicts.
     """
+    student, teacher = student / temperature, teacher / temperature
     if multi_label:
-        positive = torch.sigmoid(teacher / temperature)
-        divergence = positive * (F.logsigmoid(teacher / temperature) - F.logsigmoid(student / temperature))
-        divergence = divergence + (1 - positive) * (
-            F.logsigmoid(-teacher / temperature) - F.logsigmoid(-student / temperature)
-        )
-        return divergence.sum(dim=1).mean() * temperature**2
-    log_student = F.log_softmax(student / temperature, dim=1)
-    log_teacher = F.log_softmax(teacher / temperature, dim=1)
-    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
+        positive = torch.sigmoid(teacher)
+        divergence = positive * (F.logsigmoid(teacher) - F.logsigmoid(student))
+        divergence = divergence + (1 - positive) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))
+    else:
+        log_student, log_teacher = F.log_softmax(student, dim=1), F.log_softmax(teacher, dim=1)
+        divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)
+    rows = divergence.sum(dim=1) * temperature**2
+    return rows.mean() if reduce else rows

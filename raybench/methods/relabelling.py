@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from raybench.errors import UserError
-from raybench.methods.task import UnlearningTask
+from raybench.methods.task import Batch, UnlearningTask
 
 
 def random_labels(task: UnlearningTask, *, exclude_true: bool) -> Tensor:
@@ -29,16 +29,22 @@ def allowed_classes(task: UnlearningTask, labels: Tensor) -> Tensor:
 
     Where whole classes are forgotten these are the retained classes; where samples are, all but the true one.
     """
-    if task.multi_label:
-        raise UserError("this choice is defined for single-label targets: a label vector has no nearest other class")
     present = torch.zeros(task.num_classes, dtype=torch.bool, device=task.device)
     present[task.retained_classes] = True
     allowed = present.expand(len(labels), -1).clone()
     return allowed.scatter_(1, labels[:, None], False)
 
 
+def pseudo_labels(task: UnlearningTask, batch: Batch) -> Tensor:
+    """Return the original's most likely allowed class of every sample of a forget batch, (B,)."""
+    blocked = ~allowed_classes(task, batch[1])
+    return task.teacher(batch).masked_fill(blocked, -torch.inf).argmax(dim=1)
+
+
 def require_other_class(task: UnlearningTask) -> None:
     """Refuse a task in which some forget sample has no other retained class to go to."""
+    if task.multi_label:
+        raise UserError("this choice is defined for single-label targets: a label vector has no nearest other class")
     if not bool(allowed_classes(task, torch.unique(task.forget_labels)).any(dim=1).all()):
         raise UserError("the retain set holds no class but that of a forget sample, so there is none to move it to")
 

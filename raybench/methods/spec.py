@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from raybench.errors import UserError, unknown
+from raybench.explaining import in_words
 
 Rate = Annotated[float, Field(gt=0)]
 """A positive real: a learning rate, a temperature."""
@@ -141,7 +142,7 @@ def check(name: str, function: Callable[..., None], values: Mapping[str, Any]) -
         settings = Settings.model_validate({k: v for k, v in merged.items() if k not in own})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"methods.{name}.{where} = {first['input']!r}: {first['msg'].lower()}") from error
+        same = [problem for problem in error.errors() if problem["loc"][0] == first["loc"][0]]
+        raise UserError(f"methods.{name}.{first['loc'][0]} = {first['input']!r}: {in_words(same)}") from error
     # attributes rather than a dump: tuples and None stay exactly as the signature says
     return {key: getattr(arguments, key) for key in own}, settings

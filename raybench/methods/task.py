@@ -6,7 +6,7 @@ really freeze, and the counting of every forward pass where it happens.
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
@@ -202,9 +202,9 @@ class UnlearningTask(Passes):
         loss.backward()
         self.meter.close_graph()
 
-    def gradients(self, loss: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients of the loss, zero where it does not depend on an input; counted like a backward pass."""
-        found = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+        found = torch.autograd.grad(loss, list(inputs), allow_unused=True, materialize_grads=True)
         self.meter.close_graph()
         return list(found)
 

@@ -13,7 +13,11 @@ from scipy.special import stdtrit
 
 from raybench.metrics.arrays import Array, as_logits_and_labels
 from raybench.metrics.conformal_hinge import hinge
-from raybench.metrics.conformal_membership import MembershipCoverage, membership_coverage_ratio
+from raybench.metrics.conformal_membership import (
+    MembershipCoverage,
+    membership_coverage_ratio,
+    membership_probabilities,
+)
 from raybench.metrics.conformal_quantile import (
     Calibration,
     CoverageInterval,
@@ -29,6 +33,7 @@ from raybench.metrics.conformal_quantile import (
 )
 from raybench.metrics.conformal_scores import ScoreName, aps, lac, margin, raps, score_blocks, true_label_scores
 from raybench.metrics.intervals import clopper_pearson, mean_interval
+from raybench.metrics.softmax import NARROW
 from raybench.metrics.spec import Estimate, metric
 
 __all__ = [
@@ -47,6 +52,7 @@ __all__ = [
     "margin",
     "marginal",
     "membership_coverage_ratio",
+    "membership_probabilities",
     "mondrian",
     "quantile",
     "raps",
@@ -209,18 +215,7 @@ def set_members(
 
     Membership is S <= q in the expression that made the calibration scores; `p >= 1 - q` loses the boundary in floats.
     """
-    values, targets = _single_label(logits, labels)
-    inside = np.empty((len(cut), len(values)), dtype=bool)
-    sizes = np.empty((len(cut), len(values)), dtype=np.int64)
-    for rows, scores in score_blocks(values, score):
-        # counting down columns is 5x faster than along short rows
-        short = scores.shape[1] < 64
-        counted, axis = (np.ascontiguousarray(scores.T), 0) if short else (scores, 1)
-        own = scores[np.arange(len(scores)), targets[rows]]
-        for a, q in enumerate(cut):
-            inside[a, rows] = own <= q[targets[rows]]
-            sizes[a, rows] = (counted <= (q[:, None] if short else q)).sum(axis=axis)
-    return inside, sizes
+    return _members(*_single_label(logits, labels), cut, score)
 
 
 def _for_one_alpha(
@@ -249,7 +244,28 @@ def _sets(
         raise ValueError(f"{num_classes} classes here, but {held_out.shape[1]} in the calibration logits")
     own = true_label_scores(held_out, held_out_labels, score)
     cut = thresholds(own, held_out_labels, alphas, num_classes=num_classes, **settings)
-    return cut, *set_members(values, targets, cut, score=score)
+    return cut, *_members(values, targets, cut, score)
+
+
+def _members(
+    logits: np.ndarray, labels: np.ndarray, cut: np.ndarray, score: ScoreName
+) -> tuple[np.ndarray, np.ndarray]:
+    inside = np.empty((len(cut), len(logits)), dtype=bool)
+    sizes = np.empty((len(cut), len(logits)), dtype=np.int64)
+    for rows, scores in score_blocks(logits, score):
+        own = scores[np.arange(len(scores)), labels[rows]]
+        for a, q in enumerate(cut):
+            inside[a, rows] = own <= q[labels[rows]]
+            sizes[a, rows] = _row_counts(scores, q)
+    return inside, sizes
+
+
+def _row_counts(scores: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return how many of each row are at most q; 4x faster than a sum of booleans along the rows."""
+    if scores.shape[1] < NARROW:
+        by_class = np.ascontiguousarray(scores.T) <= q[:, None]
+        return np.add.reduce(by_class.view(np.uint8), axis=0, dtype=np.uint8)
+    return (scores <= q).astype(np.float32) @ np.ones(len(q), dtype=np.float32)
 
 
 def _single_label(logits: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:

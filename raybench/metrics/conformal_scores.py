@@ -21,7 +21,8 @@ def lac(logits: Array) -> np.ndarray:
 
     Source: Sadinle, Lei and Wasserman 2019 (least ambiguous classifier); Eq. 1 of Shi et al. 2025, arXiv 2501.19403.
     """
-    return -log_softmax(as_array(logits, name="logits", dtype=None))
+    scores = log_softmax(as_array(logits, name="logits", dtype=None))
+    return np.negative(scores, out=scores)
 
 
 def margin(logits: Array) -> np.ndarray:
@@ -41,7 +42,8 @@ def aps(logits: Array, *, u: Array = 1.0) -> np.ndarray:
     more likely, so the order of the classes is irrelevant. Source: Romano, Sesia and Candes 2020, arXiv 2006.02544.
     """
     p, more_likely, _ = _ranked(logits)
-    return more_likely + np.asarray(as_array(u, name="u")).reshape(-1, 1) * p
+    # at u = 1 the least likely class scores 1 in every sample: a tie that the rounding of a sum must not break
+    return np.round(more_likely + as_array(u, name="u").reshape(-1, 1) * p, 12)
 
 
 def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: int = 5) -> np.ndarray:

@@ -6,6 +6,8 @@ import socket
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -63,7 +65,7 @@ class Cluster:
         level = logging.ERROR if self._quiet else logging.INFO
         joining = self._address or os.environ.get("RAY_ADDRESS")
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _without_stderr(self._quiet):
                 warnings.simplefilter("ignore")
                 if joining:
                     environment = {"env_vars": {"PYTHONPATH": python_path}}
@@ -81,6 +83,23 @@ class Cluster:
         self._started = True
         for name in ("ray", "ray.data", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _without_stderr(quiet: bool) -> Iterator[None]:
+    """Drop what Ray's C++ core writes while it starts: it announces the log level that keeps it quiet afterwards."""
+    if not quiet:
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _short_folder() -> str | None:

@@ -4,6 +4,7 @@ Workers write their own Parquet, whole files under their keys, so a run that is 
 duplicates; the streams that come back carry only counts.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,6 +55,8 @@ def _stream(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    # Ray Data sets its own logging up when its context is made, so this cannot be done any earlier
+    logging.getLogger("ray.data").setLevel(logging.getLogger("ray").level)
     cpus = total_cpus()
     size = max(1, min(len(jobs), int(cpus / scenario.experiment.resources.cpus_per_model)))
     # a pool that takes every CPU waits for ever for its own input tasks: leave them one, or half where there is only one

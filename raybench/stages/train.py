@@ -1,7 +1,9 @@
 """Train the missing models: many small ones packed as tasks, large ones data parallel through Ray Train."""
 
+import threading
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 
 import ray
@@ -73,16 +75,30 @@ def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> 
             failure_config=ray.train.FailureConfig(max_failures=resources.retries),
         ),
     )
+    outcome: Future[object] = Future()
+
+    def fit() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # handed to the waiting driver, which raises it
+            outcome.set_exception(error)
+
+    # a daemon, so that Ctrl-C ends the driver at once
+    threading.Thread(target=fit, daemon=True).start()
+    waiting = list(jobs)
     try:
-        trainer.fit()
+        while not outcome.done():  # models come one by one; the store says when
+            wait([outcome], timeout=1.0)
+            for job in [job for job in waiting if store.exists(f"{job.key}.json")]:
+                waiting.remove(job)
+                done(job.name)
+        outcome.result()
     except ray.train.TrainingFailedError as error:
         raise UserError(
             f"data-parallel training failed after {resources.retries} retries: {error}. Finished models and epochs are "
             "kept; run the same command again to go on"
         ) from error
     store.filesystem.delete_dir(store.path(folder))
-    for job in jobs:
-        done(job.name)
 
 
 def _train_all(config: dict[str, Any]) -> None:

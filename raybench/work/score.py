@@ -81,7 +81,8 @@ class Scorer:
         calibration, retain = self._stored.read(model.key, "calibration"), self._stored.read(model.key, "retain")
         mark = model.key.rsplit("/", 1)[-1]
         return pa.concat_tables(
-            _sample_table(mark, role, self._stored.read(model.key, role), calibration, retain, alpha) for role in SAMPLED
+            _sample_table(mark, role, self._stored.read(model.key, role), calibration, retain, alpha)
+            for role in SAMPLED
         )
 
 
@@ -122,4 +123,3 @@ def read_rows(scenario: Scenario, jobs: Sequence[ScoreJob]) -> list[scoring.Row]
         }
         rows += [{**row, **identity} for row in scenario.store.read_table(job.key).to_pylist()]
     return rows
-

@@ -26,7 +26,7 @@ def _unchanged(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Workers:
-    """Who trains together: this worker's rank, and how the group wraps a model, agrees on a value, reports an epoch."""
+    """Who trains together: this worker's rank, and how the group wraps a model, agrees on a value, reports a model."""
 
     rank: int = 0
     size: int = 1
@@ -48,6 +48,8 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
             store.write_bytes(f"{job.key}.pt", models.to_bytes(model))
             store.write_json(f"{job.key}.json", record)
             store.delete(_checkpoint(job))
+        # once per model: a report waits for the controller's next look, some 2 s, which is more than a small epoch takes
+        workers.report({"model": job.name, "loss": record["loss"]})
     if workers.rank != 0:
         return {}
     if not store.exists(job.audit_key):
@@ -57,12 +59,20 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
 
 
 def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
-    """Put the user's checkpoint into the store as the original; refuse one of another architecture, or with code in it."""
+    """Put the user's checkpoint into the store as the original; refuse another architecture, and code inside it."""
     if job.checkpoint is None or scenario.store.exists(f"{job.key}.json"):
         return
     model = scenario.fresh(job.seed)
     models.load_weights(model, models.read_weights(Path(job.checkpoint).expanduser()), name=job.checkpoint)
-    cost = {"samples_forward": 0, "samples_backward": 0, "steps": 0, "seconds": 0.0, "epochs": 0, "loss": None, "workers": 1}
+    cost = {
+        "samples_forward": 0,
+        "samples_backward": 0,
+        "steps": 0,
+        "seconds": 0.0,
+        "epochs": 0,
+        "loss": None,
+        "workers": 1,
+    }
     scenario.store.write_bytes(f"{job.key}.pt", models.to_bytes(model))
     scenario.store.write_json(f"{job.key}.json", {**_identity(job, model), "recipe": None, **cost})
 
@@ -105,7 +115,9 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         curves: Board | None = None
         if workers.rank == 0:
             key = f"{scenario.experiment.name}/tensorboard/train/{job.name}"
-            curves = stack.enter_context(board(store, key, purge_step=int(checkpoint["epoch"]) + 1 if checkpoint else None))
+            curves = stack.enter_context(
+                board(store, key, purge_step=int(checkpoint["epoch"]) + 1 if checkpoint else None)
+            )
 
         def on_epoch(progress: Progress) -> None:
             nonlocal loss
@@ -116,7 +128,6 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
                 points = {"train/loss": loss, "train/lr": progress.lr}
                 points |= {"validation/accuracy": accuracy, "validation/loss": float(losses.mean())}
                 curves.log(progress.epoch, points)
-            workers.report({"model": job.name, "epoch": progress.epoch, "loss": loss})
 
         train(
             workers.wrap(model),

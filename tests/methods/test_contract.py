@@ -28,10 +28,12 @@ class Counted(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         Counted.forward_samples += len(x)
-        logits = super().forward(x)
-        if logits.requires_grad:
-            logits.register_hook(Counted.count_backward)
-        return logits
+        features = x
+        for layer in list(self)[:-1]:
+            features = layer(features)
+        if features.requires_grad:  # every loss goes through the features, not every one through the logits
+            features.register_hook(Counted.count_backward)
+        return self[-1](features)
 
     @staticmethod
     def count_backward(gradient: Tensor) -> None:

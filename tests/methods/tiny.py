@@ -103,7 +103,15 @@ def outcome(method: str, model: nn.Module, forget: Samples, retain: Samples, **o
 def short(method: str) -> dict[str, Any]:
     """Return hyperparameters that make a method's run a matter of milliseconds."""
     names = inspect.signature(methods.get(method)).parameters
-    quick = {"epochs": 2, "iterations": 6, "overfit_epochs": 1, "noise_steps": 2, "draws": 2, "forget_epochs": 1}
+    quick = {
+        "epochs": 2,
+        "iterations": 6,
+        "overfit_epochs": 1,
+        "noise_steps": 2,
+        "noise_samples": 4,
+        "draws": 2,
+        "forget_epochs": 1,
+    }
     return {name: value for name, value in quick.items() if name in names}
 
 

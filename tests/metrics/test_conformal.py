@@ -140,7 +140,9 @@ def test_all_alphas_in_one_pass_equal_a_plain_loop(score, calibration):
         for i, row in enumerate(scores):
             for c, value in enumerate(row):
                 pool = [
-                    held_scores[j, y] for j, y in enumerate(held_labels) if calibration == "marginal" or held_labels[j] == c
+                    held_scores[j, y]
+                    for j, y in enumerate(held_labels)
+                    if calibration == "marginal" or held_labels[j] == c
                 ]
                 member = (1 + sum(s >= value for s in pool)) > alpha * (len(pool) + 1) + 1e-9
                 size += member
@@ -180,7 +182,7 @@ def test_calibrating_on_the_forgotten_class_hides_what_was_unlearned():
     held_labels, labels = np.repeat([0, 1], 400), np.zeros(400, dtype=int)
     held = rng.normal(size=(800, 2)) + 4 * np.eye(2)[held_labels]
     held[:400, 0] -= 8  # class 0 is forgotten: always called 1
-    logits = rng.normal(size=(400, 2)) + [-4, 0]
+    logits = rng.normal(size=(400, 2)) - np.array([4, 0])
     arguments = (logits, labels, held, held_labels)
     released = coverage(*arguments, 0.05, calibration="forget_only", forget_classes=[0])
     informative = coverage(*arguments, 0.05, calibration="retain_only", forget_classes=[0])
@@ -227,7 +229,7 @@ def test_a_ratio_of_empty_sets_is_refused_and_flagged_but_never_zero():
     assert result.all_empty.tolist() == [True, False]  # 40 samples are too few for 0.01: full sets
     assert math.isnan(result.ratio[0])
     assert result.ratio[1] == 0.25
-    with pytest.raises(ValueError, match="every prediction set at alpha 0.05 is empty"):
+    with pytest.raises(ValueError, match="every prediction set"):
         cr(unsure, labels, confident, labels, 0.05)
     assert coverage(unsure, labels, confident, labels, 0.05)[""].value == 0
 
@@ -237,7 +239,9 @@ def test_fake_forgetting_counts_wrong_answers_whose_label_is_still_in_the_set():
     forget, forget_labels = draw(2000, seed=2)
     test, test_labels = draw(2000, seed=3)
     found = fake_forgetting(forget, forget_labels, test, test_labels, held, held_labels, 0.05)
-    inside = set_members(forget, forget_labels, coverage_ratio(forget, forget_labels, held, held_labels, alphas=0.05)[1])
+    inside = set_members(
+        forget, forget_labels, coverage_ratio(forget, forget_labels, held, held_labels, alphas=0.05)[1]
+    )
     wrong = forget.argmax(axis=1) != forget_labels
     assert found[""].value == (inside[0][0] & wrong).sum() / wrong.sum()
     assert found["_null"].value == pytest.approx(1 - 0.05 / (test.argmax(axis=1) != test_labels).mean())

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.svm import SVC
 
-from raybench.metrics.conformal import membership_coverage_ratio
+from raybench.metrics.conformal import membership_coverage_ratio, membership_probabilities
 
 TARGETS = [0.05, 0.2, 0.4, 0.6, 0.9]
 
@@ -58,7 +60,8 @@ def test_no_target_called_non_member_leaves_the_fake_share_undefined_and_not_zer
 
 
 @pytest.mark.parametrize(
-    ("targets", "reason"), [([], "non-empty"), ([0.5, 1.2], "must lie in 0..1"), ([np.nan], "NaN"), ([[0.5]], "non-empty")]
+    ("targets", "reason"),
+    [([], "non-empty"), ([0.5, 1.2], "must lie in 0..1"), ([np.nan], "NaN"), ([[0.5]], "non-empty")],
 )
 def test_what_is_not_a_probability_is_refused(targets, reason):
     with pytest.raises(ValueError, match=reason):
@@ -68,3 +71,30 @@ def test_what_is_not_a_probability_is_refused(targets, reason):
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="allowed: singleton, member_excluded"):
         membership_coverage_ratio(TARGETS, calibrated_at(0.7), alpha=0.1, variant="ratio")
+
+
+def test_the_bounded_attack_gives_the_probabilities_of_the_plain_machine():
+    rng = np.random.default_rng(0)
+    members, others, targets = rng.beta(6, 1, 600), rng.beta(3, 1.2, 400), rng.beta(4, 1.1, 300)
+    machine = CalibratedClassifierCV(SVC(C=3, gamma="auto"), method="sigmoid", cv=5, ensemble=False)
+    machine.fit(np.concatenate([members, others])[:, None], [1] * 600 + [0] * 400)
+    expected = machine.predict_proba(targets[:, None])[:, 1]
+    np.testing.assert_allclose(membership_probabilities(members, others, targets), expected, atol=0.02)
+
+
+def test_the_attack_does_not_depend_on_the_order_of_samples():
+    rng = np.random.default_rng(0)
+    members, others, targets = rng.beta(6, 1, 200), rng.beta(3, 1.2, 200), rng.beta(4, 1.1, 50)
+    again = membership_probabilities(rng.permutation(members), rng.permutation(others), targets)
+    np.testing.assert_array_equal(again, membership_probabilities(members, others, targets))
+
+
+def test_perfectly_separated_sides_stay_finite_and_ordered():
+    p = membership_probabilities(np.ones(50), np.zeros(50), [0.0, 0.5, 1.0])
+    assert 0 < p[0] < 0.1
+    assert p[0] < p[1] < p[2] < 1
+
+
+def test_equal_confidences_everywhere_are_refused():
+    with pytest.raises(ValueError, match="nothing tells members"):
+        membership_probabilities(np.ones(5), np.ones(5), [1.0])

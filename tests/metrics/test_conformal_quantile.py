@@ -69,7 +69,7 @@ def test_a_label_is_in_the_set_exactly_when_its_conformal_p_value_exceeds_alpha(
 def test_thresholds_fall_as_alpha_grows(rule):
     scores = np.random.default_rng(1).normal(size=137)
     cuts = [quantile(scores, alpha, rule) for alpha in np.linspace(0.01, 0.99, 60)]
-    assert all(a >= b for a, b in zip(cuts, cuts[1:]))
+    assert (np.diff(cuts) <= 0).all()
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("exact", 0.95), ("numpy_higher", 0.975)])
@@ -90,7 +90,7 @@ def test_retain_only_and_forget_only_split_the_calibration_set_by_class():
     scores, labels = np.concatenate([np.arange(9), 100 + np.arange(9)]), [0] * 9 + [1] * 9
     assert (retain_only(scores, labels, 0.1, num_classes=2, forget_classes=[1]) == 8).all()
     assert (forget_only(scores, labels, 0.1, num_classes=2, forget_classes=[1]) == 108).all()
-    assert (marginal(scores, labels, 0.1, num_classes=2) == 107).all()
+    assert (marginal(scores, labels, 0.2, num_classes=2) == 106).all()
     named = thresholds(scores, labels, 0.1, num_classes=2, calibration="retain_only", forget_classes=[1])
     assert named.shape == (1, 2)
     assert (named == 8).all()

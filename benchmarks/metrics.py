@@ -1,0 +1,208 @@
+"""How much faster the metrics are than the algorithms of the sources, written plainly, on the same arrays in one run.
+
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/metrics.py [--full] [--rounds 3]
+
+Baselines: CKA from Gram matrices and a dense centring matrix (float32, torch); scikit-learn's brute-force
+cosine k-NN; for conformal sets a pass of a DataLoader (batches of 64, logits in memory) for each alpha; for MIACR an SVC
+with cross-validated probabilities.
+One process, one thread; both sides alternate, CPU seconds are counted, and the medians' ratio is printed. Every pair is
+checked to give the same number. --full adds the sizes that take minutes (CKA at 5,000 rows takes the baseline 30 s).
+"""
+
+import argparse
+import math
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
+from torch.utils.data import DataLoader, TensorDataset
+
+from raybench.metrics.cka import cka
+from raybench.metrics.conformal import coverage_ratio, membership_coverage_ratio, membership_probabilities
+from raybench.metrics.knn import knn_predict
+
+ALPHAS = (0.05, 0.1, 0.15, 0.2)
+
+
+class Case(NamedTuple):
+    """One comparison; `difference` of both results must not exceed `allowed`."""
+
+    name: str
+    ours: Callable[[], Any]
+    plain: Callable[[], Any]
+    difference: Callable[[Any, Any], float]
+    allowed: float
+    goal: float
+    rounds: int = 0  # 0: as asked
+
+
+def plain_cka(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Return biased linear CKA as released: six Gram matrices, each centred by two dense n^3 products."""
+    n = len(x)
+
+    def hsic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        centring = torch.eye(n) - torch.ones(n, n) / n
+        return ((centring @ (a @ a.T) @ centring) * (centring @ (b @ b.T) @ centring)).sum()
+
+    return float(hsic(x, y) / (hsic(x, x).sqrt() * hsic(y, y).sqrt()))
+
+
+def plain_coverage_ratio(split: TensorDataset, calibration: TensorDataset, alphas: tuple[float, ...]) -> np.ndarray:
+    """Return CR at each alpha as released: a loader over each set, and a softmax of every batch, for each alpha."""
+    ratios = []
+    for alpha in alphas:
+        outputs, wanted = zip(
+            *((torch.softmax(batch, dim=1), y) for batch, y in DataLoader(calibration, 64)), strict=True
+        )
+        p, y, n = torch.cat(outputs), torch.cat(wanted), len(calibration)
+        scores = 1 - p[torch.arange(n), y]
+        qhat = np.quantile(scores.numpy(), math.ceil((n + 1) * (1 - alpha)) / n, method="higher")
+        covered = size = torch.zeros(())
+        for batch, y in DataLoader(split, 64):
+            sets = 1 - torch.softmax(batch, dim=1) <= qhat
+            size = size + sets.sum()
+            covered = covered + sets[torch.arange(len(batch)), y].float().sum()
+        ratios.append(float(covered / size))
+    return np.array(ratios)
+
+
+def plain_miacr(members: np.ndarray, others: np.ndarray, targets: np.ndarray, calibration: np.ndarray) -> float:
+    """Return the share of targets without `member` in the set, after an SVC with its internal cross-validation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn announces the end of `probability`
+        machine = SVC(C=3, gamma="auto", probability=True, random_state=0)
+        machine.fit(np.concatenate([members, others])[:, None], np.repeat([1, 0], [len(members), len(others)]))
+    scores, n = 1 - machine.predict_proba(calibration[:, None])[:, 1], len(calibration)
+    qhat = np.quantile(scores, math.ceil((n + 1) * 0.95) / n, method="higher")
+    return float(1 - np.mean(1 - machine.predict_proba(targets[:, None])[:, 1] <= qhat))
+
+
+def cka_case(n: int, d: int, goal: float, rounds: int = 0) -> Case:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, d, generator=generator)
+    y = x + torch.randn(n, d, generator=generator)
+    return Case(
+        f"CKA {n} x {d}",
+        lambda: cka(x, y, "biased"),
+        lambda: plain_cka(x, y),
+        lambda a, b: abs(a - b),
+        1e-5,
+        goal,
+        rounds,
+    )
+
+
+def knn_case(bank: int, queries: int, d: int, goal: float) -> Case:
+    rng = np.random.default_rng(0)
+    centres = 0.1 * rng.normal(size=(10, d))
+    labels, hidden = rng.integers(10, size=bank), rng.integers(10, size=queries)
+    rows = (centres[labels] + rng.normal(size=(bank, d))).astype(np.float32)
+    points = (centres[hidden] + rng.normal(size=(queries, d))).astype(np.float32)
+
+    def plain() -> np.ndarray:
+        return KNeighborsClassifier(5, metric="cosine", algorithm="brute").fit(rows, labels).predict(points)
+
+    # two neighbours within 1e-7 may change places in float32
+    return Case(
+        f"k-NN {bank} x {queries} x {d}",
+        lambda: knn_predict(rows, labels, points),
+        plain,
+        lambda a, b: float(np.mean(a != b)),
+        0.001,
+        goal,
+    )
+
+
+def conformal_case(n: int, num_classes: int, alphas: tuple[float, ...], goal: float) -> Case:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(num_classes, size=n + 2000)
+    logits = (rng.normal(size=(n + 2000, num_classes)) + 3 * np.eye(num_classes)[labels]).astype(np.float32)
+    parts = [logits[2000:], labels[2000:], logits[:2000], labels[:2000]]
+    split, calibration = (TensorDataset(*map(torch.from_numpy, parts[i : i + 2])) for i in (0, 2))
+    return Case(
+        f"conformal {n} x {num_classes}, {len(alphas)} alpha",
+        lambda: coverage_ratio(*parts, alphas=alphas, rule="numpy_higher").ratio,
+        lambda: plain_coverage_ratio(split, calibration, alphas),
+        lambda a, b: float(np.abs(a - b).max()),
+        1e-5,
+        goal,
+    )
+
+
+def miacr_case(n: int, goal: float, rounds: int = 0) -> Case:
+    rng = np.random.default_rng(0)
+    members, others = rng.beta(6, 1, n), rng.beta(3, 1.2, n)
+    targets, calibration = rng.beta(4, 1.1, 2000), rng.beta(6, 1, 2000)
+
+    def ours() -> float:
+        p = membership_probabilities(members, others, np.concatenate([targets, calibration]))
+        found = membership_coverage_ratio(p[:2000], p[2000:], variant="member_excluded", rule="numpy_higher")
+        return found.ratio.value
+
+    return Case(
+        f"MIACR, {n} a side",
+        ours,
+        lambda: plain_miacr(members, others, targets, calibration),
+        lambda a, b: abs(a - b),
+        0.02,
+        goal,
+        rounds,
+    )
+
+
+def cases(full: bool) -> Iterator[Case]:
+    yield cka_case(1000, 512, 10)
+    yield cka_case(2000, 512, 40)
+    yield cka_case(1000, 2048, 3)
+    yield knn_case(10_000, 2000, 512, 1)
+    yield conformal_case(45_000, 10, ALPHAS[:1], 15)
+    yield conformal_case(45_000, 10, ALPHAS, 30)
+    yield conformal_case(45_000, 100, ALPHAS, 30)
+    yield conformal_case(20_000, 1000, ALPHAS, 4)
+    yield miacr_case(2000, 28)
+    if full:
+        yield cka_case(5000, 512, 300, rounds=1)
+        yield cka_case(5000, 2048, 20, rounds=1)
+        yield knn_case(10_000, 2000, 2048, 1)
+        yield knn_case(50_000, 2000, 512, 1)
+        yield miacr_case(5000, 100, rounds=1)
+
+
+def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.process_time()
+    result = work()
+    return time.process_time() - start, result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="add the sizes that take minutes")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{platform.machine()}, torch {torch.__version__}, numpy {np.__version__}, CPU seconds, medians")
+    print(f"{'':32}{'ours':>10}{'plain':>10}{'ratio':>8}{'goal':>8}{'difference':>13}")
+    missed = []
+    for case in cases(arguments.full):
+        case.ours()
+        pairs = [(cpu_seconds(case.ours), cpu_seconds(case.plain)) for _ in range(case.rounds or arguments.rounds)]
+        ours, plain = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
+        difference = case.difference(pairs[0][0][1], pairs[0][1][1])
+        print(
+            f"{case.name:32}{ours:10.4f}{plain:10.3f}{plain / ours:8.1f}{case.goal:8.0f}{difference:13.1e}", flush=True
+        )
+        if difference > case.allowed:
+            missed.append(f"{case.name}: the results differ by {difference:.1e}, more than {case.allowed:.0e}")
+    if missed:
+        raise SystemExit("\n".join(missed))
+
+
+if __name__ == "__main__":
+    main()

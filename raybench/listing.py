@@ -1,0 +1,105 @@
+"""`raybench list`: what an experiment can name, with hyperparameters, sources and the first sentence of each docstring."""
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from rich.console import Console
+
+from raybench import data, methods, models, registry, scoring
+from raybench.data import forget_rules
+from raybench.data.forget_rules.spec import ForgetRuleSpec
+from raybench.data.images import DatasetSpec
+from raybench.methods.spec import Settings, hyperparameters
+
+What = Literal["methods", "metrics", "datasets", "models", "rules", "experiments"]
+
+
+def print_list(what: What, console: Console) -> None:
+    """Print one list."""
+    for line in LISTS[what]():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _first_sentence(function: Callable[..., Any]) -> str:
+    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _methods() -> Iterator[str]:
+    for name in methods.names():
+        function = methods.get(name)
+        spec = function.raybench_spec  # type: ignore[attr-defined]
+        yield f"{name}   {spec.source}"
+        yield f"    {_first_sentence(function)}"
+        for key, field in hyperparameters(function).model_fields.items():
+            yield f"    {key} = {field.default!r}   ({_type(field.annotation, field.metadata)})"
+        if spec.presets:
+            yield f"    presets: {', '.join(spec.presets)}"
+    yield "every method also takes:"
+    for key, field in Settings.model_fields.items():
+        yield f"    {key} = {field.default!r}   ({_type(field.annotation, field.metadata)})"
+
+
+def _type(annotation: Any, metadata: list[Any]) -> str:
+    bounds = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    limits = " ".join(f"{sign} {getattr(m, key)}" for m in metadata for key, sign in bounds.items() if hasattr(m, key))
+    if choices := [c for c in get_args(annotation) if isinstance(c, str)]:
+        return " | ".join(choices)
+    name = getattr(annotation, "__name__", str(annotation))
+    return f"{name} {limits}".strip()
+
+
+def _metrics() -> Iterator[str]:
+    for name in scoring.metric_names():
+        function = scoring.get_metric(name)
+        spec = scoring.metric_spec(function)
+        where = f"on {', '.join(spec.splits)}" if spec.splits else "per model"
+        ideal = "" if spec.ideal is None else f", ideal {spec.ideal:g}"
+        yield f"{name}   {where}; {spec.direction} (from {spec.low:g} to {spec.high:g}{ideal}); {spec.source}"
+        yield f"    {_first_sentence(function)}"
+
+
+def _datasets() -> Iterator[str]:
+    for name in data.names():
+        spec = registry.find("dataset", name, data.__name__, DatasetSpec).raybench_spec  # type: ignore[attr-defined]
+        yield f"{name}   {spec.source}"
+        yield f"    needs {spec.needs}" if spec.needs else "    needs no files"
+
+
+def _models() -> Iterator[str]:
+    yield from models.names()
+
+
+def _rules() -> Iterator[str]:
+    for name in forget_rules.names():
+        function = registry.find("forget rule", name, forget_rules.PACKAGE, ForgetRuleSpec)
+        options = list(inspect.signature(function).parameters.values())[1:]
+        given = [p.name if p.default is p.empty else f"{p.name} = {p.default!r}" for p in options]
+        yield f"{name}   {', '.join(given)}"
+        yield f"    {_first_sentence(function)}"
+
+
+def _experiments() -> Iterator[str]:
+    folder = Path("experiments")
+    found = sorted(folder.rglob("*.yaml")) if folder.is_dir() else []
+    if not found:
+        yield "no experiments/ folder here: run this in a checkout of raybench, or write your own file"
+    for path in found:
+        text = path.read_text(encoding="utf-8")
+        comments = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        header = " ".join(line.lstrip("# ").strip() for line in comments)
+        if "name" in (yaml.safe_load(text) or {}):
+            yield f"{path}\n    {header}"
+
+
+LISTS: dict[What, Callable[[], Iterator[str]]] = {
+    "methods": _methods,
+    "metrics": _metrics,
+    "datasets": _datasets,
+    "models": _models,
+    "rules": _rules,
+    "experiments": _experiments,
+}

@@ -1,0 +1,62 @@
+"""Contrastive unlearning: move forget features among those of other classes."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raybench.methods.presets import UUEF
+from raybench.methods.spec import Count, Rate, Weight, method
+from raybench.methods.task import Driver, UnlearningTask
+
+
+@method(
+    source="Zhang et al. 2024, arXiv 2401.10458",
+    formula="min CE(retain) + weight mean_i mean_{j: other class} -log softmax_j(cos(h_i, h_j) / temperature)",
+    passes="forget and retain: 1 forward, 1 backward each, paired by `driver`",
+    targets=("single_label",),
+    presets={"uuef": {**UUEF, "against": "forget", "temperature": 1.0, "weight": 1.0, "driver": "shortest"}},
+)
+def contrastive_unlearning(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.001,
+    epochs: Count = 5,
+    weight: Weight = 1.0,
+    temperature: Rate = 0.5,
+    against: Literal["retain", "forget"] = "retain",
+    driver: Driver = "retain",
+) -> None:
+    """Pull forget features towards features of other classes, away from their own class, and fine-tune on retain.
+
+    The softmax runs over all rows compared with; a sum over rows of the same class alone would be empty where whole
+    classes are forgotten.
+
+    Released: `uuef` contrasts forget features with each other only, so that a batch of one forget class has no term at
+    all and several forgotten classes are merged.
+
+    Args:
+        weight: weight of the contrastive term.
+        temperature: divides the cosines.
+        against: features of which set the forget features are compared with.
+        driver: which set's pass is an epoch.
+    """
+    optimizer = task.optimizer(lr)
+    for _ in task.epochs(epochs, steps=task.num_pairs(driver)):
+        for (x_r, y_r), (x_f, y_f) in task.paired(driver=driver):
+            _, forget = task.logits_and_features(x_f)
+            logits, retain = task.logits_and_features(x_r)
+            others, labels = (retain, y_r) if against == "retain" else (forget, y_f)
+            contrast = contrastive_loss(forget, y_f, others, labels, temperature)
+            task.step(optimizer, task.loss(logits, y_r) + weight * contrast)
+
+
+def contrastive_loss(
+    features: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor, temperature: float
+) -> Tensor:
+    """Return the mean over rows of the mean -log probability of rows of another class; 0 for a row that has none."""
+    cosines = F.normalize(features, dim=1) @ F.normalize(others, dim=1).T / temperature
+    different = (labels[:, None] != other_labels[None, :]).to(cosines.dtype)
+    terms = -torch.log_softmax(cosines, dim=1) * different
+    return (terms.sum(dim=1) / different.sum(dim=1).clamp(min=1)).mean()

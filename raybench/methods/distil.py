@@ -1,0 +1,226 @@
+"""Forget, then repair by distillation: four ways to keep retain representations where the original had them."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raybench.methods.presets import UUEF
+from raybench.methods.pseudo_label import ForgetLoss, forget_losses
+from raybench.methods.relabelling import require_other_class
+from raybench.methods.spec import Count, Rate, Weight, method
+from raybench.methods.task import UnlearningTask
+
+SOURCE = "Kim et al. 2025, arXiv 2503.06991"
+PASSES = "forget: 1 forward, 1 backward; retain: 1 forward, 1 backward, 1 teacher forward"
+README = {**UUEF, "lr": 1e-5, "epochs": 15, "batch_size": 128}
+RANDOM = {"forget_loss": "random_label", "exclude_true": False}
+
+
+@method(
+    source=f"{SOURCE}; similarity-preserving distillation: Tung and Mori 2019, arXiv 1907.09682",
+    formula="forget pass; min ce_weight CE + similarity_weight |G - G_original|^2 / B^2, G = normalised rows of H H^T",
+    passes=PASSES,
+    presets={
+        "uuef": {**README, "ce_weight": 10.0, "similarity_weight": 10.0, "squared": False},
+        "uuef_pl": {
+            **README,
+            "ce_weight": 10.0,
+            "similarity_weight": 10.0,
+            "squared": False,
+            "forget_loss": "pseudo_label",
+        },
+        "uuef_rl": {**README, "ce_weight": 10.0, "similarity_weight": 10.0, "squared": False, **RANDOM},
+    },
+)
+def spkd(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.001,
+    epochs: Count = 5,
+    ce_weight: Weight = 1.0,
+    similarity_weight: Weight = 3000.0,
+    squared: bool = True,
+    forget_loss: ForgetLoss = "ascent",
+    exclude_true: bool = True,
+) -> None:
+    """Unlearn the forget set, then keep the similarities among retain features as the original had them.
+
+    Released: `uuef` does not square the norm, so that at its weight of 10 the term is a thousandth of the
+    cross-entropy; the published loss squares it. `uuef_pl` and `uuef_rl` are its PL_SPKD and RL_SPKD.
+
+    Args:
+        ce_weight, similarity_weight: weights of cross-entropy and similarity term on retain.
+        squared: square the Frobenius norm.
+        forget_loss: what the forget pass does: ascent, pseudo-labels of the original, or random labels.
+        exclude_true: random labels are never the true one.
+    """
+
+    def similarity(student: Tensor, teacher: Tensor) -> Tensor:
+        gap = torch.linalg.matrix_norm(row_similarity(student) - row_similarity(teacher))
+        return (gap**2 if squared else gap) / len(student) ** 2
+
+    def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
+        return ce_weight * task.loss(logits, y) + similarity_weight * similarity(student, teacher)
+
+    _distil(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+
+
+@method(
+    source=f"{SOURCE}; relational distillation: Park et al. 2019, arXiv 1904.05068",
+    formula="forget pass; min ce_weight CE + distance_weight L_distance + angle_weight L_angle on normalised features",
+    passes=PASSES,
+    presets={
+        "uuef": {**README, "ce_weight": 10.0, "distance_weight": 10.0, "angle_weight": 10.0},
+        "uuef_pl": {
+            **README,
+            "ce_weight": 10.0,
+            "distance_weight": 10.0,
+            "angle_weight": 10.0,
+            "forget_loss": "pseudo_label",
+        },
+    },
+)
+def rkd(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.001,
+    epochs: Count = 5,
+    ce_weight: Weight = 1.0,
+    distance_weight: Weight = 25.0,
+    angle_weight: Weight = 50.0,
+    forget_loss: ForgetLoss = "ascent",
+    exclude_true: bool = True,
+) -> None:
+    """Unlearn the forget set, then keep distances and angles among retain features as the original had them.
+
+    Args:
+        ce_weight, distance_weight, angle_weight: weights of the three terms on retain.
+        forget_loss: what the forget pass does: ascent, pseudo-labels of the original, or random labels.
+        exclude_true: random labels are never the true one.
+    """
+
+    def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
+        student, teacher = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
+        distance = F.smooth_l1_loss(relative_distances(student), relative_distances(teacher))
+        angle = F.smooth_l1_loss(angle_cosines(student), angle_cosines(teacher))
+        return ce_weight * task.loss(logits, y) + distance_weight * distance + angle_weight * angle
+
+    _distil(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+
+
+@method(
+    source=f"{SOURCE}; there called attention distillation",
+    formula="forget pass; min ce_weight CE + feature_weight MSE(features, original's features)",
+    passes=PASSES,
+    presets={"uuef": README, "uuef_pl": {**README, "forget_loss": "pseudo_label"}},
+)
+def akd(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.001,
+    epochs: Count = 5,
+    ce_weight: Weight = 10.0,
+    feature_weight: Weight = 10.0,
+    forget_loss: ForgetLoss = "ascent",
+    exclude_true: bool = True,
+) -> None:
+    """Unlearn the forget set, then keep retain features where the original had them.
+
+    Args:
+        ce_weight, feature_weight: weights of cross-entropy and feature distance on retain.
+        forget_loss: what the forget pass does: ascent, pseudo-labels of the original, or random labels.
+        exclude_true: random labels are never the true one.
+    """
+
+    def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
+        return ce_weight * task.loss(logits, y) + feature_weight * F.mse_loss(student, teacher)
+
+    _distil(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+
+
+@method(
+    source=f"{SOURCE}; distillation: Hinton et al. 2015, arXiv 1503.02531",
+    formula="forget pass; min ce_weight CE + kd_weight T^2 KL(original || model)",
+    passes=PASSES,
+    presets={
+        "uuef": {**UUEF, "ce_weight": 10.0, "kd_weight": 10.0},
+        "uuef_pl": {**UUEF, "ce_weight": 1.0, "kd_weight": 1.0, "forget_loss": "pseudo_label"},
+    },
+)
+def ga_kd(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.001,
+    epochs: Count = 5,
+    ce_weight: Weight = 10.0,
+    kd_weight: Weight = 10.0,
+    temperature: Rate = 2.0,
+    forget_loss: ForgetLoss = "ascent",
+    exclude_true: bool = True,
+) -> None:
+    """Unlearn the forget set, then keep retain predictions where the original had them.
+
+    Args:
+        ce_weight, kd_weight: weights of cross-entropy and divergence on retain.
+        temperature: softens both models' predictions.
+        forget_loss: what the forget pass does: ascent, pseudo-labels of the original, or random labels.
+        exclude_true: random labels are never the true one.
+    """
+
+    def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, teacher_logits: Tensor) -> Tensor:
+        return ce_weight * task.loss(logits, y) + kd_weight * task.distillation(logits, teacher_logits, temperature)
+
+    _distil(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+
+
+def row_similarity(features: Tensor) -> Tensor:
+    """Return the Gram matrix (B, B) with rows of unit length."""
+    return F.normalize(features @ features.T, dim=1)
+
+
+def relative_distances(features: Tensor) -> Tensor:
+    """Return pairwise distances (B, B) divided by the mean of the positive ones."""
+    gram = features @ features.T
+    squares = gram.diagonal()
+    distances = (squares[:, None] + squares[None, :] - 2 * gram).clamp(min=1e-12).sqrt()
+    between = ~torch.eye(len(features), dtype=torch.bool, device=features.device)
+    mean = (distances * between).sum() / between.sum().clamp(min=1)
+    return distances * between / torch.where(mean > 0, mean, torch.ones_like(mean))
+
+
+def angle_cosines(features: Tensor) -> Tensor:
+    """Return cos(angle at i between j and k) for all triplets, (B, B, B); 0 where a side has no length.
+
+    (h_j - h_i)(h_k - h_i) = G_jk - G_ij - G_ik + G_ii, so no B x B x D differences are built.
+    """
+    gram = features @ features.T
+    squares = gram.diagonal()
+    products = gram[None, :, :] - gram[:, :, None] - gram[:, None, :] + squares[:, None, None]
+    lengths = (squares[:, None] + squares[None, :] - 2 * gram).clamp(min=1e-12).sqrt()
+    sides = ~torch.eye(len(features), dtype=torch.bool, device=features.device)
+    inverse = torch.where(sides, 1 / lengths, torch.zeros_like(lengths))
+    return products * inverse[:, :, None] * inverse[:, None, :]
+
+
+def _distil(
+    task: UnlearningTask,
+    repair: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor],
+    *,
+    lr: float,
+    epochs: int,
+    forget_loss: ForgetLoss,
+    exclude_true: bool,
+) -> None:
+    if forget_loss == "pseudo_label":
+        require_other_class(task)
+    optimizer = task.optimizer(lr)
+    original = task.frozen_original()
+    for _ in task.epochs(epochs, steps=task.num_batches("forget") + task.num_batches("retain")):
+        for loss in forget_losses(task, forget_loss, exclude_true=exclude_true):
+            task.step(optimizer, loss)
+        for x, y in task.retain():
+            teacher_logits, teacher = task.logits_and_features(x, model=original)
+            logits, student = task.logits_and_features(x)
+            task.step(optimizer, repair(logits, y, student, teacher, teacher_logits))

@@ -1,0 +1,52 @@
+"""DUCK: send forget features to the nearest centroid of another class."""
+
+from raybench.methods.centroids import class_means, cosine_distances, nearest, original_features
+from raybench.methods.presets import UUEF
+from raybench.methods.relabelling import require_other_class
+from raybench.methods.spec import Count, Rate, Weight, method
+from raybench.methods.task import UnlearningTask
+
+
+@method(
+    source="Cotogni et al. 2023, arXiv 2312.02052",
+    formula="min forget_weight cos_distance(h(forget), nearest other centroid) + retain_weight CE(retain logits / T)",
+    passes="once, retain: 1 teacher forward; forget and as many retain rows: `retain_batches` forwards and backwards",
+    needs="class centroids: single-label targets, and a retained class other than each forget sample's own",
+    targets=("single_label",),
+    presets={"uuef": UUEF},
+)
+def duck(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 5e-4,
+    epochs: Count = 5,
+    forget_weight: Weight = 1.5,
+    retain_weight: Weight = 1.5,
+    temperature: Rate = 2.0,
+    retain_batches: Count = 2,
+) -> None:
+    """Move every forget feature to the nearest centroid of a retained class other than its own; keep the retain set.
+
+    Centroids are the original's; the nearest one is chosen anew for the features as they are in each update.
+
+    Released: the code of `uuef` reuses the targets of its first batch and has no forget signal from the third batch on,
+    and compares a centroid's position with a class id; its preset gives its numbers with the published algorithm.
+
+    Args:
+        forget_weight, retain_weight: weights of the two terms.
+        temperature: divides the retain logits.
+        retain_batches: updates, each with a retain batch of its own, per forget batch.
+    """
+    require_other_class(task)
+    classes = task.retained_classes
+    centroids = class_means(*original_features(task), classes)
+    optimizer = task.optimizer(lr)
+    retain = task.cycled("retain")
+    for _ in task.epochs(epochs, steps=task.num_batches("forget") * retain_batches):
+        for x_f, y_f in task.forget():
+            for _ in range(retain_batches):
+                x_r, y_r = next(retain)
+                _, features = task.logits_and_features(x_f)
+                pull = nearest(cosine_distances(features, centroids), y_f, classes).mean()
+                keep = task.loss(task.model(x_r) / temperature, y_r)
+                task.step(optimizer, forget_weight * pull + retain_weight * keep)

@@ -1,0 +1,86 @@
+"""Influence unlearning: one Newton-like step away from the forget set, with a sampled Fisher matrix as the Hessian."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raybench.methods.importance import mean_gradient
+from raybench.methods.presets import UUEF
+from raybench.methods.spec import Count, Rate, method
+from raybench.methods.task import UnlearningTask
+
+
+@method(
+    source="Izzo et al. 2021, arXiv 2002.10077; with WoodFisher (2004.14340) in Jia et al. 2023, arXiv 2304.04934",
+    formula="theta + alpha (dampening I + F)^-1 (mean forget gradient - mean retain gradient)",
+    passes="once: 1 forward, 1 backward of forget and retain; `samples` more of retain",
+    presets={"uuef": {"batch_size": UUEF["batch_size"], "inverse": "recursion", "samples": 1000, "alpha": 0.2}},
+)
+def influence(
+    task: UnlearningTask,
+    *,
+    alpha: Rate = 0.2,
+    samples: Count = 64,
+    dampening: Rate = 1.0,
+    inverse: Literal["exact", "recursion"] = "exact",
+) -> None:
+    """Move the weights by the inverse Fisher matrix times the difference of forget and retain gradients.
+
+    F is the mean outer product of the gradients of `samples` retain samples; `exact` inverts it by Woodbury's identity
+    and holds that many gradients in memory.
+
+    Released: the recursion updates one vector where the Woodbury identity needs the matrix, so that it is not the
+    inverse; and on ImageNet the code of `uuef` read its retain gradient from the forget set.
+
+    Args:
+        alpha: length of the step.
+        samples: retain samples that the Fisher matrix is made of.
+        dampening: added to the diagonal (the recursion starts at the identity instead).
+        inverse: the exact inverse, or the released recursion.
+    """
+    direction = _flat(mean_gradient(task, task.forget())) - _flat(mean_gradient(task, task.retain()))
+    count = min(samples, task.num_samples("retain"))
+    rows = np.sort(task.random.choice(task.num_samples("retain"), size=count, replace=False))
+    gradients = (_sample_gradient(task, x, y) for x, y in task.retain(rows=rows, batch_size=1))
+    if inverse == "recursion":
+        step = recursion(gradients, direction, samples=samples)
+    else:
+        step = woodbury(torch.stack(list(gradients)), direction, dampening=dampening)
+    start = 0
+    with torch.no_grad():
+        for parameter in task.model.parameters():
+            end = start + parameter.numel()
+            parameter.add_(alpha * step[start:end].view_as(parameter))
+            start = end
+
+
+def woodbury(gradients: Tensor, vector: Tensor, *, dampening: float) -> Tensor:
+    """Return (dampening I + G^T G / n)^-1 v for gradients G (n, P), by solving a system of n equations."""
+    n = len(gradients)
+    system = gradients @ gradients.T + n * dampening * torch.eye(n, dtype=vector.dtype, device=vector.device)
+    return (vector - gradients.T @ torch.linalg.solve(system, gradients @ vector)) / dampening
+
+
+def recursion(gradients: Iterable[Tensor], vector: Tensor, *, samples: int) -> Tensor:
+    """Return what the released code takes for the inverse Fisher matrix times the vector."""
+    result, basis = vector.clone(), None
+    for gradient in gradients:
+        if basis is None:
+            basis = gradient.clone()
+            continue
+        scale = samples + basis @ gradient
+        result = result - (result @ gradient) / scale * basis
+        basis = basis - (basis @ gradient) / scale * basis
+    return result
+
+
+def _sample_gradient(task: UnlearningTask, x: Tensor, y: Tensor) -> Tensor:
+    with task.eval_mode() as model:
+        return torch.cat([g.flatten() for g in task.gradients(task.loss(model(x), y), list(model.parameters()))])
+
+
+def _flat(parts: dict[str, Tensor]) -> Tensor:
+    return torch.cat([part.flatten() for part in parts.values()])

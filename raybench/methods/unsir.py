@@ -1,0 +1,139 @@
+"""UNSIR: learn noise that undoes the forget set, impair the model with it, repair on retain."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raybench.methods.finetune import finetune
+from raybench.methods.presets import MUCAC, MUFAC
+from raybench.methods.spec import Count, Natural, Rate, Weight, method
+from raybench.methods.task import Driver, UnlearningTask
+
+RELEASED = {"repair_epochs": 1, "noise_steps": 5, "noise_lr": 0.01, "driver": "shortest", "skip_incomplete": True}
+
+
+@method(
+    source="Tarun et al. 2021, arXiv 2111.08947",
+    formula="noise: max CE(noise, forget label) - penalty |noise|^2; min CE(retain and noise); then min CE(retain)",
+    passes="once, `noise_steps` of noise: 1 forward, 1 backward; then retain and half a batch of noise; then retain",
+    settings={"optimizer": "adam", "weight_decay": 0.0},
+    presets={"tarun": {"batch_size": 256, "noise_samples": 256}},
+)
+def unsir(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.02,
+    epochs: Count = 1,
+    repair_lr: Rate = 0.01,
+    repair_epochs: Natural = 1,
+    noise_samples: Count = 64,
+    noise_steps: Count = 40,
+    noise_lr: Rate = 0.1,
+    noise_penalty: Weight = 0.1,
+) -> None:
+    """Impair the model with noise that maximises the loss of the forgotten labels, then repair it on the retain set.
+
+    For each label of the forget set a batch of noise is learned (Adam, model in eval mode). An impair batch is a retain
+    batch joined by half as many noise images, which carry the label that they were learned against.
+
+    Args:
+        repair_lr, repair_epochs: learning rate and passes of the last stage.
+        noise_samples: noise images per label.
+        noise_steps, noise_lr: how long and fast the noise is learned.
+        noise_penalty: weight of the mean squared length of a noise image.
+    """
+    shape = next(task.forget())[0].shape[1:]
+    labels = torch.unique(task.forget_labels, dim=0).repeat_interleave(noise_samples, dim=0)
+    noise = torch.randn((len(labels), *shape), device=task.device, dtype=task.dtype).requires_grad_(True)
+    with task.eval_mode():
+        for rows in torch.arange(len(labels), device=task.device).split(noise_samples):
+            part = noise.detach()[rows].requires_grad_(True)
+            learn_noise(task, part, labels[rows], steps=noise_steps, lr=noise_lr, penalty=noise_penalty)
+            noise.data[rows] = part.detach()
+    optimizer = task.optimizer(lr)
+    for _ in task.epochs(epochs, steps=task.num_batches("retain")):
+        for (x, y), rows in zip(task.retain(), _endless_rows(task, len(labels))):
+            images, targets = torch.cat([x, noise.detach()[rows]]), torch.cat([y, labels[rows]])
+            task.step(optimizer, task.loss(task.model(images), targets))
+    if repair_epochs:
+        finetune(task, lr=repair_lr, epochs=repair_epochs)
+
+
+def learn_noise(task: UnlearningTask, noise: Tensor, labels: Tensor, *, steps: int, lr: float, penalty: float) -> None:
+    """Move the noise (B, C, H, W), in place, to where the model's loss on the labels is large and the noise short."""
+    adam = torch.optim.Adam([noise], lr)
+    for _ in range(steps):
+        loss = -task.loss(task.model(noise), labels) + penalty * noise.square().flatten(1).sum(dim=1).mean()
+        (noise.grad,) = task.gradients(loss, [noise])
+        adam.step()
+
+
+@method(
+    source="Choi and Na 2023, arXiv 2311.02240 (released notebooks)",
+    formula="noise: max MSE(f(noise), f(forget)); min CE(noise, retain labels) + CE(retain); repair: min CE(retain)",
+    passes="pairs of retain and forget: `noise_steps` forwards of noise and forget, then 2 forwards; then retain",
+    presets={
+        "mufac": {**MUFAC, **RELEASED, "bn_mode": "frozen"},
+        "mucac_multilabel": {**MUCAC, **RELEASED, "noise_batch_norm": "train"},
+        "mucac_binary": {**MUCAC, **RELEASED, "noise_batch_norm": "train"},
+    },
+)
+def unsir_mufac(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.001,
+    epochs: Count = 2,
+    repair_epochs: Natural = 1,
+    noise_steps: Count = 5,
+    noise_lr: Rate = 0.01,
+    driver: Driver = "shortest",
+    noise_batch_norm: Literal["eval", "train"] = "eval",
+) -> None:
+    """Impair with noise whose logits are driven away from the forget set's, under the labels of the retain batch.
+
+    In each step new Gaussian noise takes a few Adam steps, is cut to 0..1, and is learned with the retain labels beside
+    the retain batch. Five steps of 0.01 move a pixel by 0.05, so that the noise hardly depends on the forget set; this
+    is what the notebooks do, and not the published method (`unsir`).
+
+    Released: in the MUCAC notebooks noise and forget batches enter the running statistics (`noise_batch_norm: train`).
+
+    Args:
+        repair_epochs: retain passes of the second stage, at the same learning rate; 0 is stage 1 alone.
+        noise_steps, noise_lr: how long and fast the noise of a step is learned.
+        driver: which set's pass is an epoch.
+        noise_batch_norm: BatchNorm's mode while the noise is learned.
+    """
+    optimizer = task.optimizer(lr)
+    for _ in task.epochs(epochs, steps=task.num_pairs(driver)):
+        for (x_r, y_r), (x_f, _) in task.paired(driver=driver):
+            count = min(len(x_r), len(x_f))
+            if noise_batch_norm == "eval":
+                with task.eval_mode():
+                    noise = repelled_noise(task, x_f[:count], steps=noise_steps, lr=noise_lr)
+            else:
+                noise = repelled_noise(task, x_f[:count], steps=noise_steps, lr=noise_lr)
+            loss = task.loss(task.model(noise), y_r[:count]) + task.loss(task.model(x_r), y_r)
+            task.step(optimizer, loss)
+    if repair_epochs:
+        finetune(task, lr=lr, epochs=repair_epochs)
+
+
+def repelled_noise(task: UnlearningTask, forget: Tensor, *, steps: int, lr: float) -> Tensor:
+    """Return Gaussian noise after some Adam steps away from the logits of the forget batch, cut to 0..1."""
+    noise = torch.randn_like(forget).requires_grad_(True)
+    adam = torch.optim.Adam([noise], lr)
+    for _ in range(steps):
+        with torch.no_grad():
+            target = task.model(forget)
+        (noise.grad,) = task.gradients(-F.mse_loss(task.model(noise), target), [noise])
+        adam.step()
+    return noise.detach().clamp(0, 1)
+
+
+def _endless_rows(task: UnlearningTask, count: int) -> Iterator[Tensor]:
+    size = max(1, task.settings.batch_size // 2)
+    while True:
+        yield torch.from_numpy(task.random.integers(0, count, size)).to(task.device)

@@ -1,0 +1,200 @@
+"""A tiny real experiment on scikit-learn's digits: trained, swept, predicted and scored once per session, without Ray."""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from raybench import plan
+from raybench.audit import Audit, reference
+from raybench.collect import collect_tables
+from raybench.data.splits import ROLES
+from raybench.experiment import Experiment
+from raybench.scenario import Scenario, prepare
+from raybench.store import Store
+from raybench.work.predict import Predictor
+from raybench.work.score import ScoreJob, Scorer, score_jobs
+from raybench.work.train import train_job
+from raybench.work.trial import Record, trial_job
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "data": {
+        "dataset": "digits",
+        "sizes": {"train": 200, "validation": 120, "calibration": 60, "test": 100, "unseen": 100},
+        "mislabel": {"fraction": 0.1},
+    },
+    "forget": {"rule": "random", "count": 40},
+    "model": {"name": "cnn", "width": 4},
+    "train": {"epochs": 2, "lr": 0.1, "batch_size": 32, "retrained_seeds": 2},
+    "methods": {
+        "retrain": {},
+        "finetune": {"lr": {"loguniform": [0.001, 0.1]}, "epochs": {"choice": [1, 2]}},
+        "gradient_ascent": {"lr": 1e-4, "epochs": 1},
+        "own_tiny_methods.crash": {},
+    },
+    "sweep": {"trials": 2, "seeds": 1},
+    "evaluate": {"metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained"], "alphas": [0.1, 0.3]},
+}
+
+OWN_METHODS = '''
+import torch
+from raybench.methods.spec import Count, Rate, method
+
+
+@method(source="a test")
+def crash(task, *, epochs: Count = 1) -> None:
+    raise ZeroDivisionError("the method's own fault")
+
+
+@method(source="a test")
+def explode(task, *, epochs: Count = 3) -> None:
+    for epoch in task.epochs(epochs):
+        for parameter in task.model.parameters():
+            parameter.data.fill_(float("nan"))
+
+
+@method(source="a test")
+def wipe(task, *, epochs: Count = 3) -> None:
+    for epoch in task.epochs(epochs):
+        for parameter in task.model.parameters():
+            parameter.data.zero_()
+
+
+@method(source="a test")
+def shift(task, *, by: Rate = 0.01) -> None:
+    for parameter in task.model.parameters():
+        parameter.data.add_(by)
+'''
+
+
+def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the content with some values changed, given as {"train.epochs": 3}."""
+    content = copy.deepcopy(content)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        here = content
+        for name in parents:
+            here = here.setdefault(name, {})
+        here[last] = value
+    return content
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The trained models of the tiny experiment, as the pipeline knows them."""
+
+    scenario: Scenario
+    jobs: list[plan.TrainJob]
+    records: list[Record]
+
+    @property
+    def original(self) -> str:
+        return self.jobs[0].key
+
+    @property
+    def retrained(self) -> Audit:
+        return reference([r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"])
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Every model of the tiny experiment with its score job."""
+
+    audited: list[plan.AuditedModel]
+    jobs: list[ScoreJob]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., dict[str, Any]]:
+    """Return the content of the tiny experiment file; keywords are changes such as train__epochs=3."""
+    return lambda **changes: changed(TINY, {path.replace("__", "."): value for path, value in changes.items()})
+
+
+@pytest.fixture(scope="session")
+def make_experiment(tiny: Callable[..., dict[str, Any]], own_methods: str) -> Callable[..., Experiment]:
+    return lambda **changes: Experiment.model_validate(tiny(**changes))
+
+
+@pytest.fixture
+def write_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write an experiment file, from a mapping or as the text is."""
+
+    def write(content: Any, name: str = "experiment.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def own_methods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Put a module of methods, as a user would write it, on the path; return its name."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_tiny_methods.py").write_text(OWN_METHODS)
+    sys.path.insert(0, str(folder))
+    yield "own_tiny_methods"
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="session")
+def make_scenario(make_experiment: Callable[..., Experiment], trained: Trained) -> Callable[..., Scenario]:
+    """Prepare a changed tiny experiment on the store that holds the trained models."""
+    return lambda **changes: prepare(make_experiment(**changes), trained.scenario.store)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, make_experiment: Callable[..., Experiment]) -> Trained:
+    torch.set_num_threads(1)
+    scenario = prepare(make_experiment(), Store(str(tmp_path_factory.mktemp("runs"))))
+    jobs = plan.train_jobs(scenario)
+    return Trained(scenario, jobs, [train_job(scenario, job) for job in jobs])
+
+
+@pytest.fixture(scope="session")
+def swept(trained: Trained) -> SimpleNamespace:
+    """Run every search trial and every final run of the tiny experiment; the first finished trial is the chosen one."""
+    scenario = trained.scenario
+    search = {
+        method: [trial_job(scenario, job, trained.retrained) for job in jobs]
+        for method, jobs in plan.search_jobs(scenario, trained.original).items()
+    }
+    chosen = {
+        method: next(record for record in records if record["audit"])
+        for method, records in search.items()
+        if any(record["audit"] for record in records)
+    }
+    jobs = plan.final_jobs(scenario, trained.original, {name: record["setting"] for name, record in chosen.items()})
+    records = [trial_job(scenario, job, trained.retrained) for job in jobs]
+    return SimpleNamespace(search=search, chosen=chosen, jobs=jobs, records=records)
+
+
+@pytest.fixture(scope="session")
+def evaluated(trained: Trained, swept: SimpleNamespace) -> Evaluated:
+    scenario = trained.scenario
+    audited = plan.audited_models(trained.jobs, swept.jobs)
+    predictor, scorer = Predictor(scenario), Scorer(scenario)
+    for job in plan.predict_jobs(scenario, audited):
+        predictor(job)
+    jobs = score_jobs(scenario, audited)
+    for score_job in jobs:
+        scorer(score_job)
+    return Evaluated(audited, jobs)
+
+
+@pytest.fixture(scope="session")
+def tables_folder(trained: Trained, swept: SimpleNamespace, evaluated: Evaluated) -> Path:
+    """Return the folder of the six tables."""
+    collect_tables(trained.scenario, trained, swept, evaluated.audited, evaluated.jobs)  # type: ignore[arg-type]
+    folder = Path(trained.scenario.store.path("tiny/tables"))
+    assert {path.name for path in folder.iterdir()} >= {"splits.parquet", "models.parquet", "metrics.parquet"}
+    assert len(list((folder / "predictions").iterdir())) == len(evaluated.audited) * len(ROLES)
+    return folder

@@ -1,0 +1,104 @@
+import copy
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+
+from raybench.data.batches import seed_for
+from raybench.methods.unsir import learn_noise, repelled_noise
+
+FORGET, RETAIN = tiny.samples(8, seed=1), tiny.samples(8, seed=2)
+
+
+class PlainAdam:
+    def __init__(self, z: torch.Tensor, lr: float) -> None:
+        self.z, self.lr, self.t = z, lr, 0
+        self.m, self.v = torch.zeros_like(z), torch.zeros_like(z)
+
+    def step(self, gradient: torch.Tensor) -> None:
+        self.t += 1
+        self.m = 0.9 * self.m + 0.1 * gradient
+        self.v = 0.999 * self.v + 0.001 * gradient**2
+        m, v = self.m / (1 - 0.9**self.t), self.v / (1 - 0.999**self.t)
+        self.z = self.z - self.lr * m / (v.sqrt() + 1e-8)
+
+
+@pytest.mark.parametrize(("preset", "train"), [("mufac", False), ("mucac_binary", True)])
+@pytest.mark.parametrize("repair", [0, 1])
+def test_the_notebook_presets_are_the_released_loop(preset: str, train: bool, repair: int) -> None:
+    model = tiny.net(norm=True)
+    student = copy.deepcopy(model).train(train)
+    (x_f, _), (x_r, y_r) = tiny.stack(FORGET), tiny.stack(RETAIN)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for("torch", 0))
+        draws = [torch.randn_like(x_f) for _ in range(2)]
+    sgd = tiny.PlainSGD(student.parameters(), 0.001, 0, 0)
+    for z in draws:
+        adam = PlainAdam(z, 0.01)
+        for _ in range(5):
+            target = student(x_f).detach()
+            probe = adam.z.clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(-((student(probe) - target) ** 2).mean(), probe)
+            adam.step(gradient)
+        noise = adam.z.clamp(0, 1)
+        sgd.step(F.cross_entropy(student(noise), y_r) + F.cross_entropy(student(x_r), y_r))
+    for _ in range(repair):
+        sgd.step(F.cross_entropy(student(x_r), y_r))
+    result = tiny.plain("unsir_mufac", model, FORGET, RETAIN, preset=preset, batch_size=64, repair_epochs=repair)
+    tiny.assert_same(result, student)
+
+
+def test_published_noise_raises_the_loss_of_the_forgotten_labels() -> None:
+    task, _ = tiny.make_task(tiny.net(), FORGET, RETAIN)
+    labels = torch.full((6,), 2)
+    noise = torch.randn(6, 1, 6, 6).double().requires_grad_(True)
+    with task.eval_mode() as model:
+        before = float(F.cross_entropy(model(noise), labels).detach())
+        learn_noise(task, noise, labels, steps=30, lr=0.1, penalty=0.0)
+        assert float(F.cross_entropy(model(noise), labels).detach()) > before + 0.1
+
+
+def test_published_noise_stays_short_under_its_penalty() -> None:
+    task, _ = tiny.make_task(tiny.net(), FORGET, RETAIN)
+    noise = torch.randn(6, 1, 6, 6).double().requires_grad_(True)
+    before = float(noise.detach().norm())
+    learn_noise(task, noise, torch.full((6,), 2), steps=30, lr=0.1, penalty=10.0)
+    assert float(noise.detach().norm()) < before / 2
+
+
+def test_the_noise_of_both_forms_changes_with_the_forget_set() -> None:
+    task, _ = tiny.make_task(tiny.net(), FORGET, RETAIN)
+    noises = []
+    for label in (0, 1):
+        noise = torch.zeros(2, 1, 6, 6).double().requires_grad_(True)
+        learn_noise(task, noise, torch.full((2,), label), steps=3, lr=0.1, penalty=0.1)
+        noises.append(noise.detach())
+    assert not torch.equal(*noises)
+    made = []
+    for seed in (1, 7):
+        x, _ = tiny.stack(tiny.samples(4, seed=seed))
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            made.append(repelled_noise(task, x, steps=5, lr=0.01))
+    assert not torch.equal(*made)
+
+
+def test_published_unsir_lowers_the_likelihood_of_a_forgotten_class_before_the_repair() -> None:
+    model = tiny.plain("retrain", tiny.net(), FORGET, tiny.samples(30, seed=2), epochs=30, lr=0.1)
+    forget = tiny.samples(8, seed=1, label=2)
+    retain = [(x, int(y) % 2) for x, y in RETAIN]
+    options: dict[str, Any] = {"lr": 0.02, "epochs": 3, "repair_epochs": 0, "noise_samples": 8}
+    result = tiny.plain("unsir", model, forget, retain, **options)
+    x, y = tiny.stack(forget)
+    assert F.cross_entropy(result(x), y) > F.cross_entropy(model(x), y)
+
+
+def test_label_vectors_get_noise_for_each_vector_of_the_forget_set() -> None:
+    forget, retain = tiny.samples(6, multi_label=True), tiny.samples(8, multi_label=True, seed=3)
+    ledger = tiny.outcome(
+        "unsir", tiny.net(), forget, retain, noise_samples=2, noise_steps=3, epochs=1, repair_epochs=0, batch_size=8
+    ).ledger
+    vectors = len({tuple(y.tolist()) for _, y in forget})  # type: ignore[union-attr]
+    assert ledger.samples_forward == vectors * 2 * 3 + 8 + 4

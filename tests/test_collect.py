@@ -1,0 +1,2 @@
+def test_x(tables_folder):
+    print(tables_folder)

@@ -1,0 +1,39 @@
+"""Devices and precision."""
+
+import pytest
+import torch
+
+from raybench.devices import autocast, resolve_device, resolve_precision
+from raybench.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def test_auto_is_cuda_where_there_is_one():
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cpu") == CPU
+
+
+def test_a_missing_cuda_device_is_said_in_plain_words(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"no CUDA device \(allowed here: cpu, auto\)"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_precision_is_bf16_only_where_the_hardware_multiplies_it(monkeypatch, native):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert resolve_precision("auto", CPU) == ("bf16" if native else "fp32")
+    assert resolve_precision("bf16", CPU) == "bf16"
+
+
+def test_mixed_precision_multiplies_in_bf16_and_fp32_switches_an_outer_one_off():
+    layer, x = torch.nn.Linear(4, 4), torch.ones(2, 4)
+    with autocast("bf16", CPU):
+        assert layer(x).dtype == torch.bfloat16
+        with autocast("fp32", CPU):
+            assert layer(x).dtype == torch.float32
+    with autocast("fp32", CPU):
+        assert torch.equal(layer(x), layer(x))
+        assert layer(x).dtype == torch.float32

@@ -1,0 +1,37 @@
+"""The error for people: what was given, what is allowed, the nearest name, the key."""
+
+import pytest
+
+from raybench.errors import UserError, about, nearest, unknown
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_with_all_allowed_ones():
+    error = unknown("method", "scrubb", ["finetune", "scrub"], hint="; see the list")
+    assert str(error) == "unknown method 'scrubb'; did you mean 'scrub'? (allowed: finetune, scrub); see the list"
+
+
+def test_nothing_is_guessed_where_nothing_is_close():
+    assert nearest("zzz", ["finetune", "scrub"]) is None
+    assert "did you mean" not in str(unknown("method", "zzz", ["finetune", "scrub"]))
+
+
+def test_a_long_list_is_cut_to_the_nearest_names_and_says_how_many_more_there_are():
+    message = str(unknown("model", "net7", [f"net{i}" for i in range(100)] + ["other"]))
+    assert "'net7'" in message
+    assert "and 96 more" in message
+    assert len(message) < 120
+
+
+def test_an_empty_list_of_names_is_said_to_be_empty():
+    assert "(allowed: none)" in str(unknown("option", "x", []))
+
+
+def test_the_innermost_key_is_what_an_error_is_about():
+    with pytest.raises(UserError) as caught, about("methods"), about("methods", "scrub", "lr"):
+        raise UserError("too large")
+    assert caught.value.key == ("methods", "scrub", "lr")
+
+
+def test_other_errors_pass_about_unchanged():
+    with pytest.raises(ZeroDivisionError), about("methods"):
+        raise ZeroDivisionError

@@ -1,0 +1,71 @@
+"""Plug-ins: found by decorator in a package, or by the full name of the user's own function."""
+
+import importlib
+import sys
+
+import pytest
+
+from raybench import methods, registry, scoring
+from raybench.errors import UserError
+from raybench.methods.spec import MethodSpec
+from raybench.metrics.spec import MetricSpec
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of plug-ins: one of its own, one that it only imports, one with a trailing underscore, one plain."""
+    folder = tmp_path / "plugged_in"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    method = "from raybench.methods.spec import method\n"
+    (folder / "one.py").write_text(method + "@method(source='s')\ndef zebra(task): ...\ndef helper(task): ...\n")
+    (folder / "two.py").write_text(
+        method + "from plugged_in.one import zebra\n@method(source='s')\ndef class_(task): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    yield "plugged_in"
+    for name in [name for name in sys.modules if name.split(".")[0] == "plugged_in"]:
+        del sys.modules[name]
+
+
+def test_a_new_file_is_found_without_being_listed_anywhere(package):
+    assert list(registry.discover(package, MethodSpec)) == ["class", "zebra"]
+
+
+def test_functions_of_another_kind_are_not_taken_for_plug_ins(package):
+    assert registry.discover(package, MetricSpec) == {}
+
+
+def test_the_methods_of_the_frame_are_registered():
+    assert set(methods.names()) >= {
+        "retrain",
+        "finetune",
+        "gradient_ascent",
+        "neggrad_plus",
+        "random_label",
+        "salun",
+        "scrub",
+    }
+
+
+def test_a_users_own_method_is_found_by_its_full_name(own_methods):
+    assert methods.get(f"{own_methods}.shift").__name__ == "shift"
+
+
+def test_an_unknown_name_says_how_to_name_ones_own():
+    with pytest.raises(UserError, match=r"did you mean 'scrub'.*package\.module\.function"):
+        methods.get("scrubb")
+
+
+@pytest.mark.parametrize("name", ["no_such_package.method", "raybench.methods.no_such", "raybench.methods.scrub.absent"])
+def test_a_function_that_cannot_be_imported_is_refused_with_the_reason(name):
+    with pytest.raises(UserError, match=r"cannot import method .* \(is its folder on PYTHONPATH"):
+        methods.get(name)
+
+
+def test_a_function_without_the_decorator_is_told_which_one_it_needs():
+    with pytest.raises(UserError, match="is not a method: decorate it with @method"):
+        methods.get("os.path.join")
+    with pytest.raises(UserError, match="is not a metric: decorate it with @metric"):
+        scoring.get_metric("raybench.methods.scrub.scrub")
