@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/metrics.py [--full] [--rounds 3]
 
-Baselines: CKA from Gram matrices and a dense centring matrix (float32, torch); scikit-learn's brute-force
-cosine k-NN; for conformal sets a pass of a DataLoader (batches of 64, logits in memory) for each alpha; for MIACR an SVC
-with cross-validated probabilities.
+Baselines: CKA from Gram matrices and a dense centring matrix (float32, torch); scikit-learn's brute-force cosine k-NN;
+for conformal sets a pass of a DataLoader (batches of 64, logits in memory) for each alpha; for MIACR an SVC with
+cross-validated probabilities.
 One process, one thread; both sides alternate, CPU seconds are counted, and the medians' ratio is printed. Every pair is
 checked to give the same number. --full adds the sizes that take minutes (CKA at 5,000 rows takes the baseline 30 s).
 """

@@ -13,7 +13,8 @@ from torch import nn
 from raybench.data.batches import ResidentSplit
 from raybench.devices import autocast
 from raybench.errors import unknown
-from raybench.metrics.membership import loss, loss_auc
+from raybench.methods.losses import supervised_rows
+from raybench.metrics.membership import loss_auc
 
 GAP = "gap_to_retrained"
 GAP_PARTS = ("retain_accuracy", "forget_accuracy", "validation_accuracy", "mia_auc")
@@ -39,7 +40,7 @@ def check_objective(name: str) -> None:
 def measure(
     model: nn.Module, split: ResidentSplit, *, batch_size: int = 512, precision: Literal["fp32", "bf16"] = "fp32"
 ) -> tuple[float, np.ndarray]:
-    """Return accuracy (a fraction; per label for multi-label) and the loss of every sample, (N,) float64.
+    """Return accuracy (a fraction; per label for multi-label) and the loss of every sample, (N,) float64, maybe NaN.
 
     The evaluation view is used, and the model is given back in the mode that it came in.
     """
@@ -50,7 +51,7 @@ def measure(
         for start in range(0, len(split), batch_size):
             x, y = split.batch(np.arange(start, min(start + batch_size, len(split))), generator=None)
             logits = model(x).float()
-            losses.append(loss(logits.cpu(), y.cpu()))
+            losses.append(supervised_rows(logits.double(), y).cpu().numpy())
             hits.append(((logits.argmax(1) == y) if y.ndim == 1 else ((logits > 0) == (y > 0))).double().cpu())
     model.train(training)
     return float(torch.cat(hits).mean()), np.concatenate(losses)

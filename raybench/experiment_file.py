@@ -146,7 +146,9 @@ def _override(source: Source, override: str) -> Source:
     nested: Any = value
     for name in reversed(key):
         nested = {name: nested}
-    return Source(_merge(source.content, nested), {**source.places, key: f"--set {override}"})
+    # every level that the override brings is of its making; what the files wrote keeps its line
+    made = {key[:length]: f"--set {override}" for length in range(1, len(key)) if key[:length] not in source.places}
+    return Source(_merge(source.content, nested), {**source.places, **made, key: f"--set {override}"})
 
 
 def _split(path: str, content: Any) -> Iterator[str]:

@@ -22,23 +22,22 @@ Stem = Literal["cifar", "imagenet"]
 CHANNELS = 3  # what every torchvision classifier reads; `cnn` reads the images' own number
 
 
-class SmallCNN(nn.Sequential):
-    """Three 3 x 3 convolutions with batch norm, global pooling, one linear head; 8 x 8 images and up."""
+def small_cnn(num_classes: int, channels: int, width: int = 32) -> nn.Sequential:
+    """Return three 3 x 3 convolutions with batch norm, global pooling, one linear head; for 8 x 8 images and up."""
 
-    def __init__(self, num_classes: int, channels: int, width: int = 32) -> None:
-        def block(inputs: int, outputs: int) -> list[nn.Module]:
-            return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
-        super().__init__(
-            *block(channels, width),
-            nn.MaxPool2d(2),
-            *block(width, 2 * width),
-            nn.MaxPool2d(2),
-            *block(2 * width, 4 * width),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(4 * width, num_classes),
-        )
+    return nn.Sequential(
+        *block(channels, width),
+        nn.MaxPool2d(2),
+        *block(width, 2 * width),
+        nn.MaxPool2d(2),
+        *block(2 * width, 4 * width),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4 * width, num_classes),
+    )
 
 
 def names() -> list[str]:
@@ -78,7 +77,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "cnn":
-            return SmallCNN(num_classes, channels, width)
+            return small_cnn(num_classes, channels, width)
         options: dict[str, Any] = {"weights": None, "num_classes": num_classes}
         if name in ("googlenet", "inception_v3"):  # their auxiliary heads return tuples in train mode
             options |= {"aux_logits": False, "init_weights": True}

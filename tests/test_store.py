@@ -247,10 +247,9 @@ def test_a_storage_that_cannot_exist_is_a_storage_error(root):
         Store(root).probe()
 
 
-@pytest.mark.parametrize("uri", ["nosuch://bucket/x", "s3://"])
-def test_an_address_that_no_filesystem_answers_to_is_refused(uri):
-    with pytest.raises(StorageError, match=r"cannot be opened"):
-        Store(uri)
+def test_an_address_that_no_filesystem_answers_to_is_refused():
+    with pytest.raises(StorageError, match=r"'nosuch://bucket/x' cannot be opened"):
+        Store("nosuch://bucket/x")
 
 
 def test_a_damaged_table_is_a_storage_error(store):

@@ -64,16 +64,21 @@ def copy_tensors(target: nn.Module, source: nn.Module, names: list[str]) -> None
             here[name].copy_(there[name])
 
 
+def convolutions(model: nn.Module, *, method: str) -> dict[str, nn.Conv2d]:
+    """Return every convolution by name; UserError where there is none."""
+    found = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
+    if not found:
+        raise UserError(f"{method} changes convolutions, and {type(model).__name__} has none")
+    return found
+
+
 def spatial_convolutions(model: nn.Module, *, method: str) -> dict[str, nn.Conv2d]:
     """Return the convolutions with kernels larger than 1 x 1; UserError where the model is not convolutional.
 
     The patch embedding of a transformer is one such convolution, and no convolutional network.
     """
-    found = {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1
-    }
+    every = convolutions(model, method=method)
+    found = {name: layer for name, layer in every.items() if max(layer.kernel_size) > 1}
     if len(found) < 2:
         raise UserError(f"{method} changes convolutions, and {type(model).__name__} has none beyond its first layer")
     return found

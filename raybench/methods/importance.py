@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from raybench.methods.losses import supervised, supervised_rows
-from raybench.methods.task import Batch, UnlearningTask
+from raybench.methods.task import UnlearningTask
 
 Per = Literal["sample", "batch"]
 Rows = Callable[[Tensor, Tensor], Tensor]
 """(logits, targets) -> a number for every sample."""
 
+Pairs = Iterable[tuple[Tensor, Tensor]]
 CHUNK_NUMBERS = 2**28  # per-sample gradients held at once on an accelerator
 Importance = dict[str, Tensor]
 
 
-def mean_gradient(task: UnlearningTask, batches: Iterable[Batch]) -> Importance:
+def mean_gradient(task: UnlearningTask, batches: Pairs) -> Importance:
     """Return the gradient of the mean loss over all samples of the batches."""
     parameters = task.parameters
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
@@ -35,25 +36,20 @@ def mean_gradient(task: UnlearningTask, batches: Iterable[Batch]) -> Importance:
 
 
 def squared_gradients(
-    task: UnlearningTask, batches: Iterable[Batch], *, per: Per = "sample", rows: Rows = supervised_rows
+    task: UnlearningTask, batches: Pairs, *, per: Per = "sample", rows: Rows = supervised_rows
 ) -> Importance:
     """Return the mean over samples (or batches) of the squared gradient of a sample's (a batch's mean) loss."""
-    parameters = task.parameters
-    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    terms = 0
-    with task.eval_mode() as model:
-        for x, y in batches:
-            if per == "batch":
-                _add_squares(total, task.gradients(rows(model(x), y).mean(), list(parameters.values())))
-                terms += 1
-            else:
-                add = _add_vectorised if task.device.type == "cuda" else _add_one_by_one
-                add(task, total, x, y, rows)
-                terms += len(x)
-    return {name: value / terms for name, value in total.items()}
+    return _mean_magnitude(task, batches, per=per, rows=rows, power=2)
 
 
-def expected_fisher(task: UnlearningTask, batches: Iterable[Batch], *, per: Per = "sample") -> Importance:
+def absolute_gradients(
+    task: UnlearningTask, batches: Pairs, *, per: Per = "sample", rows: Rows = supervised_rows
+) -> Importance:
+    """Return the mean over samples (or batches) of the absolute gradient of a sample's (a batch's mean) loss."""
+    return _mean_magnitude(task, batches, per=per, rows=rows, power=1)
+
+
+def expected_fisher(task: UnlearningTask, batches: Pairs, *, per: Per = "sample") -> Importance:
     """Return the mean of sum_k p_k (d CE(k) / d theta)^2 over samples: the Fisher information of the model itself.
 
     Costs one backward pass per class. `per` batch squares each class's mean gradient and weighs it by the mean p_k.
@@ -81,17 +77,36 @@ def expected_fisher(task: UnlearningTask, batches: Iterable[Batch], *, per: Per 
     return {name: value / terms for name, value in total.items()}
 
 
-def _add_squares(total: Importance, gradients: list[Tensor]) -> None:
-    torch._foreach_addcmul_(list(total.values()), gradients, gradients)
+def _mean_magnitude(task: UnlearningTask, batches: Pairs, *, per: Per, rows: Rows, power: int) -> Importance:
+    parameters = task.parameters
+    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    terms = 0
+    with task.eval_mode() as model:
+        for x, y in batches:
+            if per == "batch":
+                _add(total, task.gradients(rows(model(x), y).mean(), list(parameters.values())), power)
+                terms += 1
+            else:
+                add = _add_vectorised if task.device.type == "cuda" else _add_one_by_one
+                add(task, total, x, y, rows, power)
+                terms += len(x)
+    return {name: value / terms for name, value in total.items()}
 
 
-def _add_one_by_one(task: UnlearningTask, total: Importance, x: Tensor, y: Tensor, rows: Rows) -> None:
+def _add(total: Importance, gradients: list[Tensor], power: int) -> None:
+    if power == 2:
+        torch._foreach_addcmul_(list(total.values()), gradients, gradients)
+    else:
+        torch._foreach_add_(list(total.values()), torch._foreach_abs(gradients))
+
+
+def _add_one_by_one(task: UnlearningTask, total: Importance, x: Tensor, y: Tensor, rows: Rows, power: int) -> None:
     parameters = list(task.parameters.values())
     for one, target in zip(x.split(1), y.split(1)):
-        _add_squares(total, task.gradients(rows(task.model(one), target).sum(), parameters))
+        _add(total, task.gradients(rows(task.model(one), target).sum(), parameters), power)
 
 
-def _add_vectorised(task: UnlearningTask, total: Importance, x: Tensor, y: Tensor, rows: Rows) -> None:
+def _add_vectorised(task: UnlearningTask, total: Importance, x: Tensor, y: Tensor, rows: Rows, power: int) -> None:
     model = task.model
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     buffers = dict(model.named_buffers())
@@ -101,14 +116,10 @@ def _add_vectorised(task: UnlearningTask, total: Importance, x: Tensor, y: Tenso
         return rows(logits, target[None]).sum()
 
     per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0), randomness="different")
-    chunk = max(1, CHUNK_NUMBERS // _size(model))
+    chunk = max(1, CHUNK_NUMBERS // sum(weight.numel() for weight in weights.values()))
     with task.meter.paused():  # hooks see one vectorised sample; the books need all of them
         for some, targets in zip(x.split(chunk), y.split(chunk)):
             for name, gradient in per_sample(weights, some, targets).items():
-                total[name] += (gradient**2).sum(dim=0)
+                total[name] += gradient.abs().pow(power).sum(dim=0)
     task.meter.add_forward(len(x))
     task.meter.add_backward(len(x))
-
-
-def _size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -22,18 +22,24 @@ def build_optimizer(
     return kind(parameters, lr, betas=(settings.momentum, 0.999), weight_decay=decay)
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 class Schedule:
     """Sets the learning rates of the optimisers it knows, per epoch or per step."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._optimizers: list[tuple[torch.optim.Optimizer, float]] = []
-        self._steps_left: tuple[int, int] | None = None  # steps done and steps in all, while a per-step schedule runs
+        self._steps_left: tuple[int, float] | None = None  # steps done and steps in all, while a per-step schedule runs
 
     def add(self, optimizer: torch.optim.Optimizer, lr: float) -> None:
         self._optimizers.append((optimizer, lr))
 
-    def start(self, *, epochs: int, steps: int | None) -> None:
+    def start(self, *, epochs: int, steps: float | None) -> None:
         """Begin a run of `epochs` of `steps` optimiser steps each."""
         if self._settings.schedule == "cosine_step":
             if steps is None:
@@ -58,8 +64,7 @@ class Schedule:
 
     def _set(self, factor: float) -> None:
         for optimizer, lr in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr * factor
+            set_rate(optimizer, lr * factor)
 
 
 class Mask:

@@ -69,6 +69,7 @@ class UnlearningTask(Passes):
         self._schedule = Schedule(settings)
         self._frozen: list[nn.Module] = []
         self._terms: list[Callable[[], Tensor]] = []
+        self._epoch_starts: list[Callable[[], None]] = []
         self._teacher: Teacher | None = None
         self._taps: dict[nn.Module, Tap] = {}
         self._hooks = ExitStack()
@@ -193,9 +194,11 @@ class UnlearningTask(Passes):
         """
         self._mask = Mask(free, self.parameters, gradient_only=gradient_only)
 
-    def add_term(self, term: Callable[[], Tensor]) -> None:
+    def add_term(self, term: Callable[[], Tensor], *, at_epoch_start: Callable[[], None] | None = None) -> None:
         """Add a term to the loss of every step from now on, whatever method takes the steps."""
         self._terms.append(term)
+        if at_epoch_start is not None:
+            self._epoch_starts.append(at_epoch_start)
 
     def backward(self, loss: Tensor) -> None:
         """Accumulate gradients of the loss and count the samples that it was computed from."""
@@ -215,10 +218,12 @@ class UnlearningTask(Passes):
         *,
         gradient_mask: dict[str, Tensor] | None = None,
         clip_norm: float | None = None,
+        advance: bool = True,
     ) -> None:
         """Do one optimiser step on the loss: gradients, mask, clipping, update, counting.
 
-        `gradient_mask` multiplies this step's gradients only; `clip_norm` replaces the shared one in this step.
+        `gradient_mask` multiplies this step's gradients only; `clip_norm` replaces the shared one in this step;
+        `advance` says whether a schedule by steps moves on.
         """
         for term in self._terms:
             loss = loss + term()
@@ -235,11 +240,12 @@ class UnlearningTask(Passes):
         if self._mask is not None:
             self._mask.after_step()
         self.ledger.steps += 1
-        self._schedule.after_step()
+        if advance:
+            self._schedule.after_step()
 
     # -- epochs, counting ---------------------------------------------------------------------------------------------
 
-    def epochs(self, number: int, *, steps: int | None = None) -> Iterator[int]:
+    def epochs(self, number: int, *, steps: float | None = None) -> Iterator[int]:
         """Yield 0 .. number-1, setting the train mode before and calling the end-of-epoch hook after each.
 
         `steps` is how many optimiser steps an epoch takes; the schedule `cosine_step` needs it.
@@ -248,6 +254,8 @@ class UnlearningTask(Passes):
         for epoch in range(number):
             self.train_mode()
             self._schedule.start_epoch(epoch, number)
+            for start in self._epoch_starts:
+                start()
             yield epoch
             self.end_epoch(self.epochs_done)
         self._schedule.end()

@@ -1,5 +1,5 @@
-"""The epsilon of "Forget with Precision" and of the NeurIPS 2023 competition: how well can many unlearned models be told
-from many retrained ones, by their answer to one sample?
+"""The epsilon of "Forget with Precision" and of the NeurIPS 2023 competition: how well can many unlearned models be
+told from many retrained ones, by their answer to one sample?
 
 U is (epsilon, delta)-unlearning if P[retrained in E] <= e^epsilon P[unlearned in E] + delta for every event E, and with
 sides exchanged. An attack's error rates bound epsilon from below. Three facts to read any value by: with N = M = 80 and
@@ -65,9 +65,9 @@ def per_sample(
 ) -> np.ndarray:
     """Return epsilon of each sample, (S,), of signals (M, S) of unlearned and (N, S) of retrained models; 0 is alike.
 
-    - `released`: the best cut of the ratio of two normals fitted to the scored models; a cut with exactly one error
-      rate of 0 is left out, one with both is infinite. Negative values are kept, the 1e-8 inside its logarithms is not.
-      Source: Kraehenmann et al. 2023, on margins.
+    - `released`: the best cut of the ratio of two normals fitted to the scored models, high or low by the medians; a
+      cut with exactly one error rate of 0 is left out, one with both is infinite. Negative values are kept, the 1e-8
+      inside its logarithms is not. Source: Kraehenmann et al. 2023, on margins.
     - `threshold`: the same over cuts of the signal itself, in both directions.
     - `competition`: the best threshold or interval of the signal, clipped to 0..50, and 50 where one range is below 1 %
       of the other. The organisers search a grid at delta 1e-5, this all cuts: it is never lower. O(S (M + N)^2).
@@ -83,13 +83,16 @@ def per_sample(
     m, n = u.shape[1], r.shape[1]
     if estimator == "gaussian":
         fitted = _fit(u, r)
-        return np.minimum(gaussian(*(part[:, 0] for part in fitted), delta), CAP)
+        return np.minimum(gaussian(*fitted, delta)[:, 0], CAP)
     if estimator == "cross_fitted":
         return _cross_fitted(u, r, delta, folds)
     table = epsilon_table(m, n, delta)
     if estimator == "released":
         fitted = _fit(u, r, ddof=0)
-        return _usable(best_threshold(cut_counts(fitted.log_ratio(u), fitted.log_ratio(r)), table))
+        score_u, score_r = fitted.log_ratio(u), fitted.log_ratio(r)
+        counts = cut_counts(score_u, score_r)
+        turned = _log_median_ratio(score_r) > _log_median_ratio(score_u)
+        return _usable(np.where(turned, best_threshold(counts, table[::-1, ::-1]), best_threshold(counts, table)))
     counts = cut_counts(u, r)
     if estimator == "threshold":
         return _usable(best_threshold(counts, np.maximum(table, table[::-1, ::-1])))
@@ -164,9 +167,10 @@ def competition_score(
     test_unlearned: Array,
     test_retrained: Array,
 ) -> float:
-    """Return F * (RA_u / RA_r) * (TA_u / TA_r) from accuracies (models,) in 0..1; higher is better, ratios can exceed 1.
+    """Return F * (RA_u / RA_r) * (TA_u / TA_r) from accuracies (models,) in 0..1, higher is better.
 
-    Source: the evaluation note of the NeurIPS 2023 challenge; its limit on the running time is no part of the score.
+    The ratios can exceed 1. Source: the evaluation note of the NeurIPS 2023 challenge; its limit on the running time is
+    no part of the score.
     """
     named = (retain_unlearned, retain_retrained, test_unlearned, test_retrained)
     ra_u, ra_r, ta_u, ta_r = (float(as_vector(values, name="accuracies").mean()) for values in named)
@@ -188,6 +192,13 @@ def _fit(u: np.ndarray, r: np.ndarray, *, ddof: int = 1) -> _Normals:
         return x.mean(axis=1, keepdims=True), np.maximum(sd, max(1e-6, 1e-3 * float(np.median(sd))))
 
     return _Normals(*moments(r), *moments(u))
+
+
+def _log_median_ratio(log_ratios: np.ndarray) -> np.ndarray:
+    """Return ln of the median ratio of each sample; of an even number of models the two middle ratios are averaged."""
+    middle = log_ratios.shape[1] // 2
+    ordered = np.partition(log_ratios, (middle - 1, middle), axis=1)
+    return np.logaddexp(ordered[:, middle - 1 + log_ratios.shape[1] % 2], ordered[:, middle]) - np.log(2)
 
 
 def _usable(best: np.ndarray) -> np.ndarray:
@@ -213,7 +224,7 @@ def _cross_fitted(u: np.ndarray, r: np.ndarray, delta: float, folds: int) -> np.
 def _transfer(
     fit_u: np.ndarray, fit_r: np.ndarray, held_u: np.ndarray, held_r: np.ndarray, tables: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Choose normals, direction and cut on some models; return direction and the counts above it of the others, (S,)."""
+    """Choose normals, direction and cut on some models; return the direction and the others' counts above it, (S,)."""
     fitted = _fit(fit_u, fit_r)
     counts = cut_counts(fitted.log_ratio(fit_u), fitted.log_ratio(fit_r))
     values = np.moveaxis(tables[:, counts.retrained, counts.unlearned], 0, 1)  # (S, directions, cuts)

@@ -76,4 +76,3 @@ def _within(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: fl
     with np.errstate(invalid="ignore"):
         excess = -np.exp(log_u) * np.expm1(np.minimum(log_r + epsilon - log_u, 0))
     return np.where(np.isneginf(log_u), True, excess <= delta)
-

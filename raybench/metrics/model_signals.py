@@ -22,7 +22,7 @@ class LegacyLogits(NamedTuple):
 
 
 def margins(logits: Array | Sequence[Array], labels: Array) -> np.ndarray:
-    """Return the logit of the label minus the largest other, (models, samples), of logits (models, samples, classes)."""
+    """Return the label's logit minus the largest other, (models, samples), of logits (models, samples, classes)."""
     return _per_model(signals.margin, logits, labels)
 
 
@@ -57,10 +57,11 @@ def as_population(values: Array, *, name: str, least: int = 2) -> np.ndarray:
 
 def as_populations(unlearned: Array, retrained: Array, *, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Return both signals (models, samples), on the same samples; the numbers of models may differ."""
-    pair = as_population(unlearned, name="unlearned", least=least), as_population(retrained, name="retrained", least=least)
-    if pair[0].shape[1] != pair[1].shape[1]:
-        raise ValueError(f"unlearned has {pair[0].shape[1]} samples, retrained {pair[1].shape[1]}")
-    return pair
+    u = as_population(unlearned, name="unlearned", least=least)
+    r = as_population(retrained, name="retrained", least=least)
+    if u.shape[1] != r.shape[1]:
+        raise ValueError(f"unlearned has {u.shape[1]} samples, retrained {r.shape[1]}")
+    return u, r
 
 
 def _per_model(

@@ -89,7 +89,9 @@ def best_interval(counts: Counts, table: np.ndarray) -> np.ndarray:
     O(S (N + M)^2). Thresholds are among them: they are the intervals without an end.
     """
     either = np.maximum(table, table[::-1, ::-1]).ravel()
-    flat = counts.retrained * table.shape[1] + counts.unlearned  # linear in the counts, so differences are indices as well
+    flat = (
+        counts.retrained * table.shape[1] + counts.unlearned
+    )  # linear in the counts, so differences are indices as well
     samples, cuts = flat.shape
     best = np.full(samples, -np.inf)
     rows = max(1, _BLOCK // cuts)

@@ -1,6 +1,7 @@
 """Run an experiment as a Ray job: pack the project, send it to a cluster, stream the log, return the exit code."""
 
 import asyncio
+import logging
 import os
 import shlex
 import shutil
@@ -27,6 +28,7 @@ from raybench.stages.packing import pack
 
 PATIENCE_SECONDS = 60.0  # how long a cluster may be out of reach before we stop following its job
 RETRY_SECONDS = 1.0
+CHATTER = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")  # they set their own level to INFO
 LOST = (requests.RequestException, aiohttp.ClientError, RuntimeError, OSError)  # RuntimeError: the log's socket broke
 
 
@@ -42,6 +44,8 @@ def submit(
     files = experiment_files(file, folder)
     url = dashboard_url(address)
     check_dashboard(url)
+    for name in CHATTER if verbosity < 1 else ():
+        logging.getLogger(name).setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="raybench-") as scratch, _address(url):
         package = Path(scratch) / "project.zip"
         count = pack(folder, package, also=files)
@@ -162,10 +166,12 @@ def _follow(client: JobSubmissionClient, url: str, job: str) -> int:
     except KeyboardInterrupt:
         print(f"\nraybench: no longer watching; the job goes on.\n{_commands(url, job)}", flush=True)
         return 130
+    code = exit_code(details)
     if details.status != JobStatus.SUCCEEDED:
-        reason = f": {details.message}" if details.message else ""
+        # where its process ran, its log has said why; Ray's message would say it all again
+        reason = f", exit code {code}" if details.driver_exit_code is not None else f": {details.message}"
         print(f"raybench: job {job} {details.status.lower()}{reason}", flush=True)
-    return exit_code(details)
+    return code
 
 
 def _watch(client: JobSubmissionClient, url: str, job: str) -> JobDetails:

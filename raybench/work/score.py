@@ -90,14 +90,15 @@ def _sample_table(
     mark: str, role: str, found: Predictions, calibration: Predictions, retain: Predictions, alpha: float
 ) -> pa.Table:
     rows = len(found.ids)
-    losses = signals.loss(found.logits, found.labels)
     columns: dict[str, Any] = {
         "model": pa.array([mark] * rows),
         "split": pa.array([role] * rows),
         "id": pa.array(found.ids),
-        "loss": pa.array(losses),
-        "attack_score": pa.array(-losses),
     }
+    if not all(np.isfinite(part).all() for p in (found, calibration, retain) for part in (p.logits, p.features)):
+        return tables.cast("samples", pa.table(columns))  # a model that diverged says nothing about its samples
+    losses = signals.loss(found.logits, found.labels)
+    columns |= {"loss": pa.array(losses), "attack_score": pa.array(-losses)}
     if found.labels.ndim == 1:  # margins, prediction sets and votes are defined for one label per sample
         columns["margin"] = pa.array(signals.margin(found.logits, found.labels))
         columns["alpha"] = pa.array([alpha] * rows)

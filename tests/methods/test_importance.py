@@ -75,9 +75,9 @@ def test_vectorised_squares_equal_those_of_one_sample_after_another(rows: import
     slow = {name: torch.zeros_like(p) for name, p in task.parameters.items()}
     fast = {name: torch.zeros_like(p) for name, p in task.parameters.items()}
     with task.eval_mode():
-        importance._add_one_by_one(task, slow, x, y, rows)
+        importance._add_one_by_one(task, slow, x, y, rows, 2)
         counted = task.ledger.as_dict()
-        importance._add_vectorised(task, fast, x, y, rows)
+        importance._add_vectorised(task, fast, x, y, rows, 2)
     assert all(torch.allclose(slow[name], fast[name], atol=1e-12) for name in slow)
     assert task.ledger.samples_forward == 2 * counted["samples_forward"]
     assert task.ledger.samples_backward == 2 * counted["samples_backward"]
@@ -92,6 +92,6 @@ def test_vectorised_squares_work_on_every_architecture(name: str) -> None:
     slow = {key: torch.zeros_like(p) for key, p in task.parameters.items()}
     fast = {key: torch.zeros_like(p) for key, p in task.parameters.items()}
     with task.eval_mode():
-        importance._add_one_by_one(task, slow, x, y, supervised_rows)
-        importance._add_vectorised(task, fast, x, y, supervised_rows)
+        importance._add_one_by_one(task, slow, x, y, supervised_rows, 2)
+        importance._add_vectorised(task, fast, x, y, supervised_rows, 2)
     assert all(torch.allclose(slow[key], fast[key], atol=1e-10) for key in slow)

@@ -87,7 +87,9 @@ def test_what_is_asked_for_is_packed_even_when_ignored(project: Path, tmp_path_f
         assert "mine/data/loader.py" in archive.namelist()
 
 
-def test_the_same_files_give_the_same_bytes_at_any_time(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_same_files_give_the_same_bytes_at_any_time(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     out = tmp_path_factory.mktemp("out")
     pack(project, out / "a.zip")
     os.utime(project / "experiments/a.yaml", (1, 1))

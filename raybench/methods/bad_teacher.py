@@ -1,0 +1,50 @@
+"""Bad teacher: learn from a random network on the forget set and from the original on retain samples."""
+
+from typing import Literal
+
+import torch
+
+from raybench.methods.presets import CONFORMAL
+from raybench.methods.spec import Count, Rate, Weight, method
+from raybench.methods.task import UnlearningTask
+from raybench.methods.teaching import infer
+
+
+@method(
+    source="Chundawat et al. 2023, arXiv 2205.08096",
+    formula="min KL(random network || model) on forget rows + KL(original || model) on retain rows",
+    passes="forget and a retain sample: 1 forward, 1 backward, 1 teacher forward",
+    settings={"optimizer": "adam", "weight_decay": 0.0},
+    presets={"conformal": {**CONFORMAL, "lr": 1e-4, "weight_decay": 0.0, "schedule": "constant", "kl": "element_mean"}},
+)
+def bad_teacher(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 1e-4,
+    epochs: Count = 5,
+    temperature: Rate = 1.0,
+    retain_ratio: Weight = 1.0,
+    kl: Literal["batchmean", "element_mean"] = "batchmean",
+) -> None:
+    """Distil an incompetent teacher into the forget set and the original into a retain sample, in mixed batches.
+
+    The incompetent teacher is a newly initialised network; both teachers are in eval mode.
+
+    Released: `conformal` averages the divergence over classes as well as over samples, K times smaller.
+
+    Args:
+        temperature: softens all predictions.
+        retain_ratio: size of the retain sample, drawn once, in sizes of the forget set.
+        kl: mean over samples, or over samples and classes.
+    """
+    size = min(task.num_samples("retain"), max(1, round(retain_ratio * task.num_samples("forget"))))
+    rows = task.random.choice(task.num_samples("retain"), size=size, replace=False)
+    incompetent = task.fresh_model().eval().requires_grad_(False)
+    optimizer = task.optimizer(lr)
+    scale = 1 / task.num_classes if kl == "element_mean" else 1.0
+    steps = -(-(size + task.num_samples("forget")) // task.settings.batch_size)
+    for _ in task.epochs(epochs, steps=steps):
+        for x, _, kept in task.mixed(retain_rows=rows):
+            parts = [infer(task.frozen_original(), x[:kept])] if kept else []
+            parts += [infer(incompetent, x[kept:])] if kept < len(x) else []
+            task.step(optimizer, scale * task.distillation(task.model(x), torch.cat(parts), temperature))

@@ -1,0 +1,122 @@
+"""CPU: conformal prediction unlearning, a hinge that pushes forget labels out of their prediction sets.
+
+The hinge is added to every step of another method, its base. (These letters never mean the processor here.)
+"""
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from raybench import methods
+from raybench.errors import UserError
+from raybench.methods.presets import CONFORMAL
+from raybench.methods.spec import Count, Rate, Weight, check, hyperparameters, method
+from raybench.methods.task import UnlearningTask
+
+RELEASED = {**CONFORMAL, "batch_size": 128, "bn_mode": "frozen", "hinge": "all_pairs", "quantile": "numpy_higher"}
+
+
+@method(
+    source="Shi et al. 2025, arXiv 2501.19403, Eq. 8",
+    formula="base loss + lambda mean over forget of max(qhat - (1 - p_y) + delta, 0)",
+    passes="as the base; every step 1 forward, 1 backward of forget rows; every epoch 1 forward of calibration",
+    needs="calibration samples that nothing is trained on and that evaluation does not use, single-label targets",
+    targets=("single_label",),
+    settings={"schedule": "cosine"},
+    presets={
+        "conformal": {**RELEASED, "base": "finetune"},
+        "conformal_random_label": {**RELEASED, "base": "random_label", "base_preset": "conformal"},
+        "conformal_salun": {**RELEASED, "base": "salun", "base_preset": "conformal"},
+        "conformal_retrain": {**RELEASED, "base": "retrain", "lr": 0.01, "epochs": 200},
+    },
+)
+def cpu(
+    task: UnlearningTask,
+    *,
+    base: str = "finetune",
+    base_preset: str | None = None,
+    lr: Rate = 0.01,
+    epochs: Count = 5,
+    lambda_: Weight = 0.5,
+    delta: Weight = 0.01,
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05,
+    hinge: Literal["per_sample", "all_pairs"] = "per_sample",
+    quantile: Literal["exact", "numpy_higher"] = "exact",
+    refresh: Literal["epoch", "step", "fixed"] = "epoch",
+) -> None:
+    """Run a base method with a term that is zero once a forget label is outside its conformal set by a margin.
+
+    qhat is the (1 - alpha) quantile of 1 - p_y over the calibration samples, without a gradient. Each step takes so
+    many forget rows that the forget set goes round about once per retain pass, in a forward pass of their own.
+
+    Released: averages the hinge over all pairs p_i(y_j) of a batch, takes the next higher order statistic, and its
+    calibration leaves the model in eval mode before the first batch (`bn_mode: frozen`).
+
+    Args:
+        base: a method that trains on batches and has a learning rate and epochs.
+        base_preset: preset that the base takes its own hyperparameters from.
+        lambda_: weight of the hinge.
+        delta: margin.
+        alpha: miscoverage of the prediction sets.
+        hinge: over each sample's own label, or over all pairs of samples and labels of the batch.
+        quantile: the exact conformal order statistic, or numpy's next higher one.
+        refresh: when qhat is computed anew.
+    """
+    function = methods.get(base)
+    if not {"lr", "epochs"} <= set(hyperparameters(function).model_fields) or base == "cpu":
+        raise UserError(f"base = {base!r}: this method adds to one that trains on batches, with lr and epochs")
+    preset = {} if base_preset is None else {"preset": base_preset}
+    arguments, _ = check(base, function, {**preset, "lr": lr, "epochs": epochs})
+    conformal_rank(task.num_samples("calibration"), alpha)
+    task.train_from_scratch = None  # an experiment's recipe takes its own steps, which no term can join
+    share = task.num_samples("forget") / task.num_samples("retain")
+    forget = task.cycled("forget", batch_size=max(1, round(task.settings.batch_size * share)))
+    threshold: list[Tensor] = []
+
+    def calibrate() -> None:
+        if refresh != "fixed" or not threshold:
+            threshold[:] = [conformal_threshold(_scores(task), alpha, rule=quantile)]
+
+    def term() -> Tensor:
+        if refresh == "step":
+            calibrate()
+        x, y = next(forget)
+        return lambda_ * conformal_hinge(task.model(x).softmax(dim=1), y, threshold[0], delta, over=hinge)
+
+    task.add_term(term, at_epoch_start=None if refresh == "step" else calibrate)
+    function(task, **arguments)
+
+
+def conformal_hinge(probabilities: Tensor, labels: Tensor, threshold: Tensor, delta: float, *, over: str) -> Tensor:
+    """Return the mean of max(qhat - (1 - p) + delta, 0) over own labels or all pairs; exactly 0 for no rows."""
+    if len(labels) == 0:
+        return probabilities.sum() * 0
+    of_labels = probabilities[:, labels]  # (B, B): row i's probability of row j's label
+    chosen = of_labels.diagonal() if over == "per_sample" else of_labels
+    return (threshold - (1 - chosen) + delta).clamp(min=0).mean()
+
+
+def conformal_rank(n: int, alpha: float) -> int:
+    """Return ceil((n + 1)(1 - alpha)); raises UserError where that is more than n."""
+    rank = math.ceil(round((n + 1) * (1 - alpha), 9))
+    if rank > n:
+        raise UserError(f"alpha = {alpha}: {n} calibration samples are too few (at least {math.ceil(1 / alpha) - 1})")
+    return rank
+
+
+def conformal_threshold(scores: Tensor, alpha: float, *, rule: str) -> Tensor:
+    """Return the conformal quantile of the scores (n,): the k-th smallest, or the one after it (numpy's `higher`)."""
+    n = len(scores)
+    rank = conformal_rank(n, alpha)
+    if rule == "numpy_higher":
+        rank = min(n, math.ceil(round(rank / n * (n - 1), 9)) + 1)
+    return scores.kthvalue(rank).values
+
+
+def _scores(task: UnlearningTask) -> Tensor:
+    with task.eval_mode() as model, torch.no_grad():
+        parts = [1 - model(x).softmax(dim=1).gather(1, y[:, None])[:, 0] for x, y in task.calibration()]
+    return torch.cat(parts)

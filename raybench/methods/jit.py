@@ -1,0 +1,30 @@
+"""JiT: smooth the network around the forget set until it says little about it."""
+
+import torch
+
+from raybench.methods.spec import Count, Rate, method
+from raybench.methods.task import UnlearningTask
+
+
+@method(
+    source="Foster et al. 2024, arXiv 2402.01401",
+    formula="min mean over draws of |f(x) - f(x + n)| / |n|, n ~ N(0, sigma^2), over forget",
+    passes="forget: 1 + `draws` forwards and backwards",
+)
+def jit(task: UnlearningTask, *, lr: Rate = 3e-4, epochs: Count = 1, sigma: Rate = 0.8, draws: Count = 25) -> None:
+    """Lower the local Lipschitz constant of the logits at forget samples; no retain data and no labels.
+
+    Args:
+        sigma: standard deviation of the perturbations, in the units of the network's input.
+        draws: perturbations per sample and step.
+    """
+    optimizer = task.optimizer(lr)
+    for _ in task.epochs(epochs, steps=task.num_batches("forget")):
+        for x, _ in task.forget():
+            logits = task.model(x)
+            slopes = []
+            for _ in range(draws):
+                noise = sigma * torch.randn_like(x)
+                gap = torch.linalg.vector_norm(logits - task.model(x + noise), dim=1)
+                slopes.append((gap / torch.linalg.vector_norm(noise.flatten(1), dim=1)).mean())
+            task.step(optimizer, torch.stack(slopes).mean())

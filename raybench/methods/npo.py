@@ -1,0 +1,38 @@
+"""Negative preference optimisation: gradient ascent that slows down where a sample is already unlikely."""
+
+import torch.nn.functional as F
+
+from raybench.methods.losses import log_likelihood
+from raybench.methods.spec import Count, Rate, Weight, method
+from raybench.methods.task import UnlearningTask
+
+
+@method(
+    source="Zhang et al. 2024, arXiv 2404.05868",
+    formula="min 2 / beta mean log(1 + (p(y | x) / p_original(y | x))^beta) over forget + retain_weight CE(retain)",
+    passes="forget: 1 forward, 1 backward, 1 teacher forward; retain: 1 forward, 1 backward, unless its weight is 0",
+)
+def npo(
+    task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, beta: Rate = 1.0, retain_weight: Weight = 1.0
+) -> None:
+    """Lower the likelihood of forget labels relative to the original's, with a gradient that vanishes as it falls.
+
+    The paper is about language models, where p is a sequence's likelihood; here it is the label's, and that of
+    independent labels for label vectors. Small beta approaches gradient ascent.
+
+    Args:
+        beta: inverse temperature of the preference.
+        retain_weight: weight of the retain loss; 0 leaves the retain set out, and an epoch is a forget pass.
+    """
+    optimizer = task.optimizer(lr)
+    steps = task.num_batches("retain" if retain_weight else "forget")
+    for _ in task.epochs(epochs, steps=steps):
+        if retain_weight == 0:
+            for batch in task.forget():
+                gain = log_likelihood(task.model(batch[0]), batch[1]) - log_likelihood(task.teacher(batch), batch[1])
+                task.step(optimizer, 2 / beta * F.softplus(beta * gain).mean())
+            continue
+        for (x, y), batch in task.paired(driver="retain"):
+            retain, forget = task.pair_logits(x, batch[0])
+            gain = log_likelihood(forget, batch[1]) - log_likelihood(task.teacher(batch), batch[1])
+            task.step(optimizer, 2 / beta * F.softplus(beta * gain).mean() + retain_weight * task.loss(retain, y))

@@ -1,0 +1,79 @@
+"""SFRon: masked, decaying ascent on the forget set inside a fine-tuning run on the retain set."""
+
+import math
+
+from torch import Tensor
+
+from raybench.methods.importance import Per, squared_gradients
+from raybench.methods.losses import supervised_rows
+from raybench.methods.spec import Count, Rate, method
+from raybench.methods.task import UnlearningTask
+
+CIFAR = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine_step"}
+TINY = {"lr": 2e-5, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cosine_step", "forget_every": 1}
+
+
+@method(
+    source="Huang et al. 2024, arXiv 2409.19732",
+    formula="ascent: -alpha (1 + cos(pi t / T)) / 2 adaptive CE(forget), masked by F_f >= F_r; then min CE(retain)",
+    passes="once: 1 forward, 1 backward of both sets; an iteration: 1 retain and (each `forget_every`) 1 forget batch",
+    settings={"schedule": "cosine_step"},
+    presets={
+        "conformal": {**CIFAR, "iterations": 3000, "forget_every": 1, "alpha": 40.0},
+        "conformal_half": {**CIFAR, "iterations": 1300, "forget_every": 1, "alpha": 80.0},
+        "conformal_class": {**CIFAR, "iterations": 1500, "forget_every": 5, "alpha": 25.0},
+        "conformal_vit": {**TINY, "iterations": 800, "alpha": 800.0},
+        "conformal_vit_half": {**TINY, "iterations": 1000, "alpha": 1000.0},
+        "conformal_vit_class": {**TINY, "iterations": 500, "alpha": 500.0},
+    },
+)
+def sfron(
+    task: UnlearningTask,
+    *,
+    lr: Rate = 0.01,
+    iterations: Count = 500,
+    forget_every: Count = 1,
+    alpha: Rate = 40.0,
+    ascent_clip_norm: Rate = 7.0,
+    importance: Per = "batch",
+) -> None:
+    """Fine-tune on retain batches with ascent steps in between that fade and touch salient weights only.
+
+    Weights are salient where the forget Fisher information is at least the retain set's. The ascent's gradient is
+    masked, then clipped; both kinds of step share one optimiser, so that momentum and decay move all weights.
+
+    Released: an exponential average of weights with rate 1.0, which does nothing; left out. It squares batch-mean
+    gradients; `importance: sample` is the Fisher information.
+
+    Args:
+        iterations: retain steps in all; the end-of-epoch hook is called once per retain pass.
+        forget_every: iterations between two ascent steps, the first one at iteration 0.
+        alpha: weight of the ascent at the start.
+        ascent_clip_norm: largest gradient norm of an ascent step.
+        importance: squared gradients of batch means, or of single samples.
+    """
+    forget = squared_gradients(task, task.forget(), per=importance)
+    retain = squared_gradients(task, task.retain(), per=importance)
+    mask = {name: ((forget[name] + 1e-15) / (retain[name] + 1e-15) >= 1).to(task.dtype) for name in forget}
+    optimizer = task.optimizer(lr)
+    a_pass = min(iterations, task.num_batches("retain"))
+    epochs = math.ceil(iterations / a_pass)
+    for epoch in task.epochs(epochs, steps=iterations / epochs):
+        for t in range(epoch * a_pass, min(iterations, (epoch + 1) * a_pass)):
+            if t % forget_every == 0:
+                x, y = next(task.cycled("forget"))
+                loss = -fading(alpha, t, iterations) * adaptive_loss(supervised_rows(task.model(x), y))
+                task.step(optimizer, loss, gradient_mask=mask, clip_norm=ascent_clip_norm, advance=False)
+            x, y = next(task.cycled("retain"))
+            task.step(optimizer, task.loss(task.model(x), y))
+
+
+def fading(alpha: float, iteration: int, iterations: int) -> float:
+    """Return alpha (1 + cos(pi t / T)) / 2."""
+    return alpha * (1 + math.cos(math.pi * iteration / iterations)) / 2
+
+
+def adaptive_loss(rows: Tensor) -> Tensor:
+    """Return the mean loss with weights l^(-1/2), constants of the gradient: sum l^(1/2) / sum l^(-1/2)."""
+    weights = rows.detach().clamp(min=1e-12).rsqrt()
+    return (weights / weights.sum() * rows).sum()

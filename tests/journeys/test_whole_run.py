@@ -1,0 +1,161 @@
+"""One run from the experiment file to the report, and what a second one does with the same storage."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+TABLES = ("splits", "models", "trials", "samples", "metrics")
+
+
+def read(storage: Path, table: str) -> pd.DataFrame:
+    return pq.read_table(storage / "small" / "tables" / f"{table}.parquet").to_pandas()
+
+
+def modified(storage: Path) -> dict[str, int]:
+    files = (path for path in (storage / "artefacts").rglob("*") if path.is_file())
+    return {str(path): path.stat().st_mtime_ns for path in files}
+
+
+def test_a_run_prints_stages_the_leaderboard_and_where_everything_lies(finished: Path) -> None:
+    printed = (finished / "printed.txt").read_text()
+    for words in ("train ", "sweep ", "evaluate ", "retrained", "original", "1 ", "control:", "tables ", "tensorboard --logdir"):
+        assert words in printed
+    assert "Traceback" not in printed
+
+
+def test_a_run_ends_in_six_tables_that_duckdb_reads(finished: Path) -> None:
+    folder = finished / "small" / "tables"
+    for table in TABLES:
+        assert duckdb.sql(f"SELECT count(*) FROM '{folder}/{table}.parquet'").fetchall()[0][0] > 0
+    models, rows = duckdb.sql(
+        f"SELECT count(DISTINCT model), count(*) FROM '{folder}/predictions/*.parquet'"
+    ).fetchall()[0]
+    samples = len(read(finished, "splits"))
+    assert rows == models * samples
+
+
+def test_every_metric_row_has_a_number_with_n_and_interval_or_a_reason(finished: Path) -> None:
+    metrics = read(finished, "metrics")
+    without = metrics[metrics.value.isna()]
+    assert without.reason.notna().all()
+    with_value = metrics[metrics.value.notna()]
+    assert (with_value.n > 0).all()
+    assert with_value.interval.notna().all()
+    assert set(metrics.kind) == {"original", "retrained", "unlearned"}
+    assert with_value[with_value.metric == "accuracy"].gap.notna().all()
+
+
+def test_the_four_accuracies_are_those_of_the_stored_predictions(finished: Path) -> None:
+    metrics = read(finished, "metrics")
+    predictions = pq.read_table(finished / "small" / "tables" / "predictions").to_pandas()
+    right = predictions.assign(right=[float(row.argmax() == y) for row, y in zip(predictions.logits, predictions.label)])
+    expected = right.groupby(["model", "split"]).right.mean()
+    for row in metrics[metrics.metric == "accuracy"].itertuples():
+        assert row.value == pytest.approx(expected[row.model, row.split], abs=1e-12)
+
+
+def test_a_failing_method_is_a_row_with_its_error_and_stops_nothing(finished: Path) -> None:
+    trials = read(finished, "trials")
+    broken = trials[trials.method == "own_methods.broken"]
+    assert set(broken.status) == {"failed"}
+    assert broken.reason.str.contains("a mistake in the method").all()
+    assert broken.traceback.str.contains("own_methods.py").all()
+    report = (finished / "small" / "report.md").read_text()
+    assert "own_methods.broken: failed: ZeroDivisionError: a mistake in the method" in report
+
+
+def test_a_users_own_method_is_swept_and_ranked_beside_the_others(finished: Path) -> None:
+    trials = read(finished, "trials")
+    own = trials[(trials.method == "own_methods.shrink") & (trials.phase == "search")]
+    assert len(own) == 3
+    assert own.hp_by.between(0.01, 0.2).all()
+    assert set(own.budget_trials) == {3}
+    assert "own_methods.shrink" in (finished / "printed.txt").read_text()
+
+
+def test_the_sweep_reads_no_test_sample(finished: Path) -> None:
+    columns = read(finished, "trials").columns
+    assert "validation_accuracy" in columns
+    assert not [name for name in columns if "test" in name or "unseen" in name]
+
+
+def test_tensorboard_shows_the_curves_and_the_hyperparameters(finished: Path) -> None:
+    board = finished / "small" / "tensorboard"
+    training = EventAccumulator(str(board / "train" / "original")).Reload()
+    assert len(training.Scalars("train/loss")) == 3
+    assert len(training.Scalars("validation/accuracy")) == 3
+    trial = next((board / "sweep").glob("finetune-0-*"))
+    found = EventAccumulator(str(trial)).Reload()
+    assert found.Scalars("gap_to_retrained")
+    assert "_hparams_/session_start_info" in found.summary_metadata
+
+
+def test_the_manifest_says_what_the_run_was_made_with(finished: Path) -> None:
+    manifest = json.loads((finished / "small" / "manifest.json").read_text())
+    assert manifest["packages"]["torch"]
+    assert manifest["seeds"]["retrained"] == [1, 2]
+    assert "own_methods.shrink" in manifest["experiment"]
+
+
+def test_running_again_trains_nothing_and_needs_no_ray(finished: Path, raybench: Command) -> None:
+    before = modified(finished)
+    tables = {table: read(finished, table) for table in TABLES}
+    started = time.monotonic()
+    done = raybench("run", "small.yaml", "--storage", str(finished))
+    assert done.returncode == 0, done.stderr
+    assert modified(finished) == before
+    assert "were there" in done.stdout
+    assert time.monotonic() - started < 60
+    for table in TABLES:
+        pd.testing.assert_frame_equal(read(finished, table), tables[table])
+
+
+def test_new_metrics_on_an_old_run_touch_no_model(finished: Path, raybench: Command, tmp_path: Path) -> None:
+    storage = tmp_path / "copy"
+    shutil.copytree(finished, storage)
+    for weights in (storage / "artefacts" / "models").glob("*.pt"):
+        weights.unlink()
+    done = raybench("evaluate", "small.yaml", "--storage", str(storage), "--set", "evaluate.metrics=[accuracy, nomus]")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nomus" in set(read(storage, "metrics").metric)
+    assert "cr" not in set(read(storage, "metrics").metric)
+
+
+def test_report_prints_the_table_again(finished: Path, raybench: Command) -> None:
+    done = raybench("report", "small", "--storage", str(finished))
+    assert done.returncode == 0
+    assert "own_methods.shrink" in done.stdout
+
+
+def test_optuna_with_asha_keeps_to_the_budget_and_goes_on_from_finished_trials(
+    finished: Path, raybench: Command, tmp_path: Path
+) -> None:
+    storage = tmp_path / "copy"
+    shutil.copytree(finished, storage)
+    words = ["--storage", str(storage), "--set", "sweep.search=optuna", "--set", "sweep.scheduler=asha"]
+    words += ["--set", "methods.finetune={lr: {loguniform: [0.001, 0.1]}, epochs: 3}"]
+    for other in ("retrain", "own_methods.shrink", "own_methods.broken"):
+        words += ["--set", f"methods.{other}=null"]
+    first = raybench("sweep", "small.yaml", *words, "--set", "sweep.trials=2")
+    assert first.returncode == 0, first.stdout + first.stderr
+    folder = next((storage / "artefacts" / "searches").iterdir())
+    kept = {path.name: path.read_text() for path in folder.glob("*.json")}
+    assert len(kept) == 2
+    second = raybench("run", "small.yaml", *words, "--set", "sweep.trials=4")
+    assert second.returncode == 0, second.stdout + second.stderr
+    now = {path.name: path.read_text() for path in folder.glob("*.json")}
+    assert len(now) == 4
+    assert {name: now[name] for name in kept} == kept
+    trials = read(storage, "trials")
+    assert set(trials[trials.method == "finetune"].budget_trials) == {4}

@@ -1,0 +1,55 @@
+import pytest
+import tiny
+
+import raybench
+from raybench import methods
+from raybench.errors import UserError
+from raybench.methods.spec import check, method
+from raybench.methods.task import UnlearningTask
+
+
+def refuse(name: str, **values: object) -> str:
+    with pytest.raises(UserError) as error:
+        check(name, methods.get(name), values)
+    return str(error.value)
+
+
+def test_an_unknown_hyperparameter_is_refused_with_the_nearest_name() -> None:
+    assert "did you mean 'temperature'" in refuse("scrub", temprature=2.0)
+
+
+def test_a_value_out_of_range_or_of_another_type_names_method_key_and_value() -> None:
+    assert "methods.salun.density = 1.5" in refuse("salun", density=1.5)
+    assert "methods.scrub.lr = 0" in refuse("scrub", lr=0)
+    assert "methods.scrub.epochs = 'many'" in refuse("scrub", epochs="many")
+    assert "methods.scrub.order = 'random'" in refuse("scrub", order="random")
+    assert "methods.scrub.batch_size = 0" in refuse("scrub", batch_size=0)
+
+
+def test_an_unknown_preset_is_refused_with_those_that_exist() -> None:
+    assert "mufac" in refuse("scrub", preset="mufacc")
+
+
+def test_what_the_user_gave_beats_the_preset_and_that_the_methods_and_the_shared_defaults() -> None:
+    function = methods.get("bad_teacher")
+    _, settings = check("bad_teacher", function, {})
+    assert (settings.optimizer, settings.weight_decay, settings.batch_size) == ("adam", 0.0, 64)
+    arguments, settings = check("bad_teacher", function, {"preset": "conformal", "lr": 0.5, "momentum": 0.1})
+    assert (arguments["lr"], arguments["epochs"], arguments["kl"]) == (0.5, 20, "element_mean")
+    assert (settings.momentum, settings.optimizer, settings.bn_mode) == (0.1, "adam", "train_then_frozen")
+
+
+def test_a_plain_function_is_not_a_method_until_it_is_marked() -> None:
+    def nothing(task: UnlearningTask) -> None:
+        """Do nothing."""
+
+    data = tiny.samples(4)
+    with pytest.raises(UserError, match="decorate it"):
+        raybench.unlearn(tiny.net(), method=nothing, forget=data, retain=data)
+    marked = method(source="here")(nothing)
+    assert tiny.distance(raybench.unlearn(tiny.net(), method=marked, forget=data, retain=data), tiny.net()) == 0
+
+
+def test_empty_sets_are_refused() -> None:
+    with pytest.raises(UserError, match="forget is empty"):
+        raybench.unlearn(tiny.net(), method="finetune", forget=[], retain=tiny.samples(3))

@@ -1,0 +1,224 @@
+"""Models by name, their penultimate features, and checkpoints that are read without running anything in them."""
+
+import io
+import os
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from raybench import models
+from raybench.errors import UserError
+
+# name, stem, image side
+BUILDS = [
+    ("cnn", "imagenet", 8),
+    ("resnet18", "cifar", 16),
+    ("resnet18", "imagenet", 32),
+    ("resnet50", "cifar", 8),
+    ("convnext_tiny", "imagenet", 32),
+    ("squeezenet1_1", "imagenet", 32),
+    ("mobilenet_v3_small", "imagenet", 32),
+]
+TWICE = [  # an independent way to the same features
+    ("cnn", lambda model, x: model[:-1](x)),
+    ("resnet18", lambda model, x: nn.Sequential(*list(model.children())[:-1], nn.Flatten())(x)),
+    ("convnext_tiny", lambda model, x: model.classifier[:2](model.avgpool(model.features(x)))),
+    ("squeezenet1_1", lambda model, x: model.features(x).mean(dim=(2, 3))),
+]
+
+
+@pytest.fixture(scope="module")
+def built():
+    cache = {}
+
+    def build(name, stem="imagenet"):
+        if (name, stem) not in cache:
+            cache[name, stem] = models.build(name, num_classes=7, stem=stem, width=4).eval()
+        return cache[name, stem]
+
+    return build
+
+
+@pytest.mark.parametrize(("name", "stem", "side"), BUILDS)
+def test_features_are_what_the_head_reads_and_logits_are_as_many_as_classes(built, name, stem, side):
+    model, x = built(name, stem), torch.randn(2, 3, side, side)
+    with torch.no_grad(), models.feature_tap(model) as tap:
+        logits = model(x)
+    assert logits.shape == (2, 7)
+    assert models.num_outputs(model) == 7
+    assert tap.features.ndim == 2
+    head = model.get_submodule(models.head_name(model))
+    if isinstance(head, nn.Linear):
+        assert torch.equal(head(tap.features), logits)
+
+
+def test_features_of_a_transformer_are_its_normalised_class_token():
+    with torch.device("meta"):  # drawing 88 million weights properly takes seconds
+        model = models.build("vit_b_32", num_classes=7)
+    model = model.to_empty(device="cpu").eval()
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -0.05, 0.05)
+    tokens = []
+    model.encoder.register_forward_hook(lambda _module, _inputs, output: tokens.append(output))
+    with torch.no_grad(), models.feature_tap(model) as tap:
+        logits = model(torch.randn(1, 3, 224, 224))
+    assert torch.equal(tap.features, tokens[0][:, 0])
+    assert torch.equal(model.heads(tap.features), logits)
+
+
+@pytest.mark.parametrize(("name", "features"), TWICE)
+def test_features_equal_those_of_the_model_without_its_head(built, name, features):
+    model, x = built(name), torch.randn(2, 3, 32, 32)
+    with torch.no_grad(), models.feature_tap(model) as tap:
+        model(x)
+        assert torch.allclose(tap.features, features(model, x), atol=1e-6)
+
+
+def test_the_tap_is_gone_after_its_block(built):
+    model = built("cnn")
+    with models.feature_tap(model) as tap:
+        pass
+    model(torch.randn(2, 3, 8, 8))
+    assert tap.features is None
+
+
+@pytest.mark.parametrize(("stem", "side"), [("cifar", 32), ("imagenet", 8)])
+def test_the_cifar_stem_keeps_the_resolution_that_the_imagenet_stem_quarters(built, stem, side):
+    model, sizes = built("resnet18", stem), []
+    handle = model.layer1.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[-1]))
+    with torch.no_grad():
+        model(torch.randn(1, 3, 32, 32))
+    handle.remove()
+    assert sizes == [side]
+
+
+def test_weights_depend_on_the_seed_alone_and_the_callers_random_state_is_left_alone():
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    one, same, other = (models.build("cnn", num_classes=3, seed=seed, width=4) for seed in (1, 1, 2))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters()))
+    assert not torch.equal(one[0].weight, other[0].weight)
+
+
+def test_resetting_draws_what_building_would_not_keep():
+    model = models.build("cnn", num_classes=3, seed=1, width=4)
+    before = model[0].weight.clone()
+    model[1].running_mean.fill_(7)
+    models.reset(model, seed=2)
+    assert not torch.equal(before, model[0].weight)
+    assert torch.equal(model[1].running_mean, torch.zeros(4))
+
+
+def test_grey_images_reach_torchvision_models_as_three_channels():
+    assert models.input_channels("cnn", 1) == 1
+    assert models.input_channels("resnet18", 1) == 3
+
+
+def test_unknown_models_and_unfitting_stems_are_refused():
+    with pytest.raises(UserError, match="did you mean 'resnet18'"):
+        models.build("resnet81", num_classes=2)
+    with pytest.raises(UserError, match="residual networks, not 'vit_b_32'"):
+        models.build("vit_b_32", num_classes=2, stem="cifar")
+
+
+def test_a_model_without_a_head_is_refused_for_features():
+    with pytest.raises(UserError, match="no linear or convolutional head"):
+        models.head_name(nn.Sequential(nn.ReLU()))
+
+
+# -- checkpoints ------------------------------------------------------------------------------------------------------------
+
+
+def saved(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def model():
+    return models.build("cnn", num_classes=3, seed=1, width=4)
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda weights: weights,
+        lambda weights: {"state_dict": weights, "epoch": 3},
+        lambda weights: {"model": weights, "optimizer": {"lr": 0.1}},
+        lambda weights: {f"module.{key}": value for key, value in weights.items()},
+        lambda weights: {"state_dict": {f"module.{key}": value for key, value in weights.items()}},
+    ],
+    ids=["bare", "state_dict", "model", "data parallel", "both"],
+)
+def test_every_usual_packing_of_a_state_dict_is_read(model, tmp_path, pack):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(saved(pack(model.state_dict())))
+    other = models.build("cnn", num_classes=3, seed=9, width=4)
+    models.load_weights(other, models.read_weights(path))
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values()))
+
+
+def test_what_is_written_is_read_back(model):
+    weights = models.read_weights(models.to_bytes(model))
+    assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
+
+
+class Bomb:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("wrap", [lambda bomb: bomb, lambda bomb: {"state_dict": {}, "extra": bomb}])
+@pytest.mark.parametrize("write", [saved, pickle.dumps], ids=["torch.save", "pickle"])
+def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path, wrap, write):
+    path, proof = tmp_path / "evil.pt", tmp_path / "it ran"
+    path.write_bytes(write(wrap(Bomb(proof))))
+    with pytest.raises(UserError, match=r"evil\.pt cannot be read safely.*pickled code, which raybench never runs"):
+        models.read_weights(path)
+    assert not proof.exists()
+    pickle.loads(pickle.dumps(Bomb(proof)))
+    assert proof.exists()  # the bomb works
+
+
+def test_a_whole_pickled_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="save only the state_dict"):
+        models.read_weights(saved(nn.Sequential(nn.Linear(2, 2))))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_called_damaged(model, share):
+    content = models.to_bytes(model)
+    with pytest.raises(UserError, match="damaged"):
+        models.read_weights(content[: int(share * len(content))])
+
+
+@pytest.mark.parametrize("content", [{}, [1, 2], {"a": 1}, {"state_dict": {"a": "text"}}, torch.zeros(3)])
+def test_a_file_without_a_state_dict_is_refused(content):
+    with pytest.raises(UserError, match="holds no state dict of tensors"):
+        models.read_weights(saved(content))
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.pt does not exist"):
+        models.read_weights(tmp_path / "nowhere.pt")
+
+
+def test_a_checkpoint_of_another_architecture_is_answered_with_the_tensors_that_differ(model):
+    before = [value.clone() for value in model.state_dict().values()]
+    wider = models.build("cnn", num_classes=5, width=4).state_dict()
+    with pytest.raises(UserError, match=r"another architecture.*2 shapes different \(13\.weight: file \(5, 16\), model \(3, 16\)") as caught:
+        models.load_weights(model, wider, name="mine.pt")
+    assert "mine.pt" in str(caught.value)
+    other = {f"layer.{i}": torch.zeros(1) for i in range(5)}
+    with pytest.raises(UserError, match=r"tensors missing \(0\.weight, .*, \.\.\.\); 5 tensors unknown \(layer\.0, "):
+        models.load_weights(model, other)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values()))
