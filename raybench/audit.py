@@ -14,7 +14,7 @@ from raybench.data.batches import ResidentSplit
 from raybench.devices import autocast
 from raybench.errors import unknown
 from raybench.methods.losses import supervised_rows
-from raybench.metrics.membership import loss_auc
+from raybench.metrics.roc import auc
 
 GAP = "gap_to_retrained"
 GAP_PARTS = ("retain_accuracy", "forget_accuracy", "validation_accuracy", "mia_auc")
@@ -71,7 +71,7 @@ def audit(
         found[f"{role}_accuracy"], losses[role] = measure(model, splits[role], precision=precision)
         found[f"{role}_loss"] = float(losses[role].mean())
     finite = all(np.isfinite(values).all() for values in losses.values())
-    found["mia_auc"] = loss_auc(losses["forget"], losses["validation"]) if finite else float("nan")
+    found["mia_auc"] = auc(-losses["forget"], -losses["validation"]) if finite else float("nan")
     return found
 
 

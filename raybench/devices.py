@@ -33,5 +33,6 @@ def resolve_precision(name: Precision, device: torch.device) -> Literal["fp32", 
 
 def autocast(precision: Literal["fp32", "bf16"], device: torch.device) -> AbstractContextManager[object]:
     """Return the mixed-precision context of a forward pass."""
-    # fp32 switches an outer bf16 off: a training inside a method has a precision of its own
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    # fp32 switches an outer bf16 off: a training inside a method has a precision of its own. Without the cache, since
+    # a method runs in one context, and the cache would keep the weights of its first step for all later ones.
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)

@@ -7,6 +7,7 @@ A page that is not what this writes is out of date, and a test says so.
 
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -46,13 +47,13 @@ def metrics_page() -> str:
         overview(specs),
         *(entry(name, function, metric_facts(function, specs[name])) for name, function in found.items()),
         "# Populations",
-        paragraphs(population),
+        docstring(population),
         overview(population.specs()),
         "`_null`, `_excess` and `_control` complete each of these names but the ceilings.",
         "## Epsilon",
-        paragraphs(epsilon),
+        docstring(epsilon),
         "## Likelihood ratios",
-        paragraphs(likelihood),
+        docstring(likelihood),
         *(entry(function.__name__, function, {}) for function in OF_POPULATIONS),
     ]
     return "\n\n".join(parts) + "\n"
@@ -88,7 +89,7 @@ def entry(name: str, function: Callable[..., Any], facts: Mapping[str, str]) -> 
         if p.default is not inspect.Parameter.empty
     ]
     defaults = table(("setting", "type", "default"), settings) if settings else ""
-    return "\n\n".join(part for part in (f"## {name}", paragraphs(function), listed, defaults) if part)
+    return "\n\n".join(part for part in (f"## {name}", docstring(function), listed, defaults) if part)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -98,12 +99,13 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def annotation(parameter: inspect.Parameter) -> str:
     """Return a parameter's type as written, without module names; a `|` would end a table cell."""
-    text = inspect.formatannotation(parameter.annotation).replace("typing.", "").replace("collections.abc.", "")
+    written = inspect.formatannotation(parameter.annotation)
+    text = re.sub(r"\b(raybench|typing|collections|numpy|torch)(\.\w+)*\.(?=\w)", "", written)
     return text.replace(" | ", " or ")
 
 
-def paragraphs(documented: object) -> str:
-    """Return a docstring with its own line breaks; a first line that starts with one has no special meaning."""
+def docstring(documented: object) -> str:
+    """Return a docstring without its indentation; empty where there is none."""
     return (inspect.getdoc(documented) or "").strip()
 
 

@@ -5,7 +5,6 @@ entry here. A checkpoint is read with `weights_only=True`; nothing in it is ever
 """
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from raybench.errors import UserError, unknown
@@ -42,12 +40,14 @@ def small_cnn(num_classes: int, channels: int, width: int = 32) -> nn.Sequential
 
 def names() -> list[str]:
     """Return every model name: `cnn` and torchvision's classifiers."""
-    return ["cnn", *torchvision.models.list_models(module=torchvision.models)]
+    from raybench import zoo  # a second and a half of import, which a worker with a small model can do without
+
+    return ["cnn", *zoo.names()]
 
 
 def check_name(name: str) -> None:
     """Refuse a model that does not exist."""
-    if name not in names():
+    if name != "cnn" and name not in names():
         raise unknown("model", name, names(), hint="; all of them: raybench list models")
 
 
@@ -55,7 +55,9 @@ def check_stem(name: str, stem: Stem) -> None:
     """Refuse the `cifar` stem for anything but a residual network; `cnn` is made for small images as it is."""
     if stem == "imagenet" or name == "cnn":
         return
-    if torchvision.models.get_model_builder(name).__module__ != torchvision.models.resnet.__name__:
+    from raybench import zoo
+
+    if not zoo.is_residual(name):
         raise UserError(f"model.stem 'cifar' is for residual networks, not {name!r} (allowed for it: imagenet)")
 
 
@@ -78,18 +80,9 @@ def build(
         torch.manual_seed(seed)
         if name == "cnn":
             return small_cnn(num_classes, channels, width)
-        options: dict[str, Any] = {"weights": None, "num_classes": num_classes}
-        if name in ("googlenet", "inception_v3"):  # their auxiliary heads return tuples in train mode
-            options |= {"aux_logits": False, "init_weights": True}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torchvision announces its own coming changes
-            model = torchvision.models.get_model(name, **options)
-        if stem == "cifar":
-            assert isinstance(model, torchvision.models.ResNet)
-            model.conv1 = nn.Conv2d(channels, model.conv1.out_channels, 3, padding=1, bias=False)
-            nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
-            model.maxpool = nn.Identity()  # type: ignore[assignment]
-        return model
+        from raybench import zoo
+
+        return zoo.build(name, num_classes=num_classes, channels=channels, cifar_stem=stem == "cifar")
 
 
 def reset(module: nn.Module, *, seed: int) -> None:

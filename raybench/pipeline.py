@@ -46,6 +46,11 @@ class Trained:
         return self.jobs[0].key
 
     @property
+    def seconds(self) -> float:
+        """Return what one training took on the average, in seconds."""
+        return sum(record["seconds"] for record in self.records) / len(self.records)
+
+    @property
     def retrained(self) -> Audit:
         return reference([r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"])
 
@@ -153,7 +158,7 @@ def sweep_stage(
             cluster.start()
             from raybench.stages.sweep import run_trials
 
-            run_trials(scenario, missing, retrained, hear)
+            run_trials(scenario, missing, retrained, hear, training_seconds=trained.seconds)
         for method in adaptive:
             if len(kept[method]) < sweep.trials:
                 cluster.start()
@@ -177,7 +182,7 @@ def sweep_stage(
             cluster.start()
             from raybench.stages.sweep import run_trials
 
-            run_trials(scenario, missing, retrained, lambda _: stage.advance())
+            run_trials(scenario, missing, retrained, lambda _: stage.advance(), training_seconds=trained.seconds)
     return Swept(search, chosen, jobs, [store.read_json(f"{job.key}.json") for job in jobs])
 
 

@@ -18,10 +18,14 @@ class Stage:
         self.done = self.kept = done
         self.note = ""
         self.started = time.monotonic()
+        self.first: float | None = None  # when the first result came, and what was done then
+        self.first_done = 0
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """Count finished work; `note` replaces the remark at the end of the line."""
         self.done = min(self.total, self.done + count)
+        if self.first is None:
+            self.first, self.first_done = time.monotonic(), self.done
         if note is not None:
             self.note = note
 
@@ -31,11 +35,11 @@ class Stage:
 
     @property
     def left(self) -> str:
-        """Return the time left, judged by the pace of this run (what it found in the store tells nothing)."""
-        worked = self.done - self.kept
-        if worked == 0 or self.done == self.total:
+        """Return the time left, judged by the pace since the first result: before it, workers were starting."""
+        worked = self.done - self.first_done
+        if self.first is None or worked == 0 or self.done == self.total:
             return ""
-        return f"{clock(self.elapsed / worked * (self.total - self.done))} left"
+        return f"{clock((time.monotonic() - self.first) / worked * (self.total - self.done))} left"
 
     def line(self) -> str:
         kept = f"  ({self.kept} were there)" if self.kept else ""

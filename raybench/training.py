@@ -130,28 +130,34 @@ def train(
     batch_size = max(1, recipe.batch_size // world_size)
     steps = math.ceil(math.ceil(len(split) / world_size) / batch_size)
     parameters = list(model.parameters())
-    for epoch in range(first, recipe.epochs):
-        model.train()
-        torch.manual_seed(seed_for("train", seed, epoch, rank))  # dropout and stochastic depth draw from it
-        total = torch.zeros((), device=device)
-        batches = iterate(
-            split, batch_size=batch_size, seed=seed_for("train", seed), epoch=epoch, rank=rank, world_size=world_size
-        )
-        for step, (x, y) in enumerate(batches):
-            lr = recipe.lr * lr_factor(recipe, epoch + step / steps)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            with autocast(precision, device):
-                logits = model(x)
-            loss = _loss(logits.float() if precision == "bf16" else logits, y, recipe.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if recipe.clip_norm is not None:
-                nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-            optimizer.step()
-            total += loss.detach()
-        if on_epoch is not None:
-            on_epoch(Progress(epoch, float(total) / steps, lr, optimizer))
+    with autocast("fp32", device):  # a method may run in another precision; even its backward passes would take it on
+        for epoch in range(first, recipe.epochs):
+            model.train()
+            torch.manual_seed(seed_for("train", seed, epoch, rank))  # dropout and stochastic depth draw from it
+            total = torch.zeros((), device=device)
+            batches = iterate(
+                split,
+                batch_size=batch_size,
+                seed=seed_for("train", seed),
+                epoch=epoch,
+                rank=rank,
+                world_size=world_size,
+            )
+            for step, (x, y) in enumerate(batches):
+                lr = recipe.lr * lr_factor(recipe, epoch + step / steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                with autocast(precision, device):
+                    logits = model(x)
+                loss = _loss(logits.float() if precision == "bf16" else logits, y, recipe.label_smoothing)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if recipe.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+                optimizer.step()
+                total += loss.detach()
+            if on_epoch is not None:
+                on_epoch(Progress(epoch, float(total) / steps, lr, optimizer))
 
 
 def _loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:

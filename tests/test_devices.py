@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import raybench
 from raybench.devices import autocast, resolve_device, resolve_precision
 from raybench.errors import UserError
 
@@ -37,3 +38,29 @@ def test_mixed_precision_multiplies_in_bf16_and_fp32_switches_an_outer_one_off()
     with autocast("fp32", CPU):
         assert torch.equal(layer(x), layer(x))
         assert layer(x).dtype == torch.float32
+
+
+def test_weights_that_a_step_changed_are_the_ones_that_the_next_pass_uses():
+    layer, x = torch.nn.Linear(4, 4), torch.ones(2, 4)
+    with autocast("bf16", CPU):
+        before = layer(x)
+        before.sum().backward()
+        with torch.no_grad():
+            layer.weight -= layer.weight.grad
+        assert not torch.equal(layer(x), before)
+
+
+def test_a_method_in_mixed_precision_follows_the_one_in_full_precision():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+    samples = [(torch.randn(3, 2, 2), label % 3) for label in range(32)]
+
+    def unlearned(precision):
+        settings = {"epochs": 20, "lr": 0.5, "momentum": 0.0, "weight_decay": 0.0, "batch_size": 32}
+        found = raybench.unlearn(
+            model, method="finetune", forget=samples[:4], retain=samples, precision=precision, **settings
+        )
+        return found[1].weight - model[1].weight
+
+    full, half = unlearned("fp32"), unlearned("bf16")
+    assert float((full - half).norm()) < 0.05 * float(full.norm())

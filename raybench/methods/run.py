@@ -74,7 +74,7 @@ def unlearn(
     The result has the train/eval flags, dtype and `requires_grad` flags of `model`.
     """
     function = methods.get(method) if isinstance(method, str) else method
-    arguments, settings = check(str(method), function, hyperparameters)
+    arguments, settings = check(method if isinstance(method, str) else method.__name__, function, hyperparameters)
     where = resolve_device(device)
     original = copy.deepcopy(model).to(where)
     dtype = next(original.parameters()).dtype

@@ -31,9 +31,9 @@ def sfron(
     task: UnlearningTask,
     *,
     lr: Rate = 0.01,
-    iterations: Count = 500,
+    iterations: Count = 200,
     forget_every: Count = 1,
-    alpha: Rate = 40.0,
+    alpha: Rate = 5.0,
     ascent_clip_norm: Rate = 7.0,
     importance: Per = "batch",
 ) -> None:

@@ -55,7 +55,7 @@ def _within(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: fl
     c = -np.log(scale) - (shift / scale) ** 2 / 2 - epsilon
     discriminant = b * b - 4 * a * c
     far = -(b + np.copysign(np.sqrt(np.maximum(discriminant, 0)), b)) / 2  # no cancellation; the other root is c / far
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         first = np.where(a == 0, np.copysign(np.inf, b), far / a)
         second = np.where(far == 0, 0.0, c / far)
     left, right = np.minimum(first, second), np.maximum(first, second)

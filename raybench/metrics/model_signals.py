@@ -71,6 +71,4 @@ def _per_model(
     models = [signal(of_model, labels) for of_model in logits]
     if not models:
         raise ValueError("a population of no models")
-    if len({len(model) for model in models}) > 1:
-        raise ValueError("the models of a population must have the same samples")
     return np.stack(models)

@@ -1,7 +1,7 @@
 """Run trials on Ray Tune: drawn up front or proposed by Optuna, to the end or stopped early by ASHA.
 
 A trial is a plain function in an actor that is used again for the next one (a fresh process would cost more than many
-trials). Each trial writes its own record under its fingerprint, so nothing depends on Tune's state surviving a crash.
+trials); where nothing has to be decided between trials, several small ones make one trial of Tune. Each trial writes its own record under its fingerprint, so nothing depends on Tune's state surviving a crash.
 The original's weights go through the object store as numpy arrays, which all workers of a node share without copies.
 """
 
@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search import ConcurrencyLimiter
-from ray.tune.search.optuna import OptunaSearch
 
 from raybench.audit import DIRECTIONS, Audit, objective
 from raybench.models import read_weights
@@ -25,23 +23,37 @@ from raybench.spaces import Space
 from raybench.stages.cluster import total_cpus
 from raybench.work.trial import Record, stopped_record, trial_job
 
+PACK_SECONDS = 8.0  # Tune needs about 0.2 s of the driver for a trial of its own: small ones travel in packs
+
 Done = Callable[[Record], None]
 Weights = dict[str, np.ndarray]
 
 
-def run_trials(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, done: Done) -> None:
-    """Run every trial whose record is missing; with ASHA one method at a time, since it compares trials."""
+def run_trials(
+    scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, done: Done, *, training_seconds: float
+) -> None:
+    """Run every trial whose record is missing; with ASHA one method at a time, since it compares trials.
+
+    `training_seconds`: what one training took, from which the size of a pack is judged.
+    """
     if scenario.experiment.sweep.scheduler == "none" or all(job.phase == "final" for job in jobs):
-        _tune(scenario, jobs, retrained, done, asha=False)
+        slots = max(1, int(total_cpus() / scenario.experiment.resources.cpus_per_trial))
+        size = int(max(1, min(len(jobs) // (4 * slots), PACK_SECONDS / max(training_seconds, 0.1))))
+        packs = [list(range(start, min(start + size, len(jobs)))) for start in range(0, len(jobs), size)]
+        _tune(scenario, jobs, packs, retrained, done, asha=False)
         return
     for method in dict.fromkeys(job.method for job in jobs):
-        _tune(scenario, [job for job in jobs if job.method == method], retrained, done, asha=True)
+        own = [job for job in jobs if job.method == method]
+        _tune(scenario, own, [[number] for number in range(len(own))], retrained, done, asha=True)
 
 
 def run_optuna(
     scenario: Scenario, method: str, original: str, finished: Sequence[Record], retrained: Audit, done: Done
 ) -> None:
     """Let Optuna propose the trials that a method still has; what finished before an interruption teaches it."""
+    from ray.tune.search import ConcurrencyLimiter  # not at the top: every worker imports this module, only the driver Optuna
+    from ray.tune.search.optuna import OptunaSearch
+
     sweep = scenario.experiment.sweep
     spaces = scenario.experiment.spaces(method)
     open_spaces = {key: _domain(space) for key, space in spaces.items() if space.kind != "fixed"}
@@ -68,14 +80,22 @@ def run_optuna(
     )
 
 
-def _tune(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, done: Done, *, asha: bool) -> None:
+def _tune(
+    scenario: Scenario,
+    jobs: Sequence[TrialJob],
+    packs: list[list[int]],
+    retrained: Audit,
+    done: Done,
+    *,
+    asha: bool,
+) -> None:
     weights = _weights(scenario, jobs[0].original)
     parameters = {"scenario": scenario, "jobs": list(jobs), "retrained": retrained, "weights": weights, "asha": asha}
     _fit(
         scenario,
         tune.with_parameters(_planned, **parameters),
         done,
-        param_space={"job": tune.grid_search(list(range(len(jobs))))},
+        param_space={"pack": tune.grid_search(packs)},
         scheduler=_asha(scenario) if asha else None,
     )
     for job in jobs:
@@ -121,15 +141,14 @@ class _Listener(tune.Callback):
         return {}  # Tune pickles its settings; what listens here belongs to this process
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        record = (trial.last_result or {}).get("record")
-        if record is not None:
+        for record in (trial.last_result or {}).get("records", []):
             self._done(record)
 
 
 def _planned(
     config: dict[str, Any], scenario: Scenario, jobs: list[TrialJob], retrained: Audit, weights: Weights, asha: bool
 ) -> None:
-    _run(scenario, jobs[config["job"]], retrained, weights, asha)
+    _run(scenario, [jobs[number] for number in config["pack"]], retrained, weights, asha)
 
 
 def _proposed(
@@ -145,20 +164,20 @@ def _proposed(
     setting, seed = {**fixed, **config}, scenario.experiment.sweep.seed
     folder = search_folder(scenario, original, method)
     job = plan_trial(scenario, original, method, setting, seed=seed, phase="search", folder=folder)
-    _run(scenario, job, retrained, weights, asha)
+    _run(scenario, [job], retrained, weights, asha)
 
 
-def _run(scenario: Scenario, job: TrialJob, retrained: Audit, weights: Weights, asha: bool) -> None:
+def _run(scenario: Scenario, jobs: list[TrialJob], retrained: Audit, weights: Weights, asha: bool) -> None:
     def report(row: Record) -> None:
         tune.report({"objective": row["objective"]})
 
     original = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
-    record = trial_job(scenario, job, retrained, original=original, report=report if asha else None)
-    name = scenario.experiment.sweep.objective
-    value = objective(name, record["audit"], retrained) if record["audit"] else float("nan")
+    records = [trial_job(scenario, j, retrained, original=original, report=report if asha else None) for j in jobs]
+    name, audit = scenario.experiment.sweep.objective, records[-1]["audit"]
+    value = objective(name, audit, retrained) if audit else float("nan")
     worst = float("inf") if DIRECTIONS[name] == "min" else float("-inf")
-    short = {key: record[key] for key in ("key", "method", "status", "reason", "audit")}
-    tune.report({"objective": value if np.isfinite(value) else worst, "record": short})
+    short = [{key: record[key] for key in ("key", "method", "status", "reason", "audit")} for record in records]
+    tune.report({"objective": value if np.isfinite(value) else worst, "records": short})
 
 
 def _weights(scenario: Scenario, original: str) -> Weights:

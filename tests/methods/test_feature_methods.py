@@ -67,13 +67,10 @@ def plain_duck(model: nn.Module, forget: Any, retain: Any, *, lr: float, epochs:
                 x_r, y_r = retain_batches[taken % len(retain_batches)]
                 taken += 1
                 features = student[:-1](x_f)
-                far = [
-                    min(
-                        (1 - F.cosine_similarity(f, m, dim=0) for c, m in centroids.items() if c != int(label)),
-                        key=float,
-                    )
-                    for f, label in zip(features, y_f)
-                ]
+                far = []
+                for f, label in zip(features, y_f):
+                    others = [m for c, m in centroids.items() if c != int(label)]
+                    far.append(torch.stack([1 - F.cosine_similarity(f, m, dim=0) for m in others]).min())
                 keep = F.cross_entropy(student(x_r) / 2, y_r)
                 sgd.step(1.5 * torch.stack(far).mean() + 1.5 * keep)
     return student
@@ -145,10 +142,10 @@ def test_scar_moves_forget_features_by_mahalanobis_distance_and_distils_retain()
     shapes = [plain_shape(h[y_r == c], 3.0) for c in (0, 1)]
     for _ in range(2):
         features = tukey(student[:-1](x_f))
-        pulls = [
-            min(((f / f.norm() - m) @ inverse @ (f / f.norm() - m) for m, inverse in shapes), key=float)
-            for f in features
-        ]
+        pulls = []
+        for f in features:
+            gaps = [(f / f.norm() - m, inverse) for m, inverse in shapes]
+            pulls.append(torch.stack([gap @ inverse @ gap for gap, inverse in gaps]).min())
         u = teacher(x_r).detach()
         kept = u.argmax(1) != 2
         u[:, 2] = u.min()

@@ -83,6 +83,7 @@ def test_vectorised_squares_equal_those_of_one_sample_after_another(rows: import
     assert task.ledger.samples_backward == 2 * counted["samples_backward"]
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("name", architectures.NAMES)
 def test_vectorised_squares_work_on_every_architecture(name: str) -> None:
     model = architectures.small(name)

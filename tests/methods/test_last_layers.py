@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import raybench
+from raybench import models
 from raybench.errors import UserError
 from raybench.methods.architecture import last_stages, stages
 
@@ -100,3 +101,18 @@ def test_asking_for_more_stages_than_there_are_is_refused_before_training(count:
 def test_a_model_in_one_piece_has_no_stages() -> None:
     with pytest.raises(UserError, match="no stages"):
         tiny.plain("cf_k", nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).double(), FORGET, RETAIN)
+
+
+def test_eu_k_is_sgd_on_fresh_last_stages() -> None:
+    model = tiny.net(norm=True)
+    student, fresh = copy.deepcopy(model).train(), copy.deepcopy(model)
+    models.reset(fresh, seed=0)
+    student[3].load_state_dict(fresh[3].state_dict())
+    student[4].load_state_dict(fresh[4].state_dict())
+    student[8].load_state_dict(fresh[8].state_dict())
+    student[1].eval()
+    sgd = tiny.PlainSGD([p for key, p in student.named_parameters() if key[0] not in "01"], 0.05)
+    x, y = tiny.stack(RETAIN)
+    for _ in range(3):
+        sgd.step(F.cross_entropy(student(x), y))
+    tiny.assert_same(tiny.plain("eu_k", model, FORGET, RETAIN, lr=0.05, epochs=3, batch_size=8), student)

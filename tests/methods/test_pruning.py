@@ -3,12 +3,14 @@
 import copy
 
 import architectures
+import numpy as np
 import pytest
 import tiny
 import torch
 from torch import nn
 
 from raybench import methods
+from raybench.data.batches import seed_for
 from raybench.errors import UserError
 from raybench.methods.activation_reset import mean_activations
 from raybench.methods.architecture import spatial_convolutions, weight_matrices
@@ -132,3 +134,63 @@ def test_pruned_weights_are_those_of_layers_and_no_embeddings(name: str) -> None
     assert found <= {key for key, p in model.named_parameters() if p.ndim >= 2} - tables
     assert not any("relative_position" in key for key in found)
     assert len(found) >= 6
+
+
+def plain_overfit(model: nn.Module, data: tiny.Samples, lr: float) -> nn.Module:
+    copied = copy.deepcopy(model).train()
+    sgd = tiny.PlainSGD(copied.parameters(), lr)
+    for _ in range(2):
+        for x, y in tiny.batches(data, 4):
+            sgd.step(nn.functional.cross_entropy(copied(x), y))
+    return copied
+
+
+@pytest.mark.parametrize("variant", ["selective_pruning", "selective_pruning_last", "selective_pruning_complex"])
+def test_pruning_redraws_by_overfitted_copies_and_then_fine_tunes(variant: str) -> None:
+    model = tiny.net(norm=True)
+    rows = np.random.default_rng(seed_for("method", 0)).choice(20, size=10, replace=False)
+    copies = [plain_overfit(model, FORGET, 0.01)]
+    if variant == "selective_pruning_complex":
+        copies.append(plain_overfit(model, [RETAIN[i] for i in rows], 0.01 / 3))
+    names = ["8.weight"] if variant == "selective_pruning_last" else ["0.weight", "3.weight", "8.weight"]
+    student = copy.deepcopy(model).train()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed_for("torch", 0))
+        for name in names:
+            weight = student.get_parameter(name)
+            chosen = torch.ones_like(weight, dtype=torch.bool)
+            for other in copies:
+                gap = (model.get_parameter(name) - other.get_parameter(name)).abs()
+                chosen &= gap < torch.quantile(gap, 0.3)
+            fresh = torch.randn_like(weight) * (2 / weight[0].numel()) ** 0.5
+            weight[chosen] = fresh[chosen]
+    sgd = tiny.PlainSGD(student.parameters(), 0.05)
+    for x, y in tiny.batches(RETAIN, 4):
+        sgd.step(nn.functional.cross_entropy(student(x), y))
+    options: dict[str, float] = {"lr": 0.05, "epochs": 1, "overfit_epochs": 2}
+    if variant == "selective_pruning_complex":
+        options["retain_share"] = 0.5
+    tiny.assert_same(tiny.plain(variant, model, FORGET, RETAIN, **options), student)
+
+
+def test_activation_reset_redraws_by_mean_activations_and_then_fine_tunes() -> None:
+    model = tiny.net(norm=True)
+    rows = np.random.default_rng(seed_for("method", 0)).choice(20, size=10, replace=False)
+    forget, retain = (tiny.stack(data)[0] for data in (FORGET, [RETAIN[i] for i in rows]))
+    student = copy.deepcopy(model).train()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed_for("torch", 0))
+        for end in (1, 4):
+            outputs = [model[:end](x).mean(0) for x in (forget, retain)]
+            larger = (outputs[0] > outputs[1]).flatten(1).sum(1)
+            weight = student[end - 1].weight
+            fresh = torch.randn_like(weight) * (2 / weight[0].numel()) ** 0.5
+            chosen = larger > 0.5 * 36
+            assert 0 < int(chosen.sum()) < len(chosen)
+            weight[chosen] = fresh[chosen]
+        student[8].weight.copy_(torch.randn_like(student[8].weight) * (2 / 5) ** 0.5)
+    sgd = tiny.PlainSGD(student.parameters(), 0.05)
+    for x, y in tiny.batches(RETAIN, 4):
+        sgd.step(nn.functional.cross_entropy(student(x), y))
+    options: dict[str, float] = {"lr": 0.05, "epochs": 1, "positions": 0.5, "retain_share": 0.5}
+    tiny.assert_same(tiny.plain("activation_reset", model, FORGET, RETAIN, **options), student)

@@ -1,6 +1,7 @@
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -102,3 +103,30 @@ def test_label_vectors_get_noise_for_each_vector_of_the_forget_set() -> None:
     ).ledger
     vectors = len({tuple(y.tolist()) for _, y in forget})  # type: ignore[union-attr]
     assert ledger.samples_forward == vectors * 2 * 3 + 8 + 4
+
+
+def test_published_unsir_learns_noise_impairs_and_repairs() -> None:
+    model = tiny.net(norm=True)
+    forget = tiny.samples(4, seed=1, label=2)
+    x_r, y_r = tiny.stack(RETAIN)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for("torch", 0))
+        adam = PlainAdam(torch.randn(3, 1, 6, 6, dtype=torch.float64), 0.1)
+    labels = torch.full((3,), 2)
+    for _ in range(4):
+        probe = adam.z.clone().requires_grad_(True)
+        loss = -F.cross_entropy(model(probe), labels) + 0.1 * (probe**2).sum((1, 2, 3)).mean()
+        (gradient,) = torch.autograd.grad(loss, probe)
+        adam.step(gradient)
+    noise = adam.z
+    student = copy.deepcopy(model).train()
+    rows = np.random.default_rng(seed_for("method", 0)).integers(0, 3, 4)
+    first = torch.optim.Adam(student.parameters(), 0.02)
+    F.cross_entropy(student(torch.cat([x_r, noise[rows]])), torch.cat([y_r, labels[rows]])).backward()
+    first.step()
+    second = torch.optim.Adam(student.parameters(), 0.01)
+    second.zero_grad()
+    F.cross_entropy(student(x_r), y_r).backward()
+    second.step()
+    options: dict[str, Any] = {"noise_samples": 3, "noise_steps": 4, "batch_size": 8}
+    tiny.assert_same(tiny.plain("unsir", model, forget, RETAIN, **options), student, within=1e-6)

@@ -11,13 +11,14 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import raybench.work.train as module
 from raybench import models
 from raybench.data.batches import ResidentSplit
 from raybench.errors import UserError
 from raybench.plan import train_jobs
 from raybench.scenario import prepare
 from raybench.store import Store
-from raybench.work.train import Workers, import_checkpoint, train_job
+from raybench.work.train import import_checkpoint, train_job
 
 
 class Killed(BaseException):
@@ -87,21 +88,27 @@ def test_a_missing_audit_is_taken_again_without_training(fresh):
     assert {path: after[path] for path in after if path != audit} == {p: before[p] for p in before if p != audit}
 
 
-@pytest.mark.parametrize("epoch", [0, 1])
-def test_a_training_that_dies_goes_on_from_its_last_epoch_to_the_same_weights(trained, fresh, epoch):
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_training_that_dies_goes_on_from_its_last_epoch_to_the_same_weights(trained, fresh, monkeypatch, last):
     scenario, (job, *_) = fresh()
-    seen = []
+    loop, seen = module.train, []
 
-    def die(row):
-        seen.append(row["epoch"])
-        if row["epoch"] == epoch:
-            raise Killed
+    def until(model, split, recipe, *, on_epoch, **rest):
+        def note(progress):
+            seen.append(progress.epoch)
+            on_epoch(progress)
+            if seen == list(range(last + 1)):
+                raise Killed
 
+        loop(model, split, recipe, on_epoch=note, **rest)
+
+    monkeypatch.setattr(module, "train", until)
     with pytest.raises(Killed):
-        train_job(scenario, job, Workers(report=die))
+        train_job(scenario, job)
     assert not scenario.store.exists(f"{job.key}.json")
-    record = train_job(scenario, job, Workers(report=lambda row: seen.append(row["epoch"])))
-    assert seen == [0, 1]
+    seen.append("died")
+    record = train_job(scenario, job)
+    assert seen == [*range(last + 1), "died", *range(last + 1, 2)]
     assert equal(weights(scenario, job), weights(trained.scenario, trained.jobs[0]))
     assert record["audit"] == trained.records[0]["audit"]
     assert {**record, "seconds": 0} == {**trained.records[0], "seconds": 0}
@@ -188,6 +195,7 @@ from raybench.experiment_file import load_experiment
 from raybench.plan import train_jobs
 from raybench.scenario import prepare
 from raybench.store import Store
+import raybench.work.train as module
 from raybench.work.train import Workers, train_job
 
 rank, folder, file = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -196,6 +204,20 @@ experiment, _ = load_experiment(file)
 
 
 class Killed(BaseException): ...
+
+
+loop, dying = module.train, False
+
+
+def until_the_first_epoch(model, split, recipe, *, on_epoch, **rest):
+    def note(progress):
+        on_epoch(progress)
+        if dying:
+            raise Killed
+    loop(model, split, recipe, on_epoch=note, **rest)
+
+
+module.train = until_the_first_epoch
 
 
 def from_first(value):
@@ -212,16 +234,13 @@ def wrap(model):
     return wrapped[-1]
 
 
-def train(name, die=False):
-    def report(row):
-        if die and row["epoch"] == 0:
-            raise Killed
+def train(name):
     if rank == 0:
         prepare(experiment, Store(f"{folder}/{name}"))
     dist.barrier()
     scenario = prepare(experiment, Store(f"{folder}/{name}"))
     job = train_jobs(scenario)[0]
-    workers = Workers(rank=rank, size=2, wrap=wrap, from_first=from_first, report=report)
+    workers = Workers(rank=rank, size=2, wrap=wrap, from_first=from_first)
     return train_job(scenario, job, workers)
 
 
@@ -232,10 +251,12 @@ def own():
 
 record = train("whole")
 print("whole", own(), record.get("workers"), record.get("steps"), flush=True)
+dying = True
 try:
-    train("killed", die=True)
+    train("killed")
 except Killed:
     print("killed", flush=True)
+dying = False
 dist.barrier()
 record = train("killed")
 print("resumed", own(), record.get("workers"), record.get("steps"), flush=True)
