@@ -1,4 +1,4 @@
-"""A tiny real experiment on scikit-learn's digits: trained, swept, predicted and scored once per session, without Ray."""
+"""A tiny real experiment on scikit-learn's digits: trained, swept, predicted, scored once per session, without Ray."""
 
 import copy
 import sys
@@ -44,7 +44,7 @@ TINY: dict[str, Any] = {
     "evaluate": {"metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained"], "alphas": [0.1, 0.3]},
 }
 
-OWN_METHODS = '''
+OWN_METHODS = """
 import torch
 from raybench.methods.spec import Count, Rate, method
 
@@ -72,7 +72,7 @@ def wipe(task, *, epochs: Count = 3) -> None:
 def shift(task, *, by: Rate = 0.01) -> None:
     for parameter in task.model.parameters():
         parameter.data.add_(by)
-'''
+"""
 
 
 def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

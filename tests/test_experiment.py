@@ -27,7 +27,10 @@ def test_retrained_seeds_follow_the_originals_own_seed_unless_they_are_listed():
 
 
 def test_the_recipe_holds_what_decides_a_model_and_not_how_many_there_are():
-    one, other = Train(epochs=3, seed=1, retrained_seeds=2, workers=1), Train(epochs=3, seed=5, retrained_seeds=9, workers=2)
+    one, other = (
+        Train(epochs=3, seed=1, retrained_seeds=2, workers=1),
+        Train(epochs=3, seed=5, retrained_seeds=9, workers=2),
+    )
     assert one.recipe == other.recipe
     assert Train(epochs=4).recipe != one.recipe
 
@@ -54,7 +57,9 @@ def test_a_name_is_a_safe_folder_name(tiny, name):
     assert "it names a folder" in message(tiny(name=name))
 
 
-@pytest.mark.parametrize("values", [{"lr": {"loguniform": [1e-4, 0.1]}}, {"epochs": {"choice": [1, 2]}}, {"preset": "uuef"}])
+@pytest.mark.parametrize(
+    "values", [{"lr": {"loguniform": [1e-4, 0.1]}}, {"epochs": {"choice": [1, 2]}}, {"preset": "uuef"}]
+)
 def test_spaces_and_presets_of_a_method_are_accepted(make_experiment, values):
     assert make_experiment(methods={"finetune": values}).methods == {"finetune": values}
 

@@ -129,7 +129,7 @@ def test_a_model_without_a_head_is_refused_for_features():
         models.head_name(nn.Sequential(nn.ReLU()))
 
 
-# -- checkpoints ------------------------------------------------------------------------------------------------------------
+# -- checkpoints -------------------------------------------------------------------------------------------------------
 
 
 def saved(content):
@@ -215,7 +215,9 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 def test_a_checkpoint_of_another_architecture_is_answered_with_the_tensors_that_differ(model):
     before = [value.clone() for value in model.state_dict().values()]
     wider = models.build("cnn", num_classes=5, width=4).state_dict()
-    with pytest.raises(UserError, match=r"another architecture.*2 shapes different \(13\.weight: file \(5, 16\), model \(3, 16\)") as caught:
+    with pytest.raises(
+        UserError, match=r"another architecture.*2 shapes different \(13\.weight: file \(5, 16\), model \(3, 16\)"
+    ) as caught:
         models.load_weights(model, wider, name="mine.pt")
     assert "mine.pt" in str(caught.value)
     other = {f"layer.{i}": torch.zeros(1) for i in range(5)}

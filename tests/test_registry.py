@@ -58,7 +58,9 @@ def test_an_unknown_name_says_how_to_name_ones_own():
         methods.get("scrubb")
 
 
-@pytest.mark.parametrize("name", ["no_such_package.method", "raybench.methods.no_such", "raybench.methods.scrub.absent"])
+@pytest.mark.parametrize(
+    "name", ["no_such_package.method", "raybench.methods.no_such", "raybench.methods.scrub.absent"]
+)
 def test_a_function_that_cannot_be_imported_is_refused_with_the_reason(name):
     with pytest.raises(UserError, match=r"cannot import method .* \(is its folder on PYTHONPATH"):
         methods.get(name)

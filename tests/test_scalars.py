@@ -19,10 +19,14 @@ def store(tmp_path):
 
 
 def test_points_are_readable_after_the_block_and_after_an_error(store):
-    with pytest.raises(ZeroDivisionError), board(store, "run/tensorboard/a") as curves:
-        curves.log(0, {"loss": 2.0, "accuracy": 0.5})
-        curves.log(1, {"loss": 1.0})
-        raise ZeroDivisionError
+    def work():
+        with board(store, "run/tensorboard/a") as curves:
+            curves.log(0, {"loss": 2.0, "accuracy": 0.5})
+            curves.log(1, {"loss": 1.0})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     assert points(store.path("run/tensorboard/a")) == {0: 2.0, 1: 1.0}
 
 

@@ -115,7 +115,7 @@ def rows(own, models):
     return score
 
 
-# -- what a metric is given -----------------------------------------------------------------------------------------------
+# -- what a metric is given --------------------------------------------------------------------------------------------
 
 
 def test_plain_names_are_the_models_own_arrays_on_each_split(rows):
@@ -172,7 +172,7 @@ def test_alpha_gives_a_row_for_each_level_and_a_setting_is_named_in_it(rows):
     ]
 
 
-# -- reasons --------------------------------------------------------------------------------------------------------------
+# -- reasons -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_metric_that_is_not_defined_leaves_its_reason_and_no_number(rows):
@@ -225,7 +225,7 @@ def test_all_metrics_that_ship_ask_only_for_what_is_stored():
     assert set(scoring.chosen_metrics(scoring.metric_names())) == set(scoring.metric_names())
 
 
-# -- gaps -----------------------------------------------------------------------------------------------------------------
+# -- gaps --------------------------------------------------------------------------------------------------------------
 
 
 def a_row(model, kind, value, metric="accuracy", split="forget", setting=""):
@@ -260,8 +260,8 @@ def test_a_retrained_models_gap_is_to_the_others_which_is_the_noise_floor():
 
 
 def test_gaps_compare_the_same_metric_split_and_setting_only():
-    rows = with_others(0.9) + [a_row("mine", "unlearned", 0.5, split="test"), a_row("mine", "unlearned", 0.5, setting="k=3")]
-    for row in scoring.with_gaps(rows)[-2:]:
+    elsewhere = [a_row("mine", "unlearned", 0.5, split="test"), a_row("mine", "unlearned", 0.5, setting="k=3")]
+    for row in scoring.with_gaps(with_others(0.9) + elsewhere)[-2:]:
         assert "gap" not in row
 
 

@@ -47,7 +47,9 @@ def remote():
 
 def child(code, *arguments):
     """Start a Python that has a store at its first argument."""
-    prelude = "import sys, time, numpy as np, pyarrow as pa\nfrom raybench.store import Store\nstore = Store(sys.argv[1])\n"
+    prelude = (
+        "import sys, time, numpy as np, pyarrow as pa\nfrom raybench.store import Store\nstore = Store(sys.argv[1])\n"
+    )
     command = [sys.executable, "-c", prelude + code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -59,7 +61,7 @@ def wait_for(condition, seconds=30.0):
         time.sleep(0.001)
 
 
-# -- fingerprints ---------------------------------------------------------------------------------------------------------
+# -- fingerprints ------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=50, deadline=None)
@@ -85,12 +87,16 @@ def test_a_value_without_a_plain_form_is_refused_rather_than_printed():
         fingerprint({1, 2})
 
 
-# -- files ----------------------------------------------------------------------------------------------------------------
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["local", "uri", "remote"])
 def test_what_is_written_is_read_back_on_every_kind_of_filesystem(kind, tmp_path, remote):
-    store = {"local": lambda: Store(str(tmp_path)), "uri": lambda: Store(f"file://{tmp_path}"), "remote": lambda: remote}[kind]()
+    store = {
+        "local": lambda: Store(str(tmp_path)),
+        "uri": lambda: Store(f"file://{tmp_path}"),
+        "remote": lambda: remote,
+    }[kind]()
     assert store.is_local == (kind != "remote")
     assert not store.exists("a/b.json")
     store.write_json("a/b.json", {"x": [1, 2]})
@@ -140,7 +146,7 @@ def test_a_missing_file_is_the_callers_business_and_no_storage_failure(store):
         store.read_bytes("nothing")
 
 
-# -- atomic ---------------------------------------------------------------------------------------------------------------
+# -- atomic ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_writer_that_raises_leaves_the_old_content_and_no_partial_file(store, monkeypatch):
@@ -207,7 +213,7 @@ def test_readers_see_whole_files_while_several_writers_replace_one(store):
     assert store.keys(PARTIAL) == []
 
 
-# -- storage that fails -----------------------------------------------------------------------------------------------------
+# -- storage that fails ------------------------------------------------------------------------------------------------
 
 
 def test_a_full_disk_is_a_storage_error_that_says_what_to_do_and_keeps_what_was_there(store, monkeypatch):
@@ -263,7 +269,7 @@ def test_a_probe_leaves_nothing_behind(store):
     assert store.keys(PARTIAL) == []
 
 
-# -- locks ----------------------------------------------------------------------------------------------------------------
+# -- locks -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_lock_names_the_living_process_that_holds_it_and_ends_with_it(store):

@@ -31,7 +31,7 @@ def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
 
 
-# -- learning rate --------------------------------------------------------------------------------------------------------
+# -- learning rate -----------------------------------------------------------------------------------------------------
 
 
 def slow_factor(recipe, epoch):
@@ -110,7 +110,7 @@ def test_every_step_gets_its_own_learning_rate(split):
     assert seen == pytest.approx([0.75, slow_factor(recipe, 1.75)])
 
 
-# -- repeatability --------------------------------------------------------------------------------------------------------
+# -- repeatability -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,9 @@ def test_going_on_from_a_checkpoint_ends_in_the_same_weights_bit_for_bit(trained
     resumed.load_state_dict(saved["model"])
     torch.rand(3)  # another process has another random state
     checkpoint = {"optimizer": saved["optimizer"], "epoch": stop}
-    train(resumed, split, recipe, seed=4, checkpoint=checkpoint, on_epoch=lambda progress: epochs.append(progress.epoch))
+    train(
+        resumed, split, recipe, seed=4, checkpoint=checkpoint, on_epoch=lambda progress: epochs.append(progress.epoch)
+    )
     assert epochs == list(range(stop + 1, 3))
     assert same(whole, resumed)
 
@@ -168,7 +170,7 @@ def test_training_teaches(split):
     assert losses[-1] < 0.7 * losses[0]
 
 
-# -- one step -------------------------------------------------------------------------------------------------------------
+# -- one step ----------------------------------------------------------------------------------------------------------
 
 
 class Pairs(torch.utils.data.Dataset):

@@ -3,6 +3,7 @@
 The order of the n-th pass over a set depends on the run's seed, the set's name and n, never on what else was drawn.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -78,7 +79,7 @@ class Passes:
     def multi_label(self) -> bool:
         return self.forget_labels.ndim == 2
 
-    @property
+    @functools.cached_property
     def retained_classes(self) -> Tensor:
         """The classes that the retain set holds, sorted; single-label tasks only."""
         return torch.unique(self.retain_labels)

@@ -48,6 +48,7 @@ def _close(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: flo
     return _within(shift, scale, epsilon, delta) & _within(-shift / scale, 1 / scale, epsilon, delta)
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # ends may lie at infinity
 def _within(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: float) -> np.ndarray:
     # E = {a x^2 + b x + c > 0} is where the log density ratio of N(shift, scale^2) to N(0, 1) exceeds epsilon
     a = (1 - scale**-2) / 2
@@ -55,9 +56,8 @@ def _within(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: fl
     c = -np.log(scale) - (shift / scale) ** 2 / 2 - epsilon
     discriminant = b * b - 4 * a * c
     far = -(b + np.copysign(np.sqrt(np.maximum(discriminant, 0)), b)) / 2  # no cancellation; the other root is c / far
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        first = np.where(a == 0, np.copysign(np.inf, b), far / a)
-        second = np.where(far == 0, 0.0, c / far)
+    first = np.where(a == 0, np.copysign(np.inf, b), far / a)
+    second = np.where(far == 0, 0.0, c / far)
     left, right = np.minimum(first, second), np.maximum(first, second)
     outside = a > 0
     nowhere, everywhere = (discriminant <= 0) & ~outside, (discriminant <= 0) & outside
@@ -67,12 +67,10 @@ def _within(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: fl
         flip = low > 0
         one = log_ndtr(np.where(outside | ~flip, np.where(outside, low, high), -low))
         two = log_ndtr(np.where(outside | flip, -high, low))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inside = np.where(one > two, one + np.log(-np.expm1(np.minimum(two - one, 0))), -np.inf)
+        inside = np.where(one > two, one + np.log(-np.expm1(np.minimum(two - one, 0))), -np.inf)
         value = np.where(outside, np.logaddexp(one, two), inside)
         return np.where(nowhere, -np.inf, np.where(everywhere, 0.0, value))
 
     log_u, log_r = log_probability((left - shift) / scale, (right - shift) / scale), log_probability(left, right)
-    with np.errstate(invalid="ignore"):
-        excess = -np.exp(log_u) * np.expm1(np.minimum(log_r + epsilon - log_u, 0))
+    excess = -np.exp(log_u) * np.expm1(np.minimum(log_r + epsilon - log_u, 0))
     return np.where(np.isneginf(log_u), True, excess <= delta)

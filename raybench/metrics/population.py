@@ -83,7 +83,7 @@ def population_metrics(
     n is the smaller number of models. An infinite epsilon counts as 50, as in the competition, and in the share of
     infinite ones. `original`: one or more untouched models; repeated to M, they are what M runs of doing nothing give.
     With fewer than 8 models a side there are no intervals, no `_null` and no `_excess`. Raise ValueError for fewer than
-    4 models a side. Cost: about `resamples` evaluations of 2 M N / 4 pairs.
+    4 models a side. Cost: 2 `resamples` evaluations at half size, 0.1 s each at 80 + 80 models and 1,000 samples.
     """
     m, n = len(unlearned.margins), len(retrained.margins)
     if min(m, n) < LEAST:
@@ -98,7 +98,8 @@ def population_metrics(
         for name, value in full.items():
             half, null = (np.array([one[name] for one in side]) for side in zip(*pairs))
             centre = float(np.median(half))
-            drawn = np.clip(half - centre + value, bounds[name].low, bounds[name].high)
+            # the released epsilon can fall below its range, for it keeps negative values
+            drawn = np.clip(half - centre + value, min(value, bounds[name].low), bounds[name].high)
             found[name] = _interval(drawn, value, min(m, n), "half-samples of models")
             size = min(m // 2, n // 2)
             found[f"{name}_null"] = _interval(null, float(np.median(null)), size, "splits of the retrained models")

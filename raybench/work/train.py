@@ -48,7 +48,7 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
             store.write_bytes(f"{job.key}.pt", models.to_bytes(model))
             store.write_json(f"{job.key}.json", record)
             store.delete(_checkpoint(job))
-        # once per model: a report waits for the controller's next look, some 2 s, which is more than a small epoch takes
+        # once per model: a report waits some 2 s for the controller's next look, more than a small epoch takes
         workers.report({"model": job.name, "loss": record["loss"]})
     if workers.rank != 0:
         return {}

@@ -5,10 +5,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import norm
 
-from raybench.metrics.intervals import delong
 from raybench.metrics.leave_one_out import left_out_scores
 from raybench.metrics.likelihood import lira, rmia, u_lira
-from raybench.metrics.model_auc import auc_over_models
 from raybench.metrics.roc import auc
 
 
@@ -201,23 +199,6 @@ def test_offline_needs_no_model_trained_on_the_sample():
 def test_what_cannot_be_attacked_is_refused_with_the_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call(*draw())
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.integers(2, 7), st.integers(1, 9), st.booleans())
-def test_the_auc_over_models_is_delongs_with_the_models_as_groups(seed, models, samples, tied):
-    rng = np.random.default_rng(seed)
-    scores, member = rng.normal(size=(models, samples)), rng.random((models, samples)) < 0.5
-    if tied:
-        scores = np.round(scores)
-    if member.all() or not member.any():
-        with pytest.raises(ValueError, match="non-members"):
-            auc_over_models(scores, member)
-        return
-    model = np.broadcast_to(np.arange(models)[:, None], scores.shape)
-    expected = delong(scores[member], scores[~member], member_groups=model[member], non_member_groups=model[~member])
-    found = auc_over_models(scores, member)
-    assert found[:4] == pytest.approx(expected[:4])
 
 
 def test_the_interval_of_u_lira_covers_the_spread_over_populations():

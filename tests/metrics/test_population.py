@@ -88,6 +88,16 @@ def test_the_untouched_original_is_the_positive_control(remembering):
     assert "copies" in remembering["epsilon_released_median_control"].interval
 
 
+def test_the_interval_of_a_negative_epsilon_holds_it():
+    rng = np.random.default_rng(0)
+    u, r = rng.normal(size=(2, 64, 60))
+    order = np.argsort(r, axis=0)
+    u = np.take_along_axis(r, order, axis=0) + 1e-9  # as alike as two populations can be
+    found = population_metrics(Models(u, u), Models(r, r), delta=0.2, resamples=5)["epsilon_released_median"]
+    assert found.low <= found.value < 0
+    assert found.high >= found.value
+
+
 def test_intervals_hold_the_value_and_count_models_not_samples(remembering):
     for name in specs():
         found = remembering[name]
@@ -114,7 +124,7 @@ def test_more_samples_of_the_same_models_do_not_shrink_an_interval_that_comes_fr
         found = population_metrics(Models(u, u), Models(r, r), resamples=40)["u_lira_auc"]
         return found.high - found.low
 
-    assert interval(300) > 0.6 * interval(40)
+    assert interval(200) > 0.6 * interval(40)
 
 
 def test_few_models_give_values_without_intervals_and_too_few_are_refused():

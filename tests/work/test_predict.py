@@ -47,7 +47,9 @@ def test_pieces_are_put_together_in_id_order(trained, monkeypatch, tmp_path):
     whole = StoredPredictions(scenario).read(trained.original, "retain")
     monkeypatch.setattr(plan, "PIECE", 50)
     pieces = plan.predictions_keys(scenario, trained.original, "retain")
-    jobs = [plan.PredictJob("retain", *piece[:2], ((trained.original, f"{tmp_path.name}/{piece[2]}"),)) for piece in pieces]
+    jobs = [
+        plan.PredictJob("retain", *piece[:2], ((trained.original, f"{tmp_path.name}/{piece[2]}"),)) for piece in pieces
+    ]
     for job in reversed(jobs):
         Predictor(scenario)(job)
     found = [scenario.store.read_table(job.models[0][1]) for job in jobs]
@@ -59,7 +61,9 @@ def test_pieces_are_put_together_in_id_order(trained, monkeypatch, tmp_path):
 def test_arrays_are_lists_in_the_file_and_come_back_exactly(trained, monkeypatch, multi_label):
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, (7, 3)).astype(np.uint8) if multi_label else np.arange(7) % 3
-    given = Predictions(np.arange(7) * 2, labels, random.normal(size=(7, 3)).astype("f4"), random.normal(size=(7, 5)).astype("f4"))
+    given = Predictions(
+        np.arange(7) * 2, labels, random.normal(size=(7, 3)).astype("f4"), random.normal(size=(7, 5)).astype("f4")
+    )
     content = as_table(given, "m", "forget")
     assert content.schema.equals(tables.SCHEMAS["predictions"])
     assert content["logits"][0].as_py() == [float(value) for value in given.logits[0]]

@@ -128,7 +128,9 @@ def test_curves_show_training_and_validation(trained):
     assert set(curves.Tags()["scalars"]) == {"train/loss", "train/lr", "validation/accuracy", "validation/loss"}
     record = trained.records[1]
     assert curves.Scalars("train/loss")[-1].value == pytest.approx(record["loss"], rel=1e-5)
-    assert curves.Scalars("validation/accuracy")[-1].value == pytest.approx(record["audit"]["validation_accuracy"], rel=1e-5)
+    assert curves.Scalars("validation/accuracy")[-1].value == pytest.approx(
+        record["audit"]["validation_accuracy"], rel=1e-5
+    )
 
 
 def test_training_and_its_audit_touch_no_test_calibration_or_unseen_sample(fresh, monkeypatch):
@@ -147,7 +149,7 @@ def test_training_and_its_audit_touch_no_test_calibration_or_unseen_sample(fresh
         scenario.split("test").batch(np.arange(3), generator=None)
 
 
-# -- a checkpoint of the user's own ---------------------------------------------------------------------------------------
+# -- a checkpoint of the user's own ------------------------------------------------------------------------------------
 
 
 def test_a_users_checkpoint_becomes_the_original_and_is_audited(trained, fresh, tmp_path):
@@ -184,7 +186,7 @@ def test_a_wrong_checkpoint_is_refused_and_nothing_is_stored(fresh, tmp_path):
     assert scenario.store.keys("artefacts/models") == []
 
 
-# -- data parallel ----------------------------------------------------------------------------------------------------------
+# -- data parallel -----------------------------------------------------------------------------------------------------
 
 WORKER = """
 import hashlib, sys
@@ -275,7 +277,10 @@ def parallel(tiny, tmp_path_factory):
     processes = [
         subprocess.Popen(
             [*command, str(rank), str(folder), str(folder / "experiment.yaml")],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         for rank in (0, 1)
     ]

@@ -200,7 +200,7 @@ def test_a_trial_touches_no_test_calibration_or_unseen_sample(run, trained, monk
         assert record["status"] != "failed", record["traceback"]
 
 
-# -- trials that a scheduler ends -----------------------------------------------------------------------------------------
+# -- trials that a scheduler ends --------------------------------------------------------------------------------------
 
 
 class Ended(BaseException):

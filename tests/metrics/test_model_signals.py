@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from raybench.metrics.model_signals import legacy, margins, scaled_confidences
+
+
+def test_the_released_layout_is_read_without_taking_the_label_for_a_model():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 12)
+    logits = rng.normal(size=(7, 12, 5)).astype(np.float32)
+    stored = np.concatenate([np.eye(5, dtype=np.float32)[labels][:, None], logits.swapaxes(0, 1)], axis=1)
+    read = legacy(stored)
+    assert np.array_equal(read.logits, logits)
+    assert np.array_equal(read.labels, labels)
+    with pytest.raises(ValueError, match="one-hot"):
+        legacy(logits.swapaxes(0, 1))
+
+
+def test_the_scaled_confidence_lies_below_the_margin_by_at_most_the_logarithm_of_the_other_classes():
+    rng = np.random.default_rng(0)
+    logits, labels = 5 * rng.normal(size=(6, 40, 10)), rng.integers(0, 10, 40)
+    difference = margins(logits, labels) - scaled_confidences(logits, labels)
+    assert difference.shape == (6, 40)
+    assert (difference >= 0).all()
+    assert (difference <= np.log(9)).all()
+    shifted = logits + rng.normal(size=(6, 40, 1))
+    assert scaled_confidences(list(shifted), labels) == pytest.approx(scaled_confidences(logits, labels))

@@ -1,0 +1,88 @@
+"""Tables of a made-up run, in the real schemas and with the real gaps, for the tests of the report."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+
+from raybench import tables
+from raybench.report import Leaderboard, leaderboard
+from raybench.scoring import average_gap_rows, with_gaps
+
+# accuracy on forget, retain, test; attack AUC; CR, k-NN, CKA on forget
+MEASURED = (
+    ("accuracy", "forget", ""),
+    ("accuracy", "retain", ""),
+    ("accuracy", "test", ""),
+    ("mia_auc", None, ""),
+    ("cr", "forget", "alpha=0.1"),
+    ("knn", "forget", ""),
+    ("cka_to_retrained", "forget", ""),
+)
+RETRAINED = (
+    (0.86, 0.990, 0.88, 0.53, 0.70, 0.85, 0.93),
+    (0.88, 0.995, 0.90, 0.55, 0.72, 0.87, 0.94),
+    (0.87, 0.992, 0.89, 0.52, 0.71, 0.84, 0.92),
+    (0.89, 0.991, 0.87, 0.54, 0.69, 0.86, 0.93),
+)
+ORIGINAL = (1.00, 1.000, 0.89, 0.75, 0.90, 1.00, 0.80)
+
+
+class Run(NamedTuple):
+    """The three tables that the leaderboard reads."""
+
+    metrics: pd.DataFrame
+    models: pd.DataFrame
+    trials: pd.DataFrame
+
+    def board(self) -> Leaderboard:
+        return leaderboard(*self)
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Run]:
+    """Build a run from {method: values of each seed}; a method that failed has a reason in their place."""
+
+    def build(
+        methods: Mapping[str, Any],
+        *,
+        original: tuple[float, ...] = ORIGINAL,
+        retrained: Any = RETRAINED,
+        cost: float = 0.05,
+    ) -> Run:
+        metric_rows: list[dict[str, Any]] = []
+        model_rows: list[dict[str, Any]] = []
+        trial_rows: list[dict[str, Any]] = []
+
+        def add(kind: str, method: str, seed: int, values: tuple[float | None, ...], share: float) -> None:
+            name = f"{method}-{seed}"
+            identity = {"model": name, "name": name, "kind": kind, "method": method, "seed": seed}
+            model_rows.append({**identity, "cost_share": share, "status": "finished"})
+            for (metric, split, setting), value in zip(MEASURED, values):
+                row = {**identity, "metric": metric, "split": split, "setting": setting, "n": 100, "value": value}
+                if value is None:
+                    metric_rows.append({**row, "reason": "it diverged"})
+                else:
+                    metric_rows.append(
+                        {**row, "low": value - 0.03, "high": value + 0.03, "interval": "clopper-pearson"}
+                    )
+
+        add("original", "original", 0, original, 1.2)
+        for seed, values in enumerate(retrained):
+            add("retrained", "retrained", seed + 1, values, 1.0)
+        for method, seeds in methods.items():
+            failed = isinstance(seeds, str)
+            status = {"status": "failed", "reason": seeds} if failed else {"status": "finished"}
+            trial_rows.append({"method": method, "trial": method, "phase": "search", "last": True, **status})
+            for seed, values in enumerate([] if failed else seeds):
+                add("unlearned", method, seed + 1, values, cost)
+        rows = with_gaps(metric_rows)
+        rows += average_gap_rows(rows)
+        return Run(
+            tables.table("metrics", rows).to_pandas(),
+            tables.table("models", model_rows).to_pandas(),
+            tables.table("trials", trial_rows).to_pandas(),
+        )
+
+    return build

@@ -1,0 +1,147 @@
+"""The leaderboard: who stands where, what a gap means, and that nobody is left out."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raybench.report import leaderboard as build
+
+LIKE_RETRAINED = [(0.87, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93), (0.88, 0.991, 0.880, 0.540, 0.700, 0.860, 0.93)]
+LIKE_ORIGINAL = [(1.00, 1.000, 0.890, 0.750, 0.900, 1.000, 0.80)] * 2
+OVER = [(0.30, 0.990, 0.880, 0.300, 0.300, 0.400, 0.60)] * 2
+USELESS = [(0.87, 0.500, 0.400, 0.535, 0.705, 0.855, 0.93)] * 2
+
+
+def by_name(board):
+    return {row.name: row for row in board.rows}
+
+
+def verdict(board, words):
+    return [line for line in board.verdict if line.startswith(words)]
+
+
+def test_retrained_and_original_stand_above_the_methods_which_are_ranked_by_their_gap(make_run):
+    board = make_run({"close": LIKE_RETRAINED, "same": LIKE_ORIGINAL, "over": OVER, "useless": USELESS}).board()
+    assert [row.name for row in board.rows[:2]] == ["retrained", "original"]
+    assert [row.rank for row in board.rows[:2]] == [None, None]
+    ranked = board.rows[2:]
+    assert [row.rank for row in ranked] == [1, 2, 3, 4]
+    assert ranked[0].name == "close"
+    gaps = [row.gap.value for row in ranked]
+    assert gaps == sorted(gaps)
+
+
+def test_the_order_of_the_tables_does_not_change_the_order_of_the_ranks(make_run):
+    methods = {"a": OVER, "b": LIKE_RETRAINED, "c": LIKE_ORIGINAL}
+    one, other = make_run(methods).board(), make_run(dict(reversed(methods.items()))).board()
+    assert [row.name for row in one.rows] == [row.name for row in other.rows]
+
+
+def test_tied_methods_stand_next_to_each_other_by_name(make_run):
+    board = make_run({"zebra": OVER, "close": LIKE_RETRAINED, "ape": OVER}).board()
+    assert [row.name for row in board.rows[2:]] == ["close", "ape", "zebra"]
+
+
+def test_a_cell_is_the_mean_over_seeds_and_ua_is_what_was_got_wrong(make_run):
+    row = by_name(make_run({"close": LIKE_RETRAINED}).board())["close"]
+    assert row.cells["UA"].value == pytest.approx(1 - 0.875)
+    assert row.cells["RA"].value == pytest.approx(0.9915)
+    assert row.cells["MIA AUC"].value == pytest.approx(0.5375)
+    assert row.cells["UA"].n == 2
+    assert row.cost == pytest.approx(0.05)
+
+
+def test_gaps_are_signed_as_the_column_is_shown(make_run):
+    rows = by_name(make_run({"same": LIKE_ORIGINAL, "over": OVER}).board())
+    assert rows["same"].cells["UA"].gap == pytest.approx(0 - 0.125)  # less is wrong than should be
+    assert rows["over"].cells["UA"].gap == pytest.approx(0.7 - 0.125)
+    assert rows["same"].cells["MIA AUC"].gap > 0 > rows["over"].cells["MIA AUC"].gap
+    for row in rows.values():
+        for cell in row.cells.values():
+            if not math.isnan(cell.gap_low):
+                assert cell.gap_low <= cell.gap <= cell.gap_high
+
+
+def test_a_failed_method_is_a_row_without_a_rank_and_with_its_reason(make_run):
+    board = make_run({"close": LIKE_RETRAINED, "broken": "ZeroDivisionError: its own fault"}).board()
+    row = board.rows[-1]
+    assert (row.name, row.rank) == ("broken", None)
+    assert "ZeroDivisionError: its own fault" in row.note
+    assert not any("broken" in line for line in verdict(board, "indistinguishable"))
+
+
+def test_a_method_without_numbers_is_ranked_last_and_is_not_called_a_success(make_run):
+    board = make_run({"close": LIKE_RETRAINED, "diverged": [(None,) * 7] * 2}).board()
+    assert board.rows[-1].name == "diverged"
+    assert math.isnan(board.rows[-1].gap.value)
+    assert board.rows[-1].cells["UA"].reason == "it diverged"
+
+
+def test_every_method_of_the_trials_is_on_the_board(make_run):
+    methods = {"a": OVER, "b": "failed", "c": LIKE_RETRAINED, "d": [(None,) * 7]}
+    board = make_run(methods).board()
+    assert {row.name for row in board.rows} == {*methods, "retrained", "original"}
+
+
+# -- the verdict -------------------------------------------------------------------------------------------------------
+
+
+def test_the_verdict_tells_forgetting_remembering_and_damage_apart(make_run):
+    board = make_run({"close": LIKE_RETRAINED, "same": LIKE_ORIGINAL, "over": OVER, "useless": USELESS}).board()
+    (good,) = verdict(board, "indistinguishable from retrained")
+    assert "close" in good
+    assert not any(name in good for name in ("same", "over", "useless"))
+    assert "same" in verdict(board, "still remembers")[0]
+    assert "over" in verdict(board, "over-forgot")[0]
+    assert "useless" in verdict(board, "lost utility")[0]
+    assert "over" not in verdict(board, "still remembers")[0]
+
+
+def test_the_original_is_told_apart_from_the_retrained_models(make_run):
+    (line,) = verdict(make_run({"close": LIKE_RETRAINED}).board(), "control")
+    assert "NOT" not in line
+    assert "UA" in line
+    assert "MIA AUC" in line
+
+
+def test_an_audit_that_cannot_see_the_originals_memory_says_so(make_run):
+    (line,) = verdict(
+        make_run({"close": LIKE_RETRAINED}, original=(0.87, 0.992, 0.88, 0.53, 0.7, 0.85, 0.93)).board(), "control"
+    )
+    assert "NOT told apart" in line
+
+
+def test_retrained_models_among_themselves_are_not_called_different(make_run):
+    """A method that is retraining, drawn anew many times, is called different about as rarely as the test promises."""
+    random = np.random.default_rng(0)
+    mean, spread = np.mean([0.87] * 7), 0.01
+
+    def draw(count):
+        return [tuple(mean + spread * random.normal(size=7)) for _ in range(count)]
+
+    original = (1.0,) * 7
+    wrong = 0
+    for _ in range(25):
+        board = make_run({"again": draw(3)}, retrained=draw(5), original=original).board()
+        wrong += "again" not in verdict(board, "indistinguishable from retrained")[0]
+    assert wrong <= 5  # 5 % of 25 is 1.25; the chance of more than 5 is below 1 %
+
+
+def test_seeds_that_all_land_on_one_retrained_model_are_not_called_different(make_run):
+    board = make_run({"close": [(0.86, 0.990, 0.88, 0.53, 0.70, 0.85, 0.93)] * 3}).board()
+    assert "close" in verdict(board, "indistinguishable from retrained")[0]
+
+
+def test_the_board_of_a_real_run_has_every_method_and_its_numbers(tables_folder, swept):
+    frames = [pd.read_parquet(tables_folder / f"{name}.parquet") for name in ("metrics", "models", "trials")]
+    board = build(*frames)
+    rows = by_name(board)
+    assert set(rows) == {"retrained", "original", "retrain", "finetune", "gradient_ascent", "own_tiny_methods.crash"}
+    metrics = frames[0]
+    own = metrics[(metrics.method == "retrain") & (metrics.metric == "accuracy") & (metrics.split == "test")]
+    assert rows["retrain"].cells["TA"].value == pytest.approx(own.value.mean())
+    assert rows["retrain"].cost == pytest.approx(1)
+    assert rows["own_tiny_methods.crash"].rank is None
+    assert "the method's own fault" in rows["own_tiny_methods.crash"].note
