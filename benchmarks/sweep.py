@@ -58,16 +58,18 @@ def main() -> None:
             cluster.start()
             from raybench.stages.sweep import run_trials
 
-            run_trials(
-                other, jobs, retrained, lambda _: times.append(time.perf_counter()), training_seconds=seconds
-            )
+            run_trials(other, jobs, retrained, lambda _: times.append(time.perf_counter()), training_seconds=seconds)
             whole = time.perf_counter() - started
         early = sum(moment <= times[0] + 1e-3 for moment in times)
         steady = (len(times) - early) / (times[-1] - times[0])
     print(f"trials              {len(jobs)} x finetune, {given.epochs} epochs, {cores} cores")
     print(f"plain loop          {60 * loop:8.0f} trials per minute ({1 / loop:.2f} s each)")
-    print(f"sweep, steady       {60 * steady:8.0f} trials per minute = {steady / loop / cores:.0%} of {cores} x the loop")
-    print(f"sweep, with start   {60 * len(jobs) / whole:8.0f} trials per minute = {len(jobs) / whole / loop / cores:.0%}")
+    print(
+        f"sweep, steady       {60 * steady:8.0f} trials per minute = {steady / loop / cores:.0%} of {cores} x the loop"
+    )
+    print(
+        f"sweep, with start   {60 * len(jobs) / whole:8.0f} trials per minute = {len(jobs) / whole / loop / cores:.0%}"
+    )
 
 
 if __name__ == "__main__":

@@ -55,8 +55,9 @@ def plan_lines(experiment: Experiment, store: Store) -> Iterator[str]:
     with_features = sum(sizes.values()) * audited * LOGIT_BYTES * (images.num_classes + _feature_size(model))
     yield (
         f"evaluate     {audited} models x {len(ROLES)} splits = {audited * len(ROLES)} forward passes "
-        f"({audited * sum(sizes.values()):,} images); metrics: {', '.join(scoring.chosen_metrics(experiment.evaluate.metrics))}"
+        f"({audited * sum(sizes.values()):,} images)"
     )
+    yield f"metrics      {', '.join(scoring.chosen_metrics(experiment.evaluate.metrics))}"
     disk = 4 * parameters * audited + with_features
     yield f"disk         about {_size(disk)} under {store.uri} (checkpoints and predictions)"
     yield "Nothing was run."

@@ -22,17 +22,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-File = Annotated[Path, typer.Argument(help="Experiment file (YAML); see `raybench list experiments`.", show_default=False)]
+File = Annotated[
+    Path, typer.Argument(help="Experiment file (YAML); see `raybench list experiments`.", show_default=False)
+]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. --set train.epochs=5. May be repeated.", show_default=False),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key, e.g. --set train.epochs=5. May be repeated.",
+        show_default=False,
+    ),
 ]
 Storage = Annotated[
     str, typer.Option(help="Where results go: a folder, or a URI such as s3://bucket/raybench (shared by all nodes).")
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="A running Ray cluster: host:6379, ray://host:10001 or auto. Default: start one here.", show_default=False),
+    typer.Option(
+        help="A running Ray cluster: host:6379, ray://host:10001 or auto. Default: start one here.", show_default=False
+    ),
 ]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show what Ray and its workers say.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
@@ -84,7 +93,12 @@ def run(
 
 @app.command()
 def train(
-    file: File, set_: Set = None, storage: Storage = RUNS, address: Address = None, verbose: Verbose = 0, quiet: Quiet = False
+    file: File,
+    set_: Set = None,
+    storage: Storage = RUNS,
+    address: Address = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Train the original and the retrained models only."""
     _pipeline("train", file, set_, storage, address, -1 if quiet else verbose, False)
@@ -106,7 +120,12 @@ def sweep(
 
 @app.command()
 def evaluate(
-    file: File, set_: Set = None, storage: Storage = RUNS, address: Address = None, verbose: Verbose = 0, quiet: Quiet = False
+    file: File,
+    set_: Set = None,
+    storage: Storage = RUNS,
+    address: Address = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Compute the experiment's metrics; an old run is scored again from its stored predictions, without its models."""
     _pipeline("report", file, set_, storage, address, -1 if quiet else verbose, False)
@@ -114,7 +133,9 @@ def evaluate(
 
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(help="Name of a run on the storage, or its experiment file.", show_default=False)],
+    run: Annotated[
+        str, typer.Argument(help="Name of a run on the storage, or its experiment file.", show_default=False)
+    ],
     storage: Storage = RUNS,
 ) -> None:
     """Print the leaderboard of a finished run again, from its tables."""
@@ -167,7 +188,9 @@ def submit(
         str | None,
         typer.Option(help="Where results go, as the cluster sees it: an absolute path or a URI shared by all nodes."),
     ] = None,
-    working_dir: Annotated[Path, typer.Option(help="Folder to pack and send (.rayignore and .gitignore are honoured).")] = Path(),
+    working_dir: Annotated[
+        Path, typer.Option(help="Folder to pack and send (.rayignore and .gitignore are honoured).")
+    ] = Path(),
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once the job is accepted.")] = False,
     verbose: Verbose = 0,
 ) -> None:
@@ -177,7 +200,15 @@ def submit(
 
     load_experiment(file, set_ or ())  # refuse a wrong file here, before anything travels
     raise typer.Exit(
-        submit_job(file, address, overrides=set_ or [], storage=storage, folder=working_dir, wait=not no_wait, verbosity=verbose)
+        submit_job(
+            file,
+            address,
+            overrides=set_ or [],
+            storage=storage,
+            folder=working_dir,
+            wait=not no_wait,
+            verbosity=verbose,
+        )
     )
 
 

@@ -12,16 +12,23 @@ from raybench.data.splits import ROLES
 from raybench.plan import AuditedModel, TrialJob
 from raybench.scenario import Scenario
 from raybench.scoring import average_gap_rows, with_gaps
+from raybench.work.population import PopulationJob
+from raybench.work.population import read_rows as read_populations
 from raybench.work.predict import all_keys
 from raybench.work.score import ScoreJob, read_rows
 from raybench.work.trial import Record
 
 if TYPE_CHECKING:
-    from raybench.pipeline import Swept, Trained
+    from raybench.steps import Swept, Trained
 
 
 def collect_tables(
-    scenario: Scenario, trained: "Trained", swept: "Swept", audited: Sequence[AuditedModel], scored: Sequence[ScoreJob]
+    scenario: Scenario,
+    trained: "Trained",
+    swept: "Swept",
+    audited: Sequence[AuditedModel],
+    scored: Sequence[ScoreJob],
+    populations: Sequence[PopulationJob] = (),
 ) -> None:
     """Write `<run>/tables/`; `metrics` last, so that its existence means that the others are there."""
     store, folder = scenario.store, f"{scenario.experiment.name}/tables"
@@ -29,7 +36,7 @@ def collect_tables(
     store.write_table(f"{folder}/models.parquet", tables.with_hyperparameters(_models(trained, swept)))
     store.write_table(f"{folder}/trials.parquet", tables.with_hyperparameters(_trials(scenario, trained, swept)))
     current = {}
-    for key in all_keys(scenario, audited, ROLES):
+    for key in all_keys(scenario, [model.key for model in audited], ROLES):
         model, file = key.split("/")[-2:]
         current[f"{folder}/predictions/{model}-{file}"] = key
     for stale in set(store.keys(f"{folder}/predictions")) - set(current):  # of an earlier version of this run
@@ -37,10 +44,12 @@ def collect_tables(
     for target, key in current.items():
         if not store.exists(target):
             store.share(key, target)
-    samples = [store.read_table(job.samples_key) for job in scored]
+    keys = [*(job.samples_key for job in scored), *(job.samples_key for job in populations)]
+    samples = [store.read_table(key) for key in keys]
     store.write_table(f"{folder}/samples.parquet", tables.cast("samples", pa.concat_tables(samples)))
     rows = with_gaps(read_rows(scenario, scored))
     rows += average_gap_rows(rows)
+    rows += read_populations(scenario, populations)
     store.write_table(f"{folder}/metrics.parquet", tables.table("metrics", rows))
 
 

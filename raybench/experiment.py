@@ -13,7 +13,7 @@ from raybench.data.forget_rules import PACKAGE as FORGET_RULES
 from raybench.data.forget_rules.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
 from raybench.devices import Precision
-from raybench.errors import about, unknown
+from raybench.errors import UserError, about, unknown
 from raybench.models import Stem
 from raybench.spaces import Space
 from raybench.training import Recipe
@@ -144,12 +144,26 @@ class Sweep(Part):
     stop_collapsed: bool = True
 
 
+class Population(Part):
+    """Many runs of the chosen setting of some methods, to compare as a distribution with the retrained models.
+
+    `origins: one` starts all of them from the original; `one_per_run` trains one original for each.
+    """
+
+    methods: list[str]
+    runs: Annotated[int, Field(ge=4)] = 80
+    origins: Literal["one", "one_per_run"] = "one"
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    resamples: Annotated[int, Field(ge=2)] = 50
+
+
 class Evaluate(Part):
     """What is measured."""
 
     metrics: Literal["all"] | list[str] | dict[str, dict[str, Any]] = "all"
     alphas: list[Annotated[float, Field(gt=0, lt=1)]] = [0.05, 0.1, 0.2]
     batch_size: Positive = 512
+    population: Population | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -221,6 +235,16 @@ class Experiment(Part):
             scoring.chosen_metrics(self.evaluate.metrics)
         with about("sweep", "objective"):
             audit.check_objective(self.sweep.objective)
+        if (population := self.evaluate.population) is not None:
+            with about("evaluate", "population", "methods"):
+                for name in population.methods:
+                    if name not in self.methods:
+                        raise unknown("method of the population", name, self.methods)
+            if population.origins == "one_per_run" and self.model.checkpoint is not None:
+                with about("evaluate", "population", "origins"):
+                    raise UserError(
+                        "one_per_run trains its own originals, but model.checkpoint gives one (allowed: one)"
+                    )
         return self
 
     def spaces(self, method: str) -> dict[str, Space]:

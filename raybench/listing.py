@@ -1,4 +1,4 @@
-"""`raybench list`: what an experiment can name, with hyperparameters, sources and the first sentence of each docstring."""
+"""`raybench list`: what an experiment can name, with hyperparameters, sources and each docstring's first paragraph."""
 
 import inspect
 import itertools
@@ -24,7 +24,7 @@ def print_list(what: What, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _first_sentence(function: Callable[..., Any]) -> str:
+def _first_paragraph(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
 
 
@@ -33,7 +33,7 @@ def _methods() -> Iterator[str]:
         function = methods.get(name)
         spec = function.raybench_spec  # type: ignore[attr-defined]
         yield f"{name}   {spec.source}"
-        yield f"    {_first_sentence(function)}"
+        yield f"    {_first_paragraph(function)}"
         for key, field in hyperparameters(function).model_fields.items():
             yield f"    {key} = {field.default!r}   ({_type(field.annotation, field.metadata)})"
         if spec.presets:
@@ -59,7 +59,7 @@ def _metrics() -> Iterator[str]:
         where = f"on {', '.join(spec.splits)}" if spec.splits else "per model"
         ideal = "" if spec.ideal is None else f", ideal {spec.ideal:g}"
         yield f"{name}   {where}; {spec.direction} (from {spec.low:g} to {spec.high:g}{ideal}); {spec.source}"
-        yield f"    {_first_sentence(function)}"
+        yield f"    {_first_paragraph(function)}"
 
 
 def _datasets() -> Iterator[str]:
@@ -79,7 +79,7 @@ def _rules() -> Iterator[str]:
         options = list(inspect.signature(function).parameters.values())[1:]
         given = [p.name if p.default is p.empty else f"{p.name} = {p.default!r}" for p in options]
         yield f"{name}   {', '.join(given)}"
-        yield f"    {_first_sentence(function)}"
+        yield f"    {_first_paragraph(function)}"
 
 
 def _experiments() -> Iterator[str]:

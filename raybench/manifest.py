@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, commit, seeds and the experiment's text. Written before the work starts."""
+"""What a run was made with: versions, machine, commit, seeds, the experiment's text. Written before the work starts."""
 
 import os
 import platform
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
             "cpus": os.cpu_count(),
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
-        "git_commit": _commit(),
+        "git_commit": commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seeds": {
             "data": experiment.data.seed,
@@ -53,11 +54,20 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
-    """Return the commit of the folder that the run was started in, marked when it has uncommitted changes."""
+def commit(folder: Path = Path()) -> str | None:
+    """Return the commit of a folder (that in which the run was started), marked when it has uncommitted changes.
+
+    A job's copy of the folder has no history: there the submitting side says which commit it was.
+    """
+    if commit := os.environ.get("RAYBENCH_GIT_COMMIT"):
+        return commit
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True, timeout=10, check=False
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -19,6 +19,7 @@ from raybench.scenario import NUMERICS, Scenario
 from raybench.spaces import draw_settings
 from raybench.store import fingerprint
 
+POPULATION_ROLES = ("retain", "forget", "test")
 PIECE = 65_536  # rows of one predictions file: small enough to redo, large enough to stream
 
 
@@ -83,6 +84,27 @@ def source_fingerprint(function: Callable[..., Any]) -> str:
 
 def train_jobs(scenario: Scenario) -> list[TrainJob]:
     """Return the original's job first, then one per retrained seed."""
+    train = scenario.experiment.train
+    original = _train_job(scenario, "original", "original", train.seed, ("retain", "forget"))
+    retrained = (_train_job(scenario, f"retrained-{seed}", "retrained", seed, ("retain",)) for seed in train.seeds)
+    return [original, *retrained]
+
+
+def origin_jobs(scenario: Scenario) -> list[TrainJob]:
+    """Return one original per run of a population that asks for it, on seeds that nothing else uses."""
+    population, train = scenario.experiment.evaluate.population, scenario.experiment.train
+    if population is None or population.origins == "one":
+        return []
+    first = max([train.seed, *train.seeds]) + 1
+    return [
+        _train_job(scenario, f"origin-{first + i}", "original", first + i, ("retain", "forget"))
+        for i in range(population.runs)
+    ]
+
+
+def _train_job(
+    scenario: Scenario, name: str, kind: Literal["original", "retrained"], seed: int, roles: tuple[str, ...]
+) -> TrainJob:
     experiment = scenario.experiment
     train = experiment.train
     data = [scenario.data_key, scenario.architecture()]
@@ -92,18 +114,13 @@ def train_jobs(scenario: Scenario) -> list[TrainJob]:
         scenario.ids_fingerprint("forget"),
         scenario.ids_fingerprint("validation"),
     )
-
-    def job(name: str, kind: Literal["original", "retrained"], seed: int, roles: tuple[str, ...]) -> TrainJob:
-        made_of: list[Any] = [*recipe, seed, scenario.ids_fingerprint(*roles)]
-        checkpoint = experiment.model.checkpoint if kind == "original" else None
-        if checkpoint is not None:
-            made_of = ["checkpoint", _file_hash(checkpoint)]
-        mark = fingerprint("model", NUMERICS, data, made_of)
-        audit = f"artefacts/audits/{fingerprint(mark, audited)}.json"
-        return TrainJob(name, kind, seed, roles, f"artefacts/models/{mark}", audit, checkpoint)
-
-    original = job("original", "original", train.seed, ("retain", "forget"))
-    return [original, *(job(f"retrained-{seed}", "retrained", seed, ("retain",)) for seed in train.seeds)]
+    made_of: list[Any] = [*recipe, seed, scenario.ids_fingerprint(*roles)]
+    checkpoint = experiment.model.checkpoint if kind == "original" else None
+    if checkpoint is not None:
+        made_of = ["checkpoint", _file_hash(checkpoint)]
+    mark = fingerprint("model", NUMERICS, data, made_of)
+    audit = f"artefacts/audits/{fingerprint(mark, audited)}.json"
+    return TrainJob(name, kind, seed, roles, f"artefacts/models/{mark}", audit, checkpoint)
 
 
 def _file_hash(path: str) -> str:
@@ -175,6 +192,24 @@ def final_jobs(scenario: Scenario, original: str, chosen: dict[str, dict[str, An
     ]
 
 
+def population_jobs(
+    scenario: Scenario, originals: Sequence[str], chosen: dict[str, dict[str, Any]]
+) -> dict[str, list[TrialJob]]:
+    """Return the runs of each population, whose first ones are the final runs where they share the original."""
+    population = scenario.experiment.evaluate.population
+    if population is None:
+        return {}
+    first = scenario.experiment.sweep.seed + 1
+    return {
+        method: [
+            trial_job(scenario, originals[i % len(originals)], method, chosen[method], seed=first + i, phase="final")
+            for i in range(population.runs)
+        ]
+        for method in population.methods
+        if method in chosen
+    }
+
+
 def audited_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> list[AuditedModel]:
     """Return every model of the leaderboard: the original, the retrained, the unlearned."""
     trained = [AuditedModel(job.name, job.kind, job.kind, job.seed, job.key) for job in train]
@@ -198,12 +233,18 @@ def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[in
     return [(s, min(s + PIECE, size), f"{folder}/{role}-{mark}-{s}.parquet") for s in range(0, size, PIECE)]
 
 
-def predict_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[PredictJob]:
-    """Return what is missing, grouped so that a worker reads each piece of a split once for all models."""
+def predict_jobs(
+    scenario: Scenario, audited: Sequence[AuditedModel], population: Sequence[str] = ()
+) -> list[PredictJob]:
+    """Return what is missing, grouped so that a worker reads each piece of a split once for all models.
+
+    The models of a `population`, given by key, are only asked about the splits that populations are compared on.
+    """
     missing: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
-    for model in audited:
-        for role in ROLES:
-            for start, stop, key in predictions_keys(scenario, model.key, role):
+    for role in ROLES:
+        models = [model.key for model in audited] + list(population if role in POPULATION_ROLES else ())
+        for model in dict.fromkeys(models):
+            for start, stop, key in predictions_keys(scenario, model, role):
                 if not scenario.store.exists(key):
-                    missing.setdefault((role, start, stop), []).append((model.key, key))
+                    missing.setdefault((role, start, stop), []).append((model, key))
     return [PredictJob(*where, tuple(found)) for where, found in missing.items()]

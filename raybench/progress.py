@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: one line per stage, with what is done, what is left, and how long that takes."""
+"""What a person sees while a run goes on: one line per stage, with what is done, what is left, how long it takes."""
 
 import time
 from collections.abc import Iterator
@@ -43,7 +43,8 @@ class Stage:
 
     def line(self) -> str:
         kept = f"  ({self.kept} were there)" if self.kept else ""
-        return f"{self.name:<9} {self.done:>4}/{self.total} {self.unit:<22} {clock(self.elapsed)}  {self.note or self.left}{kept}"
+        count = f"{self.done:>4}/{self.total} {self.unit:<22}"
+        return f"{self.name:<9} {count} {clock(self.elapsed)}  {self.note or self.left}{kept}".rstrip()
 
 
 class Reporter:

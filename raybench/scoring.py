@@ -4,11 +4,13 @@ A metric says by its argument names what it reads (`metrics/spec.py`); this room
 predictions, calls it once per split, alpha and retrained model, and writes a reason where it is not defined.
 """
 
+import hashlib
 import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -18,6 +20,7 @@ from raybench import metrics, registry
 from raybench.data.splits import ROLES
 from raybench.errors import UserError, unknown
 from raybench.explaining import in_words
+from raybench.metrics import population
 from raybench.metrics.spec import Estimate, MetricSpec
 from raybench.metrics.statistics import gap_to_reference
 from raybench.prediction import Predictions
@@ -186,6 +189,29 @@ def _mean(estimates: Sequence[Estimate]) -> Estimate:
         return estimates[0]
     value, low, high = (float(np.mean([getattr(e, part) for e in estimates])) for part in ("value", "low", "high"))
     return Estimate(value, low, high, estimates[0].n, f"{estimates[0].interval}, mean over {len(estimates)} retrained")
+
+
+def population_rows(found: Mapping[str, Estimate], *, reason: str | None = None) -> list[Row]:
+    """Return the rows of a population's statistics; their gap to the retrained is their own `_excess`."""
+    specs = population.specs()
+
+    def row(name: str) -> Row:
+        base = next(name.removesuffix(part) for part in ("_null", "_excess", "_control", "") if name.endswith(part))
+        spec = specs[base]
+        known = {"split": "forget", "metric": name, "setting": "population", "reference": "retrained"}
+        return {**known, "protocol": spec.protocol, "direction": spec.direction}
+
+    if reason is not None:
+        return [{**row(name), "reason": reason} for name in specs]
+    return [{**row(name), **_columns(estimate)} for name, estimate in found.items()]
+
+
+def metrics_fingerprint() -> str:
+    """Return a hash of the whole metrics package: a metric's numbers depend on more than its own file."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(Path(metrics.__path__[0]).glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def with_gaps(rows: Iterable[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Torchvision's classifiers, untrained; the only file that imports torchvision, which takes longer than torch itself."""
+"""Torchvision's classifiers, untrained; imported late, since torchvision takes longer to import than torch itself."""
 
 import warnings
 from typing import Any

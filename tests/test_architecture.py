@@ -108,6 +108,7 @@ def test_modules_load_one_after_the_other_without_a_circle():
 def test_only_the_pipeline_and_the_command_line_start_stages():
     assert {name for name in MODULES if "stages" in rooms_that(name) and room(name) != "stages"} <= {
         "raybench.pipeline",
+        "raybench.steps",
         "raybench.cli",
     }
 

@@ -189,7 +189,7 @@ def test_predictions_come_in_pieces_that_cover_a_split_once(trained, monkeypatch
 
 def test_a_piece_is_read_once_for_all_models_that_lack_it(trained, evaluated, monkeypatch):
     assert plan.predict_jobs(trained.scenario, evaluated.audited) == []
-    keys = set(all_keys(trained.scenario, evaluated.audited[:2], ("test", "forget")))
+    keys = set(all_keys(trained.scenario, [m.key for m in evaluated.audited[:2]], ("test", "forget")))
     exists = type(trained.scenario.store).exists
     monkeypatch.setattr(type(trained.scenario.store), "exists", lambda self, key: key not in keys and exists(self, key))
     jobs = plan.predict_jobs(trained.scenario, evaluated.audited)

@@ -118,6 +118,8 @@ def spec_of(function: Callable[..., None]) -> MethodSpec:
 def hyperparameters(function: Callable[..., None]) -> type[BaseModel]:
     """Return the method's own hyperparameters as a pydantic model: names, types, ranges, defaults."""
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    if bare := [p.name for p in parameters if p.default is p.empty or p.annotation is p.empty]:
+        raise UserError(f"method {function.__name__}: {', '.join(bare)} needs a type and a default, as lr: Rate = 0.01")
     fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
     return create_model(f"{function.__name__} hyperparameters", __config__=STRICT, **fields)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from raybench.data.batches import seed_for
+from raybench.devices import autocast
 from raybench.methods.architecture import Stage
 from raybench.methods.ledger import Ledger, Meter, Stopped
 from raybench.methods.losses import distillation, supervised
@@ -202,7 +203,8 @@ class UnlearningTask(Passes):
 
     def backward(self, loss: Tensor) -> None:
         """Accumulate gradients of the loss and count the samples that it was computed from."""
-        loss.backward()
+        with autocast("fp32", self.device):  # a backward pass has the types of its forward pass already
+            loss.backward()
         self.meter.close_graph()
 
     def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:

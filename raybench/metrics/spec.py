@@ -7,14 +7,14 @@ Argument names (arrays, one row per sample, rows in sample-id order):
 
     logits labels features groups                    of the split the metric is computed on (`splits` given)
     original_<name>                                  the original model on that split
-    retrained_<name>                                 one retrained model on that split; the caller averages over them all
+    retrained_<name>                                 one retrained model on that split; averaged over them all
     <role>_logits <role>_labels <role>_features ...  of a named split, whatever the current one is
                                                      (role: retain forget validation calibration test unseen)
     original_<role>_<name>, retrained_<role>_<name>  the same of the references
     alpha                                            one call for each of the experiment's `evaluate.alphas`
     num_classes                                      an int
 
-Every other argument needs a default and is a setting (`evaluate.metrics: {knn_accuracy: {k: 10}}`). A metric returns one
+Every other argument needs a default and is a setting (`evaluate.metrics: {knn: {k: 10}}`). A metric returns one
 `Estimate`, or a dict of them whose keys complete its name (`{"": ..., "_set_size": ...}`). A metric without `splits` is
 computed once per model. It raises ValueError, with the reason, for inputs on which it is not defined; that reason, and
 no number, goes into the table.

@@ -4,6 +4,8 @@ Features keep float32 (products in float32, sums in float64): at 50,000 x 2,048 
 difference is below 1e-6. Everything else about arrays goes through `arrays`.
 """
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -15,7 +17,9 @@ def as_features(values: Array, *, name: str = "features") -> torch.Tensor:
     if isinstance(values, torch.Tensor):
         rows = values.detach()
     else:
-        rows = torch.from_numpy(np.ascontiguousarray(as_array(values, name=name, dtype=None)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # stored features are read-only, and nothing here writes to them
+            rows = torch.from_numpy(np.ascontiguousarray(as_array(values, name=name, dtype=None)))
     if not rows.dtype.is_floating_point:
         rows = rows.double()
     elif rows.dtype not in (torch.float32, torch.float64):

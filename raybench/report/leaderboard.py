@@ -5,7 +5,7 @@ model would show (prediction interval, t distribution), with Bonferroni over the
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -82,9 +82,8 @@ def leaderboard(metrics: pd.DataFrame, models: pd.DataFrame, trials: pd.DataFram
     names = list(dict.fromkeys(trials["method"]))
     ranked = [_row(name, "unlearned", metrics, models, alpha) for name in names if _has(metrics, name)]
     ranked.sort(key=lambda row: (math.inf if math.isnan(row.gap.value) else row.gap.value, row.name))
-    rows += [
-        Row(row.name, row.kind, rank, row.cells, row.gap, row.cost, row.note) for rank, row in enumerate(ranked, start=1)
-    ]
+    gaps = [row.gap.value for row in ranked]
+    rows += [replace(row, rank=gaps.index(row.gap.value) + 1) if row.gap.value in gaps else row for row in ranked]
     failed = [name for name in names if not _has(metrics, name)]
     for name in failed:
         reasons = trials.loc[(trials.method == name) & trials.reason.notna(), "reason"]
@@ -101,7 +100,9 @@ def _has(metrics: pd.DataFrame, method: str) -> bool:
 def _row(name: str, kind: str, metrics: pd.DataFrame, models: pd.DataFrame, alpha: str) -> Row:
     own = metrics[(metrics.kind == kind) & ((metrics.method == name) | (kind != "unlearned"))]
     cells = {column.title: _cell(column, own, metrics, alpha, kind) for column in COLUMNS}
-    shares = models.loc[(models.kind == kind) & ((models.method == name) | (kind != "unlearned")), "cost_share"].dropna()
+    shares = models.loc[
+        (models.kind == kind) & ((models.method == name) | (kind != "unlearned")), "cost_share"
+    ].dropna()
     cost = float(shares.mean()) if len(shares) and kind != "original" else None
     stopped = models.loc[(models.kind == kind) & (models.method == name), "reason"].dropna()
     note = str(stopped.iloc[0]) if len(stopped) else ""
@@ -109,7 +110,9 @@ def _row(name: str, kind: str, metrics: pd.DataFrame, models: pd.DataFrame, alph
 
 
 def _values(frame: pd.DataFrame, column: Column, alpha: str) -> pd.DataFrame:
-    chosen = frame[(frame.metric == column.metric) & (frame.split.isna() if column.split is None else frame.split == column.split)]
+    chosen = frame[
+        (frame.metric == column.metric) & (frame.split.isna() if column.split is None else frame.split == column.split)
+    ]
     return chosen[chosen.setting == alpha] if column.metric == "cr" else chosen
 
 
@@ -158,7 +161,7 @@ def _average_gap(own: pd.DataFrame, kind: str) -> Cell:
 
 
 def findings(row: Row) -> dict[str, list[str]]:
-    """Return what the row's gaps say, in words, with the columns that say it; only gaps outside the retrained spread."""
+    """Return what the row's gaps outside the retrained spread say, in words, with the columns that say it."""
     found: dict[str, list[str]] = {}
     for column in COLUMNS:
         cell = row.cells.get(column.title)

@@ -16,12 +16,13 @@ LEGEND = (
 )
 
 
+NOTHING = "-"
 WIDE = 148  # columns of a terminal that intervals fit into; a narrower one gets them in the report only
 
 
 def _number(cell: Cell | None, column: Column, *, interval: bool = True) -> str:
     if cell is None or math.isnan(cell.value):
-        return "–"
+        return NOTHING
     scale, digits = (100, 1) if column.percent else (1, 3)
     spread = "" if math.isnan(cell.half) or not interval else f" ±{scale * cell.half:.{digits}f}"
     return f"{scale * cell.value:.{digits}f}{spread}{'*' if cell.outside else ''}"
@@ -29,15 +30,19 @@ def _number(cell: Cell | None, column: Column, *, interval: bool = True) -> str:
 
 def _gap(row: Row, *, interval: bool = True) -> str:
     if math.isnan(row.gap.value):
-        return "–"
+        return NOTHING
     return f"{row.gap.value:.1f}" + ("" if math.isnan(row.gap.half) or not interval else f" ±{row.gap.half:.1f}")
 
 
 def _signed(cell: Cell | None, column: Column) -> str:
     if cell is None or math.isnan(cell.gap):
-        return "–"
+        return NOTHING
     scale, digits = (100, 1) if column.percent else (1, 3)
-    interval = "" if math.isnan(cell.gap_low) else f" [{scale * cell.gap_low:+.{digits}f}, {scale * cell.gap_high:+.{digits}f}]"
+    interval = (
+        ""
+        if math.isnan(cell.gap_low)
+        else f" [{scale * cell.gap_low:+.{digits}f}, {scale * cell.gap_high:+.{digits}f}]"
+    )
     return f"{scale * cell.gap:+.{digits}f}{interval}"
 
 
@@ -46,14 +51,16 @@ def _label(row: Row) -> str:
 
 
 def _cost(row: Row) -> str:
-    return "–" if row.cost is None else f"{100 * row.cost:.0f} %" if row.cost >= 0.095 else f"{100 * row.cost:.1f} %"
+    return (
+        NOTHING if row.cost is None else f"{100 * row.cost:.0f} %" if row.cost >= 0.095 else f"{100 * row.cost:.1f} %"
+    )
 
 
 def as_rich(board: Leaderboard, *, width: int) -> Table:
     """Return the table for a terminal of the given width."""
     wide = width >= WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=LEGEND, caption_justify="left", caption_style="dim")
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold", min_width=12)
     for title in (*(column.title for column in COLUMNS), "gap", "cost"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in board.rows:
@@ -66,7 +73,8 @@ def as_markdown(board: Leaderboard, name: str, manifest: dict[str, Any]) -> str:
     """Return the report: the ranked table, the signed gaps with intervals, the verdict, and what it was made with."""
     head = ["", *(column.title for column in COLUMNS), "gap", "cost"]
     values = [
-        [_label(row), *(_number(row.cells.get(c.title), c) for c in COLUMNS), _gap(row), _cost(row)] for row in board.rows
+        [_label(row), *(_number(row.cells.get(c.title), c) for c in COLUMNS), _gap(row), _cost(row)]
+        for row in board.rows
     ]
     gaps = [
         [_label(row), *(_signed(row.cells.get(c.title), c) for c in COLUMNS)]
@@ -85,8 +93,9 @@ def as_markdown(board: Leaderboard, name: str, manifest: dict[str, Any]) -> str:
         _table(["", *(column.title for column in COLUMNS)], gaps),
         *(["## Notes", "\n".join(notes)] if notes else []),
         "## Made with",
-        f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, on {manifest['host']['system']} "
-        f"({manifest['host']['cpus']} CPUs, {len(manifest['host']['gpus'])} GPUs), {manifest['started']}.",
+        f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, "
+        f"on {manifest['host']['system']} ({manifest['host']['cpus']} CPUs, {len(manifest['host']['gpus'])} GPUs), "
+        f"{manifest['started']}.",
         "```yaml\n" + manifest["experiment"].rstrip() + "\n```",
     ]
     return "\n\n".join(sections) + "\n"

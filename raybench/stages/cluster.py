@@ -42,7 +42,9 @@ class Cluster:
     def __enter__(self) -> "Cluster":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._started:
             import ray
 
@@ -69,7 +71,9 @@ class Cluster:
                 warnings.simplefilter("ignore")
                 if joining:
                     environment = {"env_vars": {"PYTHONPATH": python_path}}
-                    ray.init(address=joining, log_to_driver=not self._quiet, logging_level=level, runtime_env=environment)
+                    ray.init(
+                        address=joining, log_to_driver=not self._quiet, logging_level=level, runtime_env=environment
+                    )
                 else:
                     ray.init(
                         address="local",
@@ -124,7 +128,7 @@ def check_address(address: str) -> None:
         socket.create_connection((host, port), timeout=5).close()
     except OSError as error:
         raise UserError(
-            f"--address {address!r}: nothing listens there ({error}). Is the cluster up, and the port reachable from here?"
+            f"--address {address!r}: nothing listens there ({error}). Is the cluster up, and reachable from here?"
         ) from error
 
 

@@ -14,6 +14,7 @@ import ray.data
 from raybench.plan import PredictJob
 from raybench.scenario import Scenario
 from raybench.stages.cluster import total_cpus
+from raybench.work.population import PopulationJob, PopulationScorer
 from raybench.work.predict import Predictor
 from raybench.work.score import ScoreJob, Scorer
 
@@ -24,7 +25,9 @@ Batch = dict[str, np.ndarray]
 class _Pool:
     """A worker of the pool: job numbers in, what was done out."""
 
-    def __init__(self, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]) -> None:
+    def __init__(
+        self, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]
+    ) -> None:
         self._work, self._jobs = make(scenario), jobs
 
     def __call__(self, batch: Batch) -> Batch:
@@ -44,6 +47,11 @@ def run_scoring(scenario: Scenario, jobs: Sequence[ScoreJob], done: Done) -> Non
     _stream(scenario, Scorer, jobs, lambda _: done(1), gpus=0)
 
 
+def run_populations(scenario: Scenario, jobs: Sequence[PopulationJob], done: Done) -> None:
+    """Write the populations' rows that are missing; `done` hears 1 per population."""
+    _stream(scenario, PopulationScorer, jobs, lambda _: done(1), gpus=0)
+
+
 def _stream(
     scenario: Scenario,
     make: Callable[[Scenario], Callable[[Any], Any]],
@@ -59,7 +67,7 @@ def _stream(
     logging.getLogger("ray.data").setLevel(logging.getLogger("ray").level)
     cpus = total_cpus()
     size = max(1, min(len(jobs), int(cpus / scenario.experiment.resources.cpus_per_model)))
-    # a pool that takes every CPU waits for ever for its own input tasks: leave them one, or half where there is only one
+    # a pool that takes every CPU waits for ever for its own input tasks: leave them one, or half of the only one
     each = min(scenario.experiment.resources.cpus_per_model, (cpus - min(1.0, cpus / 2)) / size)
     numbers = ray.data.from_items([{"job": number} for number in range(len(jobs))], override_num_blocks=len(jobs))
     streamed = numbers.map_batches(

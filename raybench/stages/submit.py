@@ -23,6 +23,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from raybench.errors import UserError
 from raybench.experiment_file import read
+from raybench.manifest import commit
 from raybench.stages.cluster import check_address
 from raybench.stages.packing import pack
 
@@ -57,7 +58,10 @@ def submit(
                 # the table in the job's log is as wide as the terminal that shows it
                 runtime_env={
                     "working_dir": str(package),
-                    "env_vars": {"COLUMNS": str(shutil.get_terminal_size().columns)},
+                    "env_vars": {
+                        "COLUMNS": str(shutil.get_terminal_size().columns),
+                        "RAYBENCH_GIT_COMMIT": commit(folder) or "",
+                    },
                 },
                 metadata={"experiment": files[0], "storage": place},
             )

@@ -1,8 +1,9 @@
 """Run trials on Ray Tune: drawn up front or proposed by Optuna, to the end or stopped early by ASHA.
 
 A trial is a plain function in an actor that is used again for the next one (a fresh process would cost more than many
-trials); where nothing has to be decided between trials, several small ones make one trial of Tune. Each trial writes its own record under its fingerprint, so nothing depends on Tune's state surviving a crash.
-The original's weights go through the object store as numpy arrays, which all workers of a node share without copies.
+trials); where nothing has to be decided between trials, several small ones make one trial of Tune. Each trial writes
+its own record under its fingerprint, so nothing depends on Tune's state surviving a crash. The original's weights go
+through the object store as numpy arrays, which all workers of a node share without copies.
 """
 
 import uuid
@@ -51,7 +52,9 @@ def run_optuna(
     scenario: Scenario, method: str, original: str, finished: Sequence[Record], retrained: Audit, done: Done
 ) -> None:
     """Let Optuna propose the trials that a method still has; what finished before an interruption teaches it."""
-    from ray.tune.search import ConcurrencyLimiter  # not at the top: every worker imports this module, only the driver Optuna
+    from ray.tune.search import (
+        ConcurrencyLimiter,
+    )  # not at the top: every worker imports this module, only the driver Optuna
     from ray.tune.search.optuna import OptunaSearch
 
     sweep = scenario.experiment.sweep
@@ -148,7 +151,7 @@ class _Listener(tune.Callback):
 def _planned(
     config: dict[str, Any], scenario: Scenario, jobs: list[TrialJob], retrained: Audit, weights: Weights, asha: bool
 ) -> None:
-    _run(scenario, [jobs[number] for number in config["pack"]], retrained, weights, asha)
+    _run(scenario, [jobs[number] for number in config["pack"]], retrained, jobs[0].original, weights, asha)
 
 
 def _proposed(
@@ -164,15 +167,22 @@ def _proposed(
     setting, seed = {**fixed, **config}, scenario.experiment.sweep.seed
     folder = search_folder(scenario, original, method)
     job = plan_trial(scenario, original, method, setting, seed=seed, phase="search", folder=folder)
-    _run(scenario, [job], retrained, weights, asha)
+    _run(scenario, [job], retrained, original, weights, asha)
 
 
-def _run(scenario: Scenario, jobs: list[TrialJob], retrained: Audit, weights: Weights, asha: bool) -> None:
+def _run(
+    scenario: Scenario, jobs: list[TrialJob], retrained: Audit, original: str, weights: Weights, asha: bool
+) -> None:
     def report(row: Record) -> None:
         tune.report({"objective": row["objective"]})
 
-    original = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
-    records = [trial_job(scenario, j, retrained, original=original, report=report if asha else None) for j in jobs]
+    shared = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+
+    def run(job: TrialJob) -> Record:  # a population with an original per run reads each from the store
+        start = shared if job.original == original else None
+        return trial_job(scenario, job, retrained, original=start, report=report if asha else None)
+
+    records = [run(job) for job in jobs]
     name, audit = scenario.experiment.sweep.objective, records[-1]["audit"]
     value = objective(name, audit, retrained) if audit else float("nan")
     worst = float("inf") if DIRECTIONS[name] == "min" else float("-inf")

@@ -10,7 +10,7 @@ from torch import nn
 
 from raybench import tables
 from raybench.devices import resolve_precision
-from raybench.plan import AuditedModel, PredictJob, predictions_keys
+from raybench.plan import PredictJob, predictions_keys
 from raybench.prediction import Predictions, predict
 from raybench.scenario import Scenario
 
@@ -93,6 +93,6 @@ def num_passes(jobs: Sequence[PredictJob]) -> int:
     return sum(len(job.models) for job in jobs)
 
 
-def all_keys(scenario: Scenario, audited: Sequence[AuditedModel], roles: Sequence[str]) -> list[str]:
-    """Return the key of every predictions file of the models."""
-    return [key for model in audited for role in roles for _, _, key in predictions_keys(scenario, model.key, role)]
+def all_keys(scenario: Scenario, models: Sequence[str], roles: Sequence[str]) -> list[str]:
+    """Return the key of every predictions file of the models, given by key."""
+    return [key for model in models for role in roles for _, _, key in predictions_keys(scenario, model, role)]

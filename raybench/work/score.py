@@ -42,7 +42,8 @@ def score_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[Scor
     """Return one job per model; its key holds the predictions read, the metrics asked for and the metrics' own code."""
     evaluate = scenario.experiment.evaluate
     chosen = scoring.chosen_metrics(evaluate.metrics)
-    code = {name: source_fingerprint(scoring.get_metric(name)) for name in chosen}
+    code = [scoring.metrics_fingerprint()]
+    code += [source_fingerprint(scoring.get_metric(name)) for name in chosen if "." in name]  # the user's own
     original = next(model.key for model in audited if model.kind == "original")
     retrained = tuple(model.key for model in audited if model.kind == "retrained")
 

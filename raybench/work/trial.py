@@ -1,6 +1,7 @@
 """Run one trial: a method with one setting and seed on the original; its curve, its audit, its cost, or its error."""
 
 import functools
+import json
 import time
 import traceback
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def stopped_record(scenario: Scenario, job: TrialJob) -> Record:
 
 
 def _finish(scenario: Scenario, job: TrialJob, record: Record) -> Record:
-    record = {**_identity(job), **record}
+    record = json.loads(json.dumps({**_identity(job), **record}))  # as it will be read again: lists, no tuples
     scenario.store.write_json(f"{job.key}.json", record)
     scenario.store.delete(f"{job.key}.partial")
     return record
@@ -130,6 +131,7 @@ def _run(
             scenario.load(job.original) if original is None else scenario.with_weights(original),
             forget=scenario.split("forget", augment=True),
             retain=scenario.split("retain", augment=True),
+            calibration=audited["validation"],  # what a method may calibrate on is what a sweep may select on
             seed=job.seed,
             settings=settings,
             precision=precision,

@@ -102,7 +102,9 @@ def start(project: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 
 
 @pytest.fixture(scope="session")
-def finished(raybench: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    raybench: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The storage of the small experiment, run once from beginning to end without an interruption."""
     storage = tmp_path_factory.mktemp("finished")
     done = raybench("run", "small.yaml", "--storage", str(storage))

@@ -14,7 +14,16 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 QUICKSTART_DDP = str(Path(__file__).parents[2] / "experiments" / "quickstart_ddp.yaml")
-WORDS = ["train", QUICKSTART_DDP, "--set", "train.epochs=6", "--set", "train.retrained_seeds=1", "--set", "model.width=4"]
+WORDS = [
+    "train",
+    QUICKSTART_DDP,
+    "--set",
+    "train.epochs=6",
+    "--set",
+    "train.retrained_seeds=1",
+    "--set",
+    "model.width=4",
+]
 
 
 def weights(storage: Path) -> dict[str, dict[str, torch.Tensor]]:
@@ -34,7 +43,9 @@ def test_a_group_that_loses_a_worker_ends_in_the_weights_of_an_undisturbed_one(
 
     process = start(*WORDS, "--storage", str(disturbed))
     wait_until(lambda: list((disturbed / "artefacts").glob("checkpoints/*.pt")), process)
-    workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())]
+    workers = [
+        p for p in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())
+    ]
     assert len(workers) == 2
     workers[-1].kill()
     printed, _ = process.communicate(timeout=300)

@@ -57,7 +57,9 @@ def test_a_driver_killed_at_four_moments_ends_in_the_tables_of_an_uninterrupted_
         process = start(*words)
         wait_until(reached, process)
         die(process)
-        now = {str(path) for path in (tmp_path / "artefacts").rglob("*") if path.is_file() and path.suffix != ".partial"}
+        now = {
+            str(path) for path in (tmp_path / "artefacts").rglob("*") if path.is_file() and path.suffix != ".partial"
+        }
         lost = {name for name in kept - now if "/checkpoints/" not in name}
         assert not lost, f"finished work was lost: {sorted(lost)[:3]}"
         kept = now

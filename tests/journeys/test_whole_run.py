@@ -29,7 +29,17 @@ def modified(storage: Path) -> dict[str, int]:
 
 def test_a_run_prints_stages_the_leaderboard_and_where_everything_lies(finished: Path) -> None:
     printed = (finished / "printed.txt").read_text()
-    for words in ("train ", "sweep ", "evaluate ", "retrained", "original", "1 ", "control:", "tables ", "tensorboard --logdir"):
+    for words in (
+        "train ",
+        "sweep ",
+        "evaluate ",
+        "retrained",
+        "original",
+        "1 ",
+        "control:",
+        "tables ",
+        "tensorboard --logdir",
+    ):
         assert words in printed
     assert "Traceback" not in printed
 
@@ -59,7 +69,9 @@ def test_every_metric_row_has_a_number_with_n_and_interval_or_a_reason(finished:
 def test_the_four_accuracies_are_those_of_the_stored_predictions(finished: Path) -> None:
     metrics = read(finished, "metrics")
     predictions = pq.read_table(finished / "small" / "tables" / "predictions").to_pandas()
-    right = predictions.assign(right=[float(row.argmax() == y) for row, y in zip(predictions.logits, predictions.label)])
+    right = predictions.assign(
+        right=[float(row.argmax() == y) for row, y in zip(predictions.logits, predictions.label)]
+    )
     expected = right.groupby(["model", "split"]).right.mean()
     for row in metrics[metrics.metric == "accuracy"].itertuples():
         assert row.value == pytest.approx(expected[row.model, row.split], abs=1e-12)

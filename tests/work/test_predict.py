@@ -24,7 +24,7 @@ def test_stored_predictions_are_those_of_the_model(trained, evaluated):
 
 def test_predicting_again_writes_nothing(trained, evaluated):
     scenario = trained.scenario
-    keys = all_keys(scenario, evaluated.audited, ROLES)
+    keys = all_keys(scenario, [m.key for m in evaluated.audited], ROLES)
     before = [os.stat(scenario.store.path(key)).st_mtime_ns for key in keys]
     predictor = Predictor(scenario)
     pairs = tuple((model.key, plan.predictions_keys(scenario, model.key, "test")[0][2]) for model in evaluated.audited)
