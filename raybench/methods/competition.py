@@ -28,6 +28,9 @@ def msg(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, share: Sha
     Masked small gradients: the other weights of the convolutions train `slow` times as fast. The learning rate rises
     over the first half of the epochs and falls afterwards.
 
+    On small models: an epoch is a handful of steps, after which the default's repair ends far below the original;
+    `lr` 0.01 and 20 epochs bring the retain set back.
+
     Args:
         share: share of each convolution that is redrawn, from N(0, 2 / fan_out).
         slow: factor on the gradients of the convolution weights that were kept.
@@ -67,6 +70,9 @@ def cfw(
 ) -> None:
     """Confuse the convolutions with noise, fine-tune, and weaken them once more before the last epoch.
 
+    On small models: an epoch is a handful of steps, after which the default's repair ends far below the original;
+    `lr` 0.01 and 20 epochs bring the retain set back.
+
     Released: the noise reaches convolutions at the top level of the network only, the first one of a residual network
     (`layers: first`); a later re-implementation multiplies the mean loss with the class weights' mean, which weighs
     nothing. Label vectors have no classes to balance.
@@ -100,7 +106,11 @@ def cfw(
     settings={"schedule": "cosine"},
 )
 def convolution_transpose(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 3) -> None:
-    """Transpose every kernel, so that the network sees images turned over, and fine-tune on the retain set."""
+    """Transpose every kernel, so that the network sees images turned over, and fine-tune on the retain set.
+
+    On small models: an epoch is a handful of steps, after which the default's repair ends far below the original;
+    `lr` 0.01 and 20 epochs bring the retain set back.
+    """
     layers = spatial_convolutions(task.model, method="convolution_transpose")
     for name, layer in layers.items():
         if layer.kernel_size[0] != layer.kernel_size[1]:

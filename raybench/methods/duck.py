@@ -29,6 +29,8 @@ def duck(
 
     Centroids are the original's; the nearest one is chosen anew for the features as they are in each update.
 
+    On small models: a handful of steps at the default rate hardly moves a feature; `lr` 0.02 does.
+
     Released: the code of `uuef` reuses the targets of its first batch and has no forget signal from the third batch on,
     and compares a centroid's position with a class id; its preset gives its numbers with the published algorithm.
 

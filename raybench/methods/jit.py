@@ -10,9 +10,12 @@ from raybench.methods.task import UnlearningTask
     source="Foster et al. 2024, arXiv 2402.01401",
     formula="min mean over draws of |f(x) - f(x + n)| / |n|, n ~ N(0, sigma^2), over forget",
     passes="forget: 1 + `draws` forwards and backwards",
+    settings={"bn_mode": "frozen"},
 )
 def jit(task: UnlearningTask, *, lr: Rate = 3e-4, epochs: Count = 1, sigma: Rate = 0.8, draws: Count = 25) -> None:
     """Lower the local Lipschitz constant of the logits at forget samples; no retain data and no labels.
+
+    BatchNorm is frozen by default: perturbed images in its running statistics would destroy the model in a few steps.
 
     Args:
         sigma: standard deviation of the perturbations, in the units of the network's input.

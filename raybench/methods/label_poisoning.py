@@ -30,6 +30,8 @@ def label_poisoning(
 ) -> None:
     """Train on labels that were drawn once for the whole run, for an epoch on the forget set or some on everything.
 
+    On small models: the default is a step or two and hardly changes a prediction; `lr` 0.01 does.
+
     Released: `eth_full` does not shuffle, so that the last batches of an epoch are poisoned only, and decays its rate
     by an inherited cosine.
 

@@ -39,6 +39,9 @@ def unsir(
     For each label of the forget set a batch of noise is learned (Adam, model in eval mode). An impair batch is a retain
     batch joined by half as many noise images, which carry the label that they were learned against.
 
+    On small models: a repair pass of a handful of steps ends far below the original; 10 `repair_epochs` bring the
+    retain set back.
+
     Args:
         repair_lr, repair_epochs: learning rate and passes of the last stage.
         noise_samples: noise images per label.

@@ -2,7 +2,8 @@
 
 from raybench.progress import Reporter
 from raybench.report.leaderboard import Leaderboard, leaderboard
-from raybench.report.render import as_markdown, as_rich
+from raybench.report.populations import populations
+from raybench.report.render import as_markdown, as_rich, plain_table
 from raybench.store import Store
 
 __all__ = ["Leaderboard", "leaderboard", "write_report"]
@@ -10,18 +11,24 @@ __all__ = ["Leaderboard", "leaderboard", "write_report"]
 
 def write_report(store: Store, name: str, reporter: Reporter) -> None:
     """Write `<run>/report.md` from the tables and print the leaderboard."""
+    metrics = store.read_table(f"{name}/tables/metrics.parquet").to_pandas()
+    compared = populations(metrics)
     board = leaderboard(
-        store.read_table(f"{name}/tables/metrics.parquet").to_pandas(),
+        metrics,
         store.read_table(f"{name}/tables/models.parquet").to_pandas(),
         store.read_table(f"{name}/tables/trials.parquet").to_pandas(),
     )
     manifest = store.read_json(f"{name}/manifest.json")
-    store.write_bytes(f"{name}/report.md", as_markdown(board, name, manifest).encode())
+    store.write_bytes(f"{name}/report.md", as_markdown(board, name, manifest, compared).encode())
     reporter.say()
     if reporter.verbosity >= 0:
         reporter.console.print(as_rich(board, width=reporter.console.width))
         for line in board.verdict:
             reporter.say(line)
+        if compared is not None:
+            reporter.say()
+            reporter.console.print(plain_table(compared.head, compared.brief))
+            reporter.say(compared.notes)
     root = store.path(name)
     reporter.say()
     reporter.say(f"tables       {root}/tables/")

@@ -7,6 +7,8 @@ from rich import box
 from rich.table import Table
 
 from raybench.report.leaderboard import COLUMNS, Cell, Column, Leaderboard, Row
+from raybench.report.populations import Populations
+from raybench.report.table import markdown_table
 
 LEGEND = (
     "mean ± half of the 95 % interval (over seeds; over samples for one model). * = the gap to the retrained models is "
@@ -69,7 +71,17 @@ def as_rich(board: Leaderboard, *, width: int) -> Table:
     return table
 
 
-def as_markdown(board: Leaderboard, name: str, manifest: dict[str, Any]) -> str:
+def plain_table(head: list[str], rows: list[list[str]]) -> Table:
+    """Return texts as a table for the terminal; a long cell is wrapped, never cut."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, title in enumerate(head):
+        table.add_column(title, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def as_markdown(board: Leaderboard, name: str, manifest: dict[str, Any], compared: Populations | None = None) -> str:
     """Return the report: the ranked table, the signed gaps with intervals, the verdict, and what it was made with."""
     head = ["", *(column.title for column in COLUMNS), "gap", "cost"]
     values = [
@@ -85,12 +97,13 @@ def as_markdown(board: Leaderboard, name: str, manifest: dict[str, Any]) -> str:
     packages = ", ".join(f"{key} {value}" for key, value in manifest["packages"].items())
     sections = [
         f"# {name}",
-        _table(head, values),
+        markdown_table(head, values),
         LEGEND + (f" CR at {board.alpha}." if board.alpha else ""),
         "## Verdict",
         "\n".join(f"- {line}" for line in board.verdict),
         "## Signed gaps to the retrained models, with 95 % intervals",
-        _table(["", *(column.title for column in COLUMNS)], gaps),
+        markdown_table(["", *(column.title for column in COLUMNS)], gaps),
+        *(["## Populations", compared.markdown()] if compared else []),
         *(["## Notes", "\n".join(notes)] if notes else []),
         "## Made with",
         f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, "
@@ -99,8 +112,3 @@ def as_markdown(board: Leaderboard, name: str, manifest: dict[str, Any]) -> str:
         "```yaml\n" + manifest["experiment"].rstrip() + "\n```",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
