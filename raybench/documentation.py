@@ -9,11 +9,15 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from raybench import metrics, registry
+from pydantic.fields import FieldInfo
+
+from raybench import methods, metrics, registry
+from raybench.methods.spec import MethodSpec, Settings, hyperparameters, spec_of
 from raybench.metrics import epsilon, likelihood, population
 from raybench.metrics.spec import MetricSpec
 
@@ -32,6 +36,106 @@ OF_POPULATIONS = (
     likelihood.u_lira,
     likelihood.rmia,
 )
+COMMON = {"lr": "learning rate", "epochs": "passes, as the method counts them"}
+TARGETS = {"single_label": "single-label", "multi_label": "multi-label"}
+LABELS = ("Released: ", "On small models: ")  # paragraphs of a method's docstring that the page sets off
+LIMITS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+SETTING = ("name", "default", "allowed", "meaning")
+
+
+def methods_page() -> str:
+    """Return docs/methods.md: what all methods share, then every method of the registry."""
+    names = methods.names()
+    shared = [(f"`{n}`", default(f), allowed(f), f.description or "") for n, f in Settings.model_fields.items()]
+    parts = [
+        "# Unlearning methods",
+        GENERATED,
+        "Every method runs in an experiment (`methods: {scrub: {lr: {loguniform: [1.0e-5, 1.0e-2]}}}`) and alone\n"
+        '(`raybench.unlearn(model, method="scrub", forget=..., retain=..., lr=1e-3)`). `preset: <name>` takes a source\'s '
+        'released\nsettings, of which single values can be overridden. "Released" says where a source\'s code differs from '
+        "the method as it\nis here by default, and how to get its form.",
+        f"{len(names)} methods: {', '.join(f'[{name}](#{name})' for name in names)}",
+        "## Settings that every method shares",
+        "A method may have its own default for some of them (given there).",
+        table(SETTING, shared),
+        *(method_entry(name) for name in names),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def method_entry(name: str) -> str:
+    """Return the section of one method."""
+    function = methods.get(name)
+    spec = spec_of(function)
+    paragraphs, meanings = read_docstring(function)
+    facts = {
+        "source": spec.source,
+        "formula": spec.formula,
+        "passes": spec.passes,
+        "targets": ", ".join(TARGETS[kind] for kind in spec.targets),
+        "needs": spec.needs,
+    }
+    own = [
+        (f"`{key}`", default(field), allowed(field), meanings.get(key, COMMON.get(key, "")))
+        for key, field in hyperparameters(function).model_fields.items()
+    ]
+    listed = "\n".join(f"- {key}: {value}" for key, value in facts.items() if value)
+    settings = table(SETTING, own) if own else ""
+    return "\n\n".join(
+        part for part in (f"## {name}", paragraphs[0], listed, *paragraphs[1:], settings, presets(spec)) if part
+    )
+
+
+def read_docstring(function: Callable[..., Any]) -> tuple[list[str], dict[str, str]]:
+    """Return a method's paragraphs, labels in bold, and the meaning of every argument."""
+    body, _, arguments = docstring(function).partition("Args:\n")
+    paragraphs = [" ".join(part.split()) for part in body.split("\n\n") if part.strip()]
+    for label in LABELS:
+        paragraphs = [re.sub(f"^{label}", f"**{label.strip()}** ", part) for part in paragraphs]
+    meanings: dict[str, str] = {}
+    for names, meaning in re.findall(r"^    (\w[\w, ]*): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE):
+        for name in names.split(", "):
+            meanings[name] = " ".join(meaning.split())
+    return paragraphs, meanings
+
+
+def presets(spec: MethodSpec) -> str:
+    """Return one line for the method's own defaults of shared settings, and one for each preset."""
+    named = {"own defaults of shared settings": spec.settings} if spec.settings else {}
+    named |= {f"preset `{name}`": values for name, values in spec.presets.items()}
+    return "\n".join(f"- {name}: {', '.join(f'{k} {v}' for k, v in values.items())}" for name, values in named.items())
+
+
+def default(field: FieldInfo) -> str:
+    """Return a setting's default, floats to six digits."""
+    if isinstance(field.default, float) and field.default != round(field.default, 6):
+        return f"{field.default:.6g}"
+    return str(field.default)
+
+
+def allowed(field: FieldInfo) -> str:
+    """Return what a setting accepts: its choices, or its type and range."""
+    parts = list(flat(field.annotation))
+    optional = " or None" if type(None) in parts else ""
+    if choices := [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]:
+        return ", ".join(str(choice) for choice in choices) + optional
+    kind = next(part for part in parts if part is not type(None))
+    bounds = [*field.metadata, *(bound for part in parts for bound in getattr(part, "metadata", None) or [])]
+    limits = [f"{sign} {getattr(b, key):g}" for b in bounds for key, sign in LIMITS.items() if hasattr(b, key)]
+    return " ".join([(get_origin(kind) or kind).__name__, *limits]) + optional
+
+
+def flat(annotation: Any) -> Iterator[Any]:
+    """Yield the parts of a union, each stripped of `Annotated`, then what it was annotated by."""
+    if get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from flat(part)
+    elif get_origin(annotation) is Annotated:
+        inner, *rest = get_args(annotation)
+        yield from flat(inner)
+        yield from rest
+    else:
+        yield annotation
 
 
 def metrics_page() -> str:
@@ -133,6 +237,7 @@ def main(folder: str = "docs") -> None:
     """Write every page into `folder`."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
+    (target / "methods.md").write_text(methods_page(), encoding="utf-8")
     (target / "metrics.md").write_text(metrics_page(), encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ from raybench.plan import trial_job as plan_trial
 from raybench.scenario import Scenario
 from raybench.spaces import Space
 from raybench.stages.cluster import total_cpus
-from raybench.work.trial import Record, stopped_record, trial_job
+from raybench.work.trial import Record, close_partial, stopped_record, trial_job
 
 PACK_SECONDS = 8.0  # Tune needs about 0.2 s of the driver for a trial of its own: small ones travel in packs
 
@@ -52,11 +52,13 @@ def run_optuna(
     scenario: Scenario, method: str, original: str, finished: Sequence[Record], retrained: Audit, done: Done
 ) -> None:
     """Let Optuna propose the trials that a method still has; what finished before an interruption teaches it."""
-    from ray.tune.search import (
-        ConcurrencyLimiter,
-    )  # not at the top: every worker imports this module, only the driver Optuna
+    # not at the top of the file: every worker imports it, and only the driver needs Optuna
+    from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
+    store, folder = scenario.store, search_folder(scenario, original, method)
+    for leftover in store.keys(folder, suffix=".partial"):  # of a driver that was killed: those trials run again
+        store.delete(leftover)
     sweep = scenario.experiment.sweep
     spaces = scenario.experiment.spaces(method)
     open_spaces = {key: _domain(space) for key, space in spaces.items() if space.kind != "fixed"}
@@ -81,6 +83,8 @@ def run_optuna(
         num_samples=sweep.trials - len(finished),
         scheduler=_asha(scenario) if sweep.scheduler == "asha" else None,
     )
+    for stopped in store.keys(folder, suffix=".partial"):
+        done(close_partial(scenario, stopped.removesuffix(".partial")))
 
 
 def _tune(

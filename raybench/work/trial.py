@@ -54,26 +54,30 @@ def trial_job(
     except Exception as error:
         record = {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         record |= {"epochs": [], "audit": None, "ledger": {"seconds": time.perf_counter() - started}}
-    return _finish(scenario, job, record)
+    return _finish(scenario, {**_identity(job), **record})
 
 
 def stopped_record(scenario: Scenario, job: TrialJob) -> Record:
     """Return (and keep) the record of a trial that ended without writing one: stopped by the scheduler, or dead."""
-    store = scenario.store
-    if store.exists(f"{job.key}.partial"):
-        epochs = store.read_json(f"{job.key}.partial")
-        record: Record = {"status": "stopped", "reason": f"by {scenario.experiment.sweep.scheduler}", "epochs": epochs}
-        record |= {"audit": _audit_of(epochs[-1]), "ledger": {k: epochs[-1][k] for k in Ledger().as_dict()}}
-    else:
-        reason = f"its worker died more than {scenario.experiment.resources.retries} times (out of memory?)"
-        record = {"status": "failed", "reason": reason, "epochs": [], "audit": None, "ledger": {}}
-    return _finish(scenario, job, record)
+    if scenario.store.exists(f"{job.key}.partial"):
+        return close_partial(scenario, job.key)
+    reason = f"its worker died more than {scenario.experiment.resources.retries} times (out of memory?)"
+    record: Record = {"status": "failed", "reason": reason, "epochs": [], "audit": None, "ledger": {}}
+    return _finish(scenario, {**_identity(job), **record})
 
 
-def _finish(scenario: Scenario, job: TrialJob, record: Record) -> Record:
-    record = json.loads(json.dumps({**_identity(job), **record}))  # as it will be read again: lists, no tuples
-    scenario.store.write_json(f"{job.key}.json", record)
-    scenario.store.delete(f"{job.key}.partial")
+def close_partial(scenario: Scenario, key: str) -> Record:
+    """Make the record of a trial that the scheduler ended after one of its epochs."""
+    partial = scenario.store.read_json(f"{key}.partial")
+    last = partial["epochs"][-1]
+    record = {"status": "stopped", "reason": f"by {scenario.experiment.sweep.scheduler}", "audit": _audit_of(last)}
+    return _finish(scenario, {**partial, **record, "ledger": {name: last[name] for name in Ledger().as_dict()}})
+
+
+def _finish(scenario: Scenario, record: Record) -> Record:
+    record = json.loads(json.dumps(record))  # as it will be read again: lists, no tuples
+    scenario.store.write_json(f"{record['key']}.json", record)
+    scenario.store.delete(f"{record['key']}.partial")
     return record
 
 
@@ -117,7 +121,7 @@ def _run(
             epochs.append(row)
             curves.log(epoch, {**found, experiment.sweep.objective: value})
             if report is not None:
-                scenario.store.write_json(f"{job.key}.partial", epochs)
+                scenario.store.write_json(f"{job.key}.partial", {**_identity(job), "epochs": epochs})
                 report({**row, "objective": value})
             return row
 
