@@ -58,6 +58,9 @@ def plan_lines(experiment: Experiment, store: Store) -> Iterator[str]:
         f"({audited * sum(sizes.values()):,} images)"
     )
     yield f"metrics      {', '.join(scoring.chosen_metrics(experiment.evaluate.metrics))}"
+    if (relearning := experiment.evaluate.relearning) is not None:
+        most = relearning.max_epochs * sizes["forget"] * audited
+        yield f"relearn      {audited} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
     disk = 4 * parameters * audited + with_features
     yield f"disk         about {_size(disk)} under {store.uri} (checkpoints and predictions)"
     yield "Nothing was run."

@@ -15,6 +15,8 @@ from raybench.scoring import average_gap_rows, with_gaps
 from raybench.work.population import PopulationJob
 from raybench.work.population import read_rows as read_populations
 from raybench.work.predict import all_keys
+from raybench.work.relearn import RelearnJob
+from raybench.work.relearn import read_rows as read_relearning
 from raybench.work.score import ScoreJob, read_rows
 from raybench.work.trial import Record
 
@@ -29,6 +31,7 @@ def collect_tables(
     audited: Sequence[AuditedModel],
     scored: Sequence[ScoreJob],
     populations: Sequence[PopulationJob] = (),
+    relearned: Sequence[RelearnJob] = (),
 ) -> None:
     """Write `<run>/tables/`; `metrics` last, so that its existence means that the others are there."""
     store, folder = scenario.store, f"{scenario.experiment.name}/tables"
@@ -47,7 +50,7 @@ def collect_tables(
     keys = [*(job.samples_key for job in scored), *(job.samples_key for job in populations)]
     samples = [store.read_table(key) for key in keys]
     store.write_table(f"{folder}/samples.parquet", tables.cast("samples", pa.concat_tables(samples)))
-    rows = with_gaps(read_rows(scenario, scored))
+    rows = with_gaps([*read_rows(scenario, scored), *read_relearning(scenario, relearned)])
     rows += average_gap_rows(rows)
     rows += read_populations(scenario, populations)
     store.write_table(f"{folder}/metrics.parquet", tables.table("metrics", rows))

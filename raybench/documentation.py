@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from raybench import methods, metrics, registry
+from raybench import methods, metrics, registry, relearning
 from raybench.methods.spec import MethodSpec, Settings, hyperparameters, spec_of
 from raybench.metrics import epsilon, likelihood, population
 from raybench.metrics.spec import MetricSpec
+from raybench.relearning import relearn
 
 GENERATED = "<!-- written by `python -m raybench.documentation`; edit the docstrings instead -->"
 DIRECTIONS = {"match": "match retrained", "raise": "higher is better", "lower": "lower is better"}
@@ -40,6 +41,19 @@ COMMON = {"lr": "learning rate", "epochs": "passes, as the method counts them"}
 TARGETS = {"single_label": "single-label", "multi_label": "multi-label"}
 LABELS = ("Released: ", "On small models: ")  # paragraphs of a method's docstring that the page sets off
 LIMITS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+OF_METHODS = (
+    "Every method runs in an experiment (`methods: {scrub: {lr: {loguniform: [1.0e-5, 1.0e-2]}}}`) and alone "
+    '(`raybench.unlearn(model, method="scrub", forget=..., retain=..., lr=1e-3)`). `preset: <name>` takes a source\'s '
+    'released settings, of which single values can be overridden. "Released" says where a source\'s code differs from '
+    'the method as it is here by default, and how to get its form; "on small models" where the default, a paper\'s '
+    "value, falls short on a network and a data set as small as the quickstart's, and what works there."
+)
+RELEARNING = {
+    "Asked for by": "`evaluate: {relearning: {lr: 0.01}}`; off by default, since it trains every model of the leaderboard",
+    "Rows": "`relearning_epochs` and `relearning_samples` on forget; a reason where the level was not reached",
+    "Level": "the original's accuracy on the forget set, less `tolerance` (0.01)",
+    "Direction": "match retrained; fewer epochs than they need means that something is left",
+}
 SETTING = ("name", "default", "allowed", "meaning")
 
 
@@ -50,10 +64,7 @@ def methods_page() -> str:
     parts = [
         "# Unlearning methods",
         GENERATED,
-        "Every method runs in an experiment (`methods: {scrub: {lr: {loguniform: [1.0e-5, 1.0e-2]}}}`) and alone\n"
-        '(`raybench.unlearn(model, method="scrub", forget=..., retain=..., lr=1e-3)`). `preset: <name>` takes a source\'s '
-        'released\nsettings, of which single values can be overridden. "Released" says where a source\'s code differs from '
-        "the method as it\nis here by default, and how to get its form.",
+        OF_METHODS,
         f"{len(names)} methods: {', '.join(f'[{name}](#{name})' for name in names)}",
         "## Settings that every method shares",
         "A method may have its own default for some of them (given there).",
@@ -148,8 +159,13 @@ def metrics_page() -> str:
         "The evaluation computes every metric that the experiment asks for, on each split named here, with its gap to "
         "the retrained models. Where a metric is not defined on an input, its reason stands in the table instead of a "
         "number. `released` is what a source's code computes, faults included; `corrected` is what its text defines.",
+        "[What each metric can see](power.md): how often each tells models that remember from retrained ones, how often "
+        "it errs, and what it says of models that only hide what they know.",
         overview(specs),
         *(entry(name, function, metric_facts(function, specs[name])) for name, function in found.items()),
+        "# Relearning",
+        docstring(relearning),
+        entry("relearn", relearn, RELEARNING),
         "# Populations",
         docstring(population),
         overview(population.specs()),

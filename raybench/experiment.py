@@ -157,6 +157,16 @@ class Population(Part):
     resamples: Annotated[int, Field(ge=2)] = 50
 
 
+class Relearning(Part):
+    """Train each model on the forget set alone until it is as accurate there as the original, less `tolerance`."""
+
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    batch_size: Positive = 64
+    max_epochs: Positive = 50
+    tolerance: Share = 0.01
+    seed: int = 0
+
+
 class Evaluate(Part):
     """What is measured."""
 
@@ -164,6 +174,7 @@ class Evaluate(Part):
     alphas: list[Annotated[float, Field(gt=0, lt=1)]] = [0.05, 0.1, 0.2]
     batch_size: Positive = 512
     population: Population | None = None
+    relearning: Relearning | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """What a run was made with: versions, machine, commit, seeds, the experiment's text. Written before the work starts."""
 
+import inspect
 import os
 import platform
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from raybench import __version__
+from raybench import __version__, methods
 from raybench.experiment import Experiment
 from raybench.tables import VERSION
 
@@ -43,8 +44,15 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
             "final": [experiment.sweep.seed + 1 + i for i in range(experiment.sweep.seeds)],
         },
         "artefacts": keys,
+        "method_notes": {name: note for name in experiment.methods if (note := _note(name))},
         "experiment": text,
     }
+
+
+def _note(method: str) -> str:
+    """Return what a method's docstring says of small models: why it may lose to doing nothing there."""
+    paragraphs = (inspect.getdoc(methods.get(method)) or "").split("\n\n")
+    return " ".join(next((p for p in paragraphs if p.startswith("On small models:")), "").split())
 
 
 def _version(name: str) -> str | None:

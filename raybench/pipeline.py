@@ -13,7 +13,7 @@ from raybench.progress import Reporter
 from raybench.report import write_report
 from raybench.scenario import Scenario, prepare
 from raybench.stages.cluster import Cluster
-from raybench.steps import evaluate_stage, population_stage, sweep_stage, train_stage
+from raybench.steps import evaluate_stage, population_stage, relearn_stage, sweep_stage, train_stage
 from raybench.store import Store
 from raybench.work import population as work_population
 
@@ -52,7 +52,8 @@ def run(
         runs = population_stage(scenario, trained, swept, cluster, reporter)
         populations = work_population.jobs(scenario, trained.jobs, runs)
         scored = evaluate_stage(scenario, audited, populations, cluster, reporter)
-        collect_tables(scenario, trained, swept, audited, scored, populations)
+        relearned = relearn_stage(scenario, audited, cluster, reporter)
+        collect_tables(scenario, trained, swept, audited, scored, populations, relearned)
         write_report(store, experiment.name, reporter)
 
 

@@ -24,6 +24,7 @@ from raybench.stages.cluster import Cluster
 from raybench.store import Store
 from raybench.work.population import PopulationJob
 from raybench.work.predict import all_keys, num_passes
+from raybench.work.relearn import RelearnJob, relearn_jobs
 from raybench.work.score import ScoreJob, score_jobs
 from raybench.work.train import import_checkpoint
 from raybench.work.trial import Record
@@ -238,3 +239,19 @@ def evaluate_stage(
 
                 run_populations(scenario, unscored, lambda count: stage.advance(count))
     return scoring
+
+
+def relearn_stage(
+    scenario: Scenario, audited: Sequence[AuditedModel], cluster: Cluster, reporter: Reporter
+) -> list[RelearnJob]:
+    """Let each model relearn the forget set, where the experiment asks for it; predictions must be there."""
+    jobs, store = relearn_jobs(scenario, audited), scenario.store
+    missing = [job for job in jobs if not store.exists(job.key)]
+    if jobs:
+        with reporter.stage("relearn", "models", total=len(jobs), done=len(jobs) - len(missing)) as stage:
+            if missing:
+                cluster.start()
+                from raybench.stages.evaluate import run_relearning
+
+                run_relearning(scenario, missing, lambda count: stage.advance(count))
+    return jobs

@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from raybench import documentation, metrics, registry
+from raybench import documentation, methods, metrics, registry
+from raybench.methods.spec import hyperparameters
 from raybench.metrics import population
 from raybench.metrics.spec import Estimate, MetricSpec, metric
 
-PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
+FOLDER = Path(__file__).parents[1] / "docs"
+PAGES = {"methods.md": documentation.methods_page, "metrics.md": documentation.metrics_page}
 
 
 @metric(source="a test | with a bar", direction="lower", low=0, ideal=0, splits=("forget",))
@@ -18,9 +20,10 @@ def invented(logits, labels, *, k: int = 3, side: str | None = None) -> Estimate
     return Estimate(k, 0, 0, len(labels) + len(logits), str(side))
 
 
-def test_the_page_of_metrics_is_what_the_code_says():
-    assert PAGE.read_text(encoding="utf-8") == documentation.metrics_page(), (
-        "docs/metrics.md is out of date: python -m raybench.documentation"
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_what_the_code_says(page):
+    assert (FOLDER / page).read_text(encoding="utf-8") == PAGES[page](), (
+        f"docs/{page} is out of date: python -m raybench.documentation"
     )
 
 
@@ -33,11 +36,12 @@ def test_every_metric_and_every_population_statistic_is_on_the_page():
         assert f"| `{name}` |" in page
 
 
-def test_the_page_is_the_same_on_every_machine_and_every_run():
-    page = documentation.metrics_page()
-    assert page == documentation.metrics_page()
-    assert " at 0x" not in page
-    assert page.isascii()
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_the_same_on_every_machine_and_every_run(page):
+    written = PAGES[page]()
+    assert written == PAGES[page]()
+    assert " at 0x" not in written
+    assert written.isascii()
 
 
 def test_a_section_holds_the_definition_what_is_read_and_the_settings():
@@ -51,17 +55,72 @@ def test_a_section_holds_the_definition_what_is_read_and_the_settings():
 
 
 @pytest.mark.parametrize("argument", [["docs"], []])
-def test_the_page_is_written_into_a_folder_that_need_not_exist(tmp_path, monkeypatch, argument):
+def test_the_pages_are_written_into_a_folder_that_need_not_exist(tmp_path, monkeypatch, argument):
     monkeypatch.chdir(tmp_path)
     documentation.main(*argument)
-    assert (tmp_path / "docs" / "metrics.md").read_text(encoding="utf-8") == documentation.metrics_page()
+    for page, text in PAGES.items():
+        assert (tmp_path / "docs" / page).read_text(encoding="utf-8") == text()
 
 
-def test_every_table_on_the_page_has_as_many_cells_in_each_row():
+@pytest.mark.parametrize("page", PAGES)
+def test_every_table_on_a_page_has_as_many_cells_in_each_row(page):
     widths: list[int] = []
-    for line in documentation.metrics_page().splitlines():
+    for line in PAGES[page]().splitlines():
         if not line.startswith("|"):
             widths = []
             continue
         widths.append(line.count("|"))
         assert len(set(widths)) == 1, line
+
+
+# -- methods -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_hyperparameter_of_a_method_has_a_meaning(name):
+    function = methods.get(name)
+    paragraphs, meanings = documentation.read_docstring(function)
+    assert paragraphs[0].endswith(".")
+    fields = set(hyperparameters(function).model_fields)
+    assert fields - set(documentation.COMMON) <= set(meanings)
+    assert set(meanings) <= fields
+
+
+def test_a_docstring_is_read_into_its_parts():
+    def example():
+        """Do it.
+
+        More of it,
+        over two lines.
+
+        Released: does it
+        otherwise.
+
+        Args:
+            a, b: the first
+                and the second.
+            c: the third: last.
+        """
+
+    paragraphs, meanings = documentation.read_docstring(example)
+    assert paragraphs == ["Do it.", "More of it, over two lines.", "**Released:** does it otherwise."]
+    assert meanings == {"a": "the first and the second.", "b": "the first and the second.", "c": "the third: last."}
+
+
+def test_every_method_has_a_section_with_its_facts_settings_and_presets():
+    page = documentation.methods_page()
+    for name in methods.names():
+        assert f"\n## {name}\n" in page
+        assert f"[{name}](#{name})" in page
+    section = documentation.method_entry("jit")
+    assert "\n- passes: forget: 1 + `draws` forwards and backwards\n" in section
+    assert section.endswith("- own defaults of shared settings: bn_mode frozen")
+    assert "\n- preset `mufac`: lr 0.001, epochs 2" in documentation.method_entry("scrub")
+
+
+def test_ranges_and_choices_are_shown_as_they_are_checked():
+    page = documentation.methods_page()
+    assert "| `clip_norm` | None | float > 0 or None |" in page
+    assert "| `density` | 0.5 | float >= 0 <= 1 |" in page
+    assert "| `order` | max_then_min | max_then_min, min_then_max |" in page
+    assert "| `max_steps` | None | int >= 1 or None |" in page

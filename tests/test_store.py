@@ -315,6 +315,7 @@ def test_a_remote_lock_is_refreshed_while_it_is_held(remote, monkeypatch):
     with remote.lock("run/lock"):
         first = remote.read_json("run/lock")["refreshed"]
         wait_for(lambda: remote.read_json("run/lock")["refreshed"] > first)
+        assert remote.read_json("run/lock")["refreshed"] > first
 
 
 def test_a_lock_with_damaged_content_is_still_a_lock(store):

@@ -1,6 +1,6 @@
 """Retraining: the exact answer, and the price that every other method is measured by."""
 
-from raybench.methods.presets import CONFORMAL
+from raybench.methods.presets import CONFORMAL, ETH, MUCAC, MUFAC, UUEF
 from raybench.methods.spec import Count, Rate, method
 from raybench.methods.task import UnlearningTask
 
@@ -10,7 +10,14 @@ from raybench.methods.task import UnlearningTask
     formula="min CE(retain) from fresh weights",
     passes="retain: 1 forward, 1 backward",
     settings={"schedule": "cosine"},
-    presets={"conformal": {**CONFORMAL, "lr": 0.01, "epochs": 200}},
+    presets={
+        "uuef": {**UUEF, "epochs": 182, "schedule": "cosine"},
+        "eth": {**ETH, "lr": 0.1, "epochs": 100, "schedule": "step", "milestones": (35, 70, 90), "augment": True},
+        "mufac": {**MUFAC, "lr": 0.01, "epochs": 30, "momentum": 0.9, "schedule": "step", "milestones": (10, 20)},
+        "mucac_multilabel": {**MUCAC, "lr": 0.01, "epochs": 7, "schedule": "constant"},
+        "mucac_binary": {**MUCAC, "epochs": 10, "schedule": "constant"},
+        "conformal": {**CONFORMAL, "lr": 0.01, "epochs": 200},
+    },
 )
 def retrain(task: UnlearningTask, *, lr: Rate = 0.1, epochs: Count = 30) -> None:
     """Train a newly initialised model on the retain set alone.
@@ -18,7 +25,9 @@ def retrain(task: UnlearningTask, *, lr: Rate = 0.1, epochs: Count = 30) -> None
     In an experiment it follows the experiment's own recipe, as the retrained references did, and `lr`, `epochs` and the
     shared settings do not apply.
 
-    Released: `conformal` trains the reference with another learning rate than the original; the same recipe is right.
+    Released: `conformal`, `mucac_multilabel` (an epoch fewer) and `mucac_binary` (a tenth of the rate, no momentum)
+    train the reference with another recipe than the original, and `uuef` at the rate of the unlearning methods; the
+    same recipe is right.
     """
     task.model = task.fresh_model()
     if task.train_from_scratch is not None:

@@ -85,7 +85,7 @@ def selective_pruning_last(
     formula="redraw w where overfitting forget, and overfitting a retain sample, both leave it; then min CE(retain)",
     passes="once, `overfit_epochs` on forget and on the retain sample: 1 forward, 1 backward; then retain: the same",
     needs=NEEDS,
-    presets={"eth": ETH},
+    presets={"eth": {**ETH, "shuffle": False}},
 )
 def selective_pruning_complex(
     task: UnlearningTask,

@@ -13,12 +13,13 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     """Write `<run>/report.md` from the tables and print the leaderboard."""
     metrics = store.read_table(f"{name}/tables/metrics.parquet").to_pandas()
     compared = populations(metrics)
+    manifest = store.read_json(f"{name}/manifest.json")
     board = leaderboard(
         metrics,
         store.read_table(f"{name}/tables/models.parquet").to_pandas(),
         store.read_table(f"{name}/tables/trials.parquet").to_pandas(),
+        manifest.get("method_notes"),
     )
-    manifest = store.read_json(f"{name}/manifest.json")
     store.write_bytes(f"{name}/report.md", as_markdown(board, name, manifest, compared).encode())
     reporter.say()
     if reporter.verbosity >= 0:

@@ -5,6 +5,7 @@ model would show (prediction interval, t distribution), with Bonferroni over the
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from raybench.metrics.statistics import gap_to_reference, mean_interval
+
+IDLE = "no nearer to retraining than doing nothing"
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,21 @@ class Leaderboard:
     alpha: str
 
 
-def leaderboard(metrics: pd.DataFrame, models: pd.DataFrame, trials: pd.DataFrame) -> Leaderboard:
-    """Build the table from the run's `metrics`, `models` and `trials`."""
+def leaderboard(
+    metrics: pd.DataFrame, models: pd.DataFrame, trials: pd.DataFrame, notes: Mapping[str, str] | None = None
+) -> Leaderboard:
+    """Build the table from the run's `metrics`, `models` and `trials`.
+
+    `notes`: what is known of a method that comes no nearer to retraining than doing nothing does.
+    """
     settings = [s for s in metrics.loc[metrics.metric == "cr", "setting"].unique() if s]
     alpha = str(settings[0]) if settings else ""
     rows = [_row(kind, kind, metrics, models, alpha) for kind in ("retrained", "original")]
     names = list(dict.fromkeys(trials["method"]))
     ranked = [_row(name, "unlearned", metrics, models, alpha) for name in names if _has(metrics, name)]
     ranked.sort(key=lambda row: (math.inf if math.isnan(row.gap.value) else row.gap.value, row.name))
+    idle = rows[1].gap.value
+    ranked = [_explained(row, notes or {}) if row.gap.value >= idle - rows[0].gap.value else row for row in ranked]
     gaps = [row.gap.value for row in ranked]
     rows += [replace(row, rank=gaps.index(row.gap.value) + 1) if row.gap.value in gaps else row for row in ranked]
     failed = [name for name in names if not _has(metrics, name)]
@@ -91,6 +101,11 @@ def leaderboard(metrics: pd.DataFrame, models: pd.DataFrame, trials: pd.DataFram
         empty = Cell(math.nan, math.nan, 0, math.nan, math.nan, math.nan, False, reason)
         rows.append(Row(name, "unlearned", None, {}, empty, None, f"failed: {reason}"))
     return Leaderboard(rows, _verdict(rows), alpha)
+
+
+def _explained(row: Row, notes: Mapping[str, str]) -> Row:
+    why = notes.get(row.name, "no setting that was tried came nearer; widen its search in the experiment")
+    return replace(row, note=f"{IDLE}. {row.note + '. ' if row.note else ''}{why}")
 
 
 def _has(metrics: pd.DataFrame, method: str) -> bool:
@@ -189,6 +204,8 @@ def _verdict(rows: list[Row]) -> list[str]:
             groups.setdefault(words, []).append(f"{row.name} ({', '.join(titles)})")
     order = ["indistinguishable from retrained", "still remembers", "over-forgot", "lost utility", "features differ"]
     lines = [f"{words}: {', '.join(groups[words]) or 'none'}" for words in order if words in groups]
+    if idle := [row.name for row in rows if row.note.startswith(IDLE)]:
+        lines.append(f"{IDLE}: {', '.join(idle)} (why: see the notes in report.md)")
     seen = findings(next(row for row in rows if row.kind == "original")).get("still remembers")
     control = f"seen in {', '.join(seen)}" if seen else "NOT told apart, so this audit could not see forgetting at all"
     return [*lines, f"control: the original against the retrained models is {control}"]

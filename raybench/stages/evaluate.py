@@ -16,6 +16,7 @@ from raybench.scenario import Scenario
 from raybench.stages.cluster import total_cpus
 from raybench.work.population import PopulationJob, PopulationScorer
 from raybench.work.predict import Predictor
+from raybench.work.relearn import Relearner, RelearnJob
 from raybench.work.score import ScoreJob, Scorer
 
 Done = Callable[[int], None]
@@ -50,6 +51,12 @@ def run_scoring(scenario: Scenario, jobs: Sequence[ScoreJob], done: Done) -> Non
 def run_populations(scenario: Scenario, jobs: Sequence[PopulationJob], done: Done) -> None:
     """Write the populations' rows that are missing; `done` hears 1 per population."""
     _stream(scenario, PopulationScorer, jobs, lambda _: done(1), gpus=0)
+
+
+def run_relearning(scenario: Scenario, jobs: Sequence[RelearnJob], done: Done) -> None:
+    """Write the relearning records that are missing; `done` hears 1 per model."""
+    gpus = scenario.experiment.resources.gpus_per_model
+    _stream(scenario, Relearner, jobs, lambda _: done(1), gpus=gpus)
 
 
 def _stream(

@@ -1,6 +1,7 @@
 """npo, delete, jit and task_negation."""
 
 import copy
+from typing import Any
 
 import pytest
 import tiny
@@ -55,9 +56,10 @@ def test_delete_reads_no_retain_data() -> None:
     assert tiny.distance(one, tiny.plain("delete", model, FORGET, tiny.samples(3, seed=8), epochs=1)) == 0
 
 
-def test_jit_lowers_the_slope_of_the_logits_around_forget_samples() -> None:
+@pytest.mark.parametrize("bn_mode", ["frozen", "train"])
+def test_jit_lowers_the_slope_of_the_logits_around_forget_samples(bn_mode: str) -> None:
     model = tiny.net(norm=True)
-    student = copy.deepcopy(model).train()
+    student = copy.deepcopy(model).train(bn_mode == "train")
     sgd = tiny.PlainSGD(student.parameters(), 0.05)
     x, _ = tiny.stack(FORGET)
     with torch.random.fork_rng():
@@ -70,7 +72,8 @@ def test_jit_lowers_the_slope_of_the_logits_around_forget_samples() -> None:
                 for i in range(4):
                     total = total + (logits[i] - moved[i]).norm() / noise[i].norm() / 12
             sgd.step(total)
-    tiny.assert_same(tiny.plain("jit", model, FORGET, RETAIN, lr=0.05, epochs=2, draws=3), student)
+    options: dict[str, Any] = {"bn_mode": bn_mode} if bn_mode == "train" else {}
+    tiny.assert_same(tiny.plain("jit", model, FORGET, RETAIN, lr=0.05, epochs=2, draws=3, **options), student)
 
 
 def test_task_negation_steps_back_along_the_fine_tuning_of_a_copy() -> None:

@@ -195,9 +195,29 @@ def test_a_trial_touches_no_test_calibration_or_unseen_sample(run, trained, monk
         return batch(self, positions, generator=generator)
 
     monkeypatch.setattr(ResidentSplit, "batch", guarded)
-    for method in ("scrub", "salun", "retrain"):
+    for method in ("scrub", "salun", "retrain", "cpu"):
         _, record = run(method)
         assert record["status"] != "failed", record["traceback"]
+
+
+def test_cpu_runs_as_a_trial_that_calibrates_on_validation_samples(run, trained, monkeypatch):
+    seen = []
+    batch = ResidentSplit.batch
+
+    def watched(self, positions, *, generator):
+        seen.append((generator is None, self.ids[np.asarray(positions)]))
+        return batch(self, positions, generator=generator)
+
+    monkeypatch.setattr(ResidentSplit, "batch", watched)
+    _, record = run("cpu", epochs=2, lr=0.01, delta=0.02)
+    assert (record["status"], record["reason"]) == ("finished", None)
+    assert record["hyperparameters"]["base"] == "finetune"
+    validation = trained.scenario.splits().ids("validation")
+    calibrated = np.concatenate([ids for plain_view, ids in seen if plain_view and np.isin(ids, validation).all()])
+    assert set(calibrated) == set(validation)
+    # each epoch one forward of every calibration sample, which nothing is trained on
+    assert record["ledger"]["samples_forward"] - record["ledger"]["samples_backward"] == 2 * len(validation)
+    assert run("finetune", epochs=2, lr=0.01)[1]["audit"] != record["audit"]
 
 
 # -- trials that a scheduler ends --------------------------------------------------------------------------------------
