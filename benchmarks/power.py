@@ -140,7 +140,8 @@ def page(found: Sequence[Line], silent: dict[str, str]) -> str:
     alarms = np.concatenate([line.outside["retrained"] != 0 for line in found])
     parts = [
         table(head, rows),
-        f"False alarms over all rows: {alarms.sum()} of {len(alarms)} ({100 * alarms.mean():.1f} %; the rows share models).",
+        f"False alarms over all rows: {alarms.sum()} of {len(alarms)} ({100 * alarms.mean():.1f} %; the rows share "
+        "models).",
     ]
     if silent:
         parts.append("Without a number here:\n\n" + "\n".join(f"- `{name}`: {why}" for name, why in silent.items()))

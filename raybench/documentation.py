@@ -49,7 +49,8 @@ OF_METHODS = (
     "value, falls short on a network and a data set as small as the quickstart's, and what works there."
 )
 RELEARNING = {
-    "Asked for by": "`evaluate: {relearning: {lr: 0.01}}`; off by default, since it trains every model of the leaderboard",
+    "Asked for by": "`evaluate: {relearning: {lr: 0.01}}`; off by default, since it trains every "
+    "model of the leaderboard",
     "Rows": "`relearning_epochs` and `relearning_samples` on forget; a reason where the level was not reached",
     "Level": "the original's accuracy on the forget set, less `tolerance` (0.01)",
     "Direction": "match retrained; fewer epochs than they need means that something is left",
@@ -159,8 +160,8 @@ def metrics_page() -> str:
         "The evaluation computes every metric that the experiment asks for, on each split named here, with its gap to "
         "the retrained models. Where a metric is not defined on an input, its reason stands in the table instead of a "
         "number. `released` is what a source's code computes, faults included; `corrected` is what its text defines.",
-        "[What each metric can see](power.md): how often each tells models that remember from retrained ones, how often "
-        "it errs, and what it says of models that only hide what they know.",
+        "[What each metric can see](power.md): how often each tells models that remember from retrained ones, how "
+        "often it errs, and what it says of models that only hide what they know.",
         overview(specs),
         *(entry(name, function, metric_facts(function, specs[name])) for name, function in found.items()),
         "# Relearning",
