@@ -74,7 +74,11 @@ def _pipeline(
 
     experiment, text = load_experiment(file, overrides or ())
     reporter = Reporter(_console(), verbosity=verbosity)
-    run(experiment, text, Store(storage), reporter, address=address, until=until, retry_failed=retry_failed)
+    try:
+        run(experiment, text, Store(storage), reporter, address=address, until=until, retry_failed=retry_failed)
+    except KeyboardInterrupt:  # typer would end without a word
+        sys.stderr.write("\nraybench: stopped. Everything finished is kept; run the same command again to go on.\n")
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -225,9 +229,6 @@ def main() -> None:
     except UserError as error:
         sys.stderr.write(f"raybench: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nraybench: stopped. Everything finished is kept; run the same command again to go on.\n")
-        sys.exit(130)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
             raise

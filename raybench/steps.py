@@ -132,9 +132,9 @@ def sweep_stage(
     with reporter.stage("final", unit, total=len(jobs), done=len(jobs) - len(missing)) as stage:
         if missing:
             cluster.start()
-            from raybench.stages.sweep import run_trials
+            from raybench.stages.sweep import run_final
 
-            run_trials(scenario, missing, retrained, lambda _: stage.advance(), training_seconds=trained.seconds)
+            run_final(scenario, missing, retrained, lambda _: stage.advance())
     return Swept(search, chosen, jobs, [store.read_json(f"{job.key}.json") for job in jobs])
 
 
@@ -195,10 +195,10 @@ def population_stage(
         with reporter.stage("population", "runs", total=len(runs), done=len(runs) - len(left)) as stage:
             if left:
                 cluster.start()
-                from raybench.stages.sweep import run_trials
+                from raybench.stages.sweep import run_final
 
                 done = stage.advance
-                run_trials(scenario, left, trained.retrained, lambda _: done(), training_seconds=trained.seconds)
+                run_final(scenario, left, trained.retrained, lambda _: done())
     return jobs
 
 

@@ -17,6 +17,8 @@ from raybench.errors import UserError
 DEFAULTS = {
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # a worker that has imported torch is worth keeping: the next stage's tasks then start at once
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

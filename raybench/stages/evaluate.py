@@ -37,6 +37,12 @@ class _Pool:
         return batch
 
 
+def _one_block(
+    batch: Batch, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]
+) -> Batch:
+    return _Pool(make, scenario, jobs)(batch)
+
+
 def run_predictions(scenario: Scenario, jobs: Sequence[PredictJob], done: Done) -> None:
     """Write the predictions that are missing; `done` hears how many forward passes each piece held."""
     gpus = scenario.experiment.resources.gpus_per_model
@@ -45,12 +51,12 @@ def run_predictions(scenario: Scenario, jobs: Sequence[PredictJob], done: Done) 
 
 def run_scoring(scenario: Scenario, jobs: Sequence[ScoreJob], done: Done) -> None:
     """Write the metric and sample rows that are missing; `done` hears 1 per model."""
-    _stream(scenario, Scorer, jobs, lambda _: done(1), gpus=0)
+    _stream(scenario, Scorer, jobs, lambda _: done(1), gpus=0, pool=False)
 
 
 def run_populations(scenario: Scenario, jobs: Sequence[PopulationJob], done: Done) -> None:
     """Write the populations' rows that are missing; `done` hears 1 per population."""
-    _stream(scenario, PopulationScorer, jobs, lambda _: done(1), gpus=0)
+    _stream(scenario, PopulationScorer, jobs, lambda _: done(1), gpus=0, pool=False)
 
 
 def run_relearning(scenario: Scenario, jobs: Sequence[RelearnJob], done: Done) -> None:
@@ -66,7 +72,9 @@ def _stream(
     done: Done,
     *,
     gpus: float,
+    pool: bool = True,
 ) -> None:
+    """Stream the jobs' numbers through workers: a pool that keeps its models, or tasks, which find warm processes."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -76,14 +84,24 @@ def _stream(
     size = max(1, min(len(jobs), int(cpus / scenario.experiment.resources.cpus_per_model)))
     # a pool that takes every CPU waits for ever for its own input tasks: leave them one, or half of the only one
     each = min(scenario.experiment.resources.cpus_per_model, (cpus - min(1.0, cpus / 2)) / size)
-    numbers = ray.data.from_items([{"job": number} for number in range(len(jobs))], override_num_blocks=len(jobs))
-    streamed = numbers.map_batches(
-        _Pool,
-        fn_constructor_args=(make, scenario, list(jobs)),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
-        num_cpus=each,
-        num_gpus=gpus or None,
-    )
+    rows = [{"job": number} for number in range(len(jobs))]
+    if pool:
+        streamed = ray.data.from_items(rows, override_num_blocks=len(jobs)).map_batches(
+            _Pool,
+            fn_constructor_args=(make, scenario, list(jobs)),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
+            num_cpus=each,
+            num_gpus=gpus or None,
+        )
+    else:
+        # a few blocks per worker: each reads the references' predictions once for all of its jobs
+        blocks = ray.data.from_items(rows, override_num_blocks=min(len(jobs), 4 * size))
+        streamed = blocks.map_batches(
+            _one_block,  # type: ignore[arg-type]
+            fn_args=(make, scenario, list(jobs)),
+            batch_size=None,
+            num_cpus=scenario.experiment.resources.cpus_per_model,
+        )
     for row in streamed.iter_rows():
         done(int(row["job"]))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import ray
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -37,7 +38,7 @@ def run_trials(
 
     `training_seconds`: what one training took, from which the size of a pack is judged.
     """
-    if scenario.experiment.sweep.scheduler == "none" or all(job.phase == "final" for job in jobs):
+    if scenario.experiment.sweep.scheduler == "none":
         slots = max(1, int(total_cpus() / scenario.experiment.resources.cpus_per_trial))
         size = int(max(1, min(len(jobs) // (4 * slots), PACK_SECONDS / max(training_seconds, 0.1))))
         packs = [list(range(start, min(start + size, len(jobs)))) for start in range(0, len(jobs), size)]
@@ -46,6 +47,24 @@ def run_trials(
     for method in dict.fromkeys(job.method for job in jobs):
         own = [job for job in jobs if job.method == method]
         _tune(scenario, own, [[number] for number in range(len(own))], retrained, done, asha=True)
+
+
+def run_final(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, done: Done) -> None:
+    """Run settings that are chosen already: there is nothing to tune, so they are plain tasks in warm processes."""
+    resources = scenario.experiment.resources
+    task = ray.remote(trial_job).options(
+        num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial, max_retries=resources.retries
+    )
+    shared = ray.put(scenario)
+    running = {task.remote(shared, job, retrained): job for job in jobs}
+    while running:
+        finished, _ = ray.wait(list(running), num_returns=1)
+        for reference in finished:
+            job = running.pop(reference)
+            try:
+                done(ray.get(reference))
+            except ray.exceptions.WorkerCrashedError:  # more often than `retries` allows
+                done(stopped_record(scenario, job))
 
 
 def run_optuna(

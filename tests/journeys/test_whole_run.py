@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-pytestmark = [pytest.mark.xdist_group("journeys"), pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 TABLES = ("splits", "models", "trials", "samples", "metrics")
 
