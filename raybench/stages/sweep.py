@@ -86,7 +86,7 @@ def run_optuna(
         space=open_spaces,
         metric="objective",
         mode=DIRECTIONS[sweep.objective],
-        seed=sweep.seed,
+        seed=sweep.seed + len(finished),  # the same seed would propose the finished settings once more
         points_to_evaluate=[{key: r["setting"][key] for key in open_spaces} for r in known] or None,
         evaluated_rewards=[objective(sweep.objective, r["audit"], retrained) for r in known] or None,
     )

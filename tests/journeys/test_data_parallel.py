@@ -18,7 +18,7 @@ WORDS = [
     "train",
     QUICKSTART_DDP,
     "--set",
-    "train.epochs=6",
+    "train.epochs=4",
     "--set",
     "train.retrained_seeds=1",
     "--set",
