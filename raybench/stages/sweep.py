@@ -124,9 +124,12 @@ def _tune(
         param_space={"pack": tune.grid_search(packs)},
         scheduler=_asha(scenario) if asha else None,
     )
-    for job in jobs:
-        if not scenario.store.exists(f"{job.key}.json"):  # its worker died more often than `retries` allows, or ASHA
-            done(stopped_record(scenario, job))
+    # ASHA ends trials without a record; a lost worker can do so too, before Tune counts it as a failure to retry
+    missing = [job for job in jobs if not scenario.store.exists(f"{job.key}.json")]
+    stopped = [job for job in missing if asha and scenario.store.exists(f"{job.key}.partial")]
+    for job in stopped:
+        done(stopped_record(scenario, job))
+    run_final(scenario, [job for job in missing if job not in stopped], retrained, done)
 
 
 def _fit(
