@@ -12,6 +12,7 @@ from raybench import models, registry
 from raybench.data.forget_rules import PACKAGE as FORGET_RULES
 from raybench.data.forget_rules.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
+from raybench.data.views import View
 from raybench.devices import Precision
 from raybench.errors import UserError, about, unknown
 from raybench.models import Stem
@@ -54,8 +55,19 @@ class Sizes(Part):
     unseen: Size = 0.4
 
 
+class Normalize(Part):
+    """Mean and standard deviation per channel of pixels / 255, instead of the dataset's own."""
+
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
+
+
 class Data(Part):
-    """Which images, and how they are cut into roles."""
+    """Which images, and how they are cut into roles.
+
+    `view`, for images that are files of any size: the square that a model sees of each. `stream`: decode them again and
+    again while training, instead of once into memory (auto: where they would take more than 8 GB).
+    """
 
     dataset: str
     root: str | None = None
@@ -64,6 +76,11 @@ class Data(Part):
     sizes: Sizes = Sizes()
     mislabel: Mislabel | None = None
     resize: Positive | None = None
+    view: View | None = None
+    stream: Literal["auto"] | bool = "auto"
+    on_corrupt: Literal["refuse", "skip"] = "refuse"
+    deduplicate: Literal["none", "perceptual_hash"] = "none"
+    normalize: Literal["dataset", "none"] | Normalize = "dataset"
     seed: int = 0
 
     @model_validator(mode="after")

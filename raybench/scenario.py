@@ -63,7 +63,7 @@ class Scenario:
             images,
             ids,
             device=self.device if device is None else torch.device(device),
-            channels=models.input_channels(self.experiment.model.name, images.images.shape[3]),
+            channels=models.input_channels(self.experiment.model.name, images.channels),
             resize=self.experiment.data.resize,
             augment=train.augment if augment else [],
             channels_last=train.channels_last,
@@ -80,7 +80,7 @@ class Scenario:
     def fresh(self, seed: int) -> nn.Module:
         """Build the model with new weights, on the scenario's device."""
         images, model = self.data(), self.experiment.model
-        channels = models.input_channels(model.name, images.images.shape[3])
+        channels = models.input_channels(model.name, images.channels)
         built = models.build(
             model.name, num_classes=images.num_classes, channels=channels, seed=seed, stem=model.stem, width=model.width
         )

@@ -58,7 +58,7 @@ class ResidentSplit:
         augment: Sequence[str] = (),
         channels_last: bool = False,
     ) -> None:
-        found = data.images.shape[3]
+        found = data.pixels.shape[3]
         if channels not in (None, found) and (found, channels) != (1, 3):
             raise UserError(f"channels is {channels}, but the images have {found}; only 1 can be widened, to 3")
         if resize is not None and resize < 1:
@@ -72,7 +72,7 @@ class ResidentSplit:
         self.dtype = dtype
         self.channels = channels or found
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        height, width = data.images.shape[1:3]
+        height, width = data.pixels.shape[1:3]
         self.resize = None if resize is None or (height, width) == (resize, resize) else resize
         self.augment = Augment.parse(augment)
         if self.augment.padding >= min(resize or height, resize or width) and self.augment.border == "reflect":
@@ -84,8 +84,8 @@ class ResidentSplit:
         self.offset = torch.tensor(data.mean, dtype=torch.float32).mul(255).repeat(width).to(self.device)
         self.scale = torch.tensor(data.std, dtype=torch.float32).mul(255).reciprocal().repeat(width).to(self.device)
         self.on_cpu = self.device.type == "cpu"
-        self.images = data.images
-        self.resident = None if self.on_cpu else torch.from_numpy(data.images[self.ids]).to(self.device)
+        self.images = data.pixels
+        self.resident = None if self.on_cpu else torch.from_numpy(data.pixels[self.ids]).to(self.device)
         self.windows: Windows | None = None
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""A small image dataset in memory: uint8 pixels, labels, official part and identity of every sample.
+"""An image dataset: pixels or encoded files, labels, official part and identity of every sample.
 
 The sample id is the row number. It is stable because every format lists its files in a fixed order, so a split saved
 as ids means the same samples on every machine.
@@ -11,7 +11,20 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from raybench.data.encoded import CHANNELS, Encoded
 from raybench.errors import UserError
+
+# Official parts. Training and validation samples are drawn from TRAIN; calibration and test from TEST; unseen samples
+# from UNSEEN where a dataset has such a part, else from TEST; nothing is drawn from LEFT_OUT (corrupt, or not used).
+TRAIN, TEST, UNSEEN, LEFT_OUT = 0, 1, 2, 255
+PARTS = (TRAIN, TEST, UNSEEN, LEFT_OUT)
+
+IMAGENET_MEAN = (
+    0.485,
+    0.456,
+    0.406,
+)  # what sets of photographs are normalised by, unless the experiment says otherwise
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Function = TypeVar("Function", bound=Callable[..., "ImageData"])
 
@@ -20,9 +33,9 @@ Function = TypeVar("Function", bound=Callable[..., "ImageData"])
 class ImageData:
     """All samples of a dataset, row number = sample id; the arrays may be memory maps and are never written to."""
 
-    images: np.ndarray  # (N, H, W, C) uint8, C is 1 or 3
+    images: np.ndarray | Encoded  # (N, H, W, C) uint8, C is 1 or 3; or N encoded images of any size, which give RGB
     labels: np.ndarray  # (N,) int64 class ids, or (N, L) uint8 of 0 and 1 for a multi-label task
-    part: np.ndarray  # (N,) uint8: 0 = official training part, 1 = official test part; all 0 where there is one part
+    part: np.ndarray  # (N,) uint8, one of PARTS; all TRAIN where the dataset has one part
     class_names: tuple[str, ...]
     mean: tuple[float, ...]  # per channel of images / 255
     std: tuple[float, ...]
@@ -30,10 +43,11 @@ class ImageData:
 
     def __post_init__(self) -> None:
         n = len(self.images)
-        require(self.images.dtype == np.uint8 and self.images.ndim == 4, "images", "uint8 (N, H, W, C)", self.images)
-        require(
-            n > 0 and self.images.shape[3] in (1, 3), "images", "at least one image of 1 or 3 channels", self.images
-        )
+        if not isinstance(self.images, Encoded):
+            right = self.images.dtype == np.uint8 and self.images.ndim == 4
+            require(right, "images", "uint8 (N, H, W, C)", self.images)
+            right = n > 0 and self.images.shape[3] in (1, 3)
+            require(right, "images", "at least one image of 1 or 3 channels", self.images)
         if self.labels.ndim == 1:
             require(self.labels.dtype == np.int64 and len(self.labels) == n, "labels", f"int64 ({n},)", self.labels)
         else:
@@ -48,14 +62,30 @@ class ImageData:
         if self.labels.min() < 0 or self.labels.max() > highest:
             found = f"{self.labels.min()} to {self.labels.max()}"
             raise UserError(f"labels run from {found}, but {len(self.class_names)} names allow 0 to {highest}")
-        if self.part.max() > 1:
-            raise UserError(f"part holds {self.part.max()}; it is 0 (official training) or 1 (official test)")
-        if not len(self.mean) == len(self.std) == self.images.shape[3] or min(self.std) <= 0:
-            raise UserError(f"mean {self.mean} and std {self.std} need {self.images.shape[3]} values, std above 0")
+        if foreign := set(np.unique(self.part).tolist()) - set(PARTS):
+            raise UserError(
+                f"part holds {min(foreign)}; it is {TRAIN} (training), {TEST} (test), {UNSEEN} (unseen) or "
+                f"{LEFT_OUT} (left out)"
+            )
+        if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
+            raise UserError(f"mean {self.mean} and std {self.std} need {self.channels} values, std above 0")
 
     @property
     def num_samples(self) -> int:
         return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        return CHANNELS if isinstance(self.images, Encoded) else int(self.images.shape[3])
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Return the array of images; a dataset of encoded files has none until it is decoded."""
+        if isinstance(self.images, Encoded):
+            raise UserError(
+                f"{self.images.root}: images are files of any size: give data.view, a size to decode them to"
+            )
+        return self.images
 
     @property
     def num_classes(self) -> int:
@@ -67,10 +97,16 @@ class ImageData:
         return "single" if self.labels.ndim == 1 else "multi_label"
 
     def fingerprint(self) -> str:
-        """Hash every array and name into 16 hex characters; reads all pixels (about 0.2 s for CIFAR-10)."""
+        """Hash every array and name into 16 hex characters; reads all pixels (about 0.2 s for CIFAR-10).
+
+        Of encoded images names and sizes are hashed, not bytes: see `Encoded.fingerprint`.
+        """
         digest = hashlib.blake2b(digest_size=8)
         digest.update(repr((self.class_names, self.mean, self.std)).encode())
-        for array in (self.images, self.labels, self.part, self.groups):
+        if isinstance(self.images, Encoded):
+            digest.update(self.images.fingerprint(content=False).encode())
+        pixels = None if isinstance(self.images, Encoded) else self.images
+        for array in (pixels, self.labels, self.part, self.groups):
             if array is None:
                 digest.update(b"none")
             else:
