@@ -4,18 +4,19 @@ A small set is one uint8 array; a batch of it is one gather and one normalisatio
 the speed of decoding, transforming and collating single images. Seeds and orders come from `order`.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from raybench.data.augment import Augment, Windows, gather
+from raybench.data.augment import Augment, Windows, finish, gather
 from raybench.data.images import ImageData
+from raybench.data.normalise import Normaliser
 from raybench.data.order import epoch_order, seed_for, share
+from raybench.data.resized_crop import resized, resized_crops
 from raybench.errors import UserError
 
 __all__ = ["Augment", "DatasetSplit", "ResidentSplit", "Split", "epoch_order", "iterate", "seed_for"]
@@ -38,12 +39,22 @@ class Split(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
 
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A split that makes batches sooner where it knows which come next."""
+
+    def batches(
+        self, orders: Iterable[np.ndarray], *, generator: np.random.Generator | None
+    ) -> Iterator[tuple[Tensor, Tensor]]: ...
+
+
 class ResidentSplit:
     """The samples `ids` of an in-memory dataset, in the order of `ids`; positions are places in `ids`.
 
     `channels=3` repeats a single channel; `resize` scales (and squashes) to that many pixels a side before anything
-    else, bilinear with antialiasing; `augment` are names for `Augment.parse`. On CUDA this split's pixels are copied to
-    the device once and everything happens there; on a CPU the array of `data` is read where it lies.
+    else, bilinear with antialiasing (a random resized crop is cut out of the image as it is, and scaled once);
+    `augment` are names for `Augment.parse`. On CUDA this split's pixels are copied to the device once and everything
+    happens there; on a CPU the array of `data` is read where it lies.
     """
 
     def __init__(
@@ -69,20 +80,22 @@ class ResidentSplit:
                 f"ids run from {self.ids.min()} to {self.ids.max()}, but there are {data.num_samples} samples"
             )
         self.device = torch.device(device)
-        self.dtype = dtype
-        self.channels = channels or found
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         height, width = data.pixels.shape[1:3]
         self.resize = None if resize is None or (height, width) == (resize, resize) else resize
+        self.size = (resize, resize) if resize else (height, width)
         self.augment = Augment.parse(augment)
-        if self.augment.padding >= min(resize or height, resize or width) and self.augment.border == "reflect":
-            raise UserError(f"crop_reflect needs images of more than {self.augment.padding} pixels a side")
+        self.augment.check_size(*self.size)
         labels = torch.from_numpy(data.labels[self.ids]).to(self.device)
         self.labels = labels if data.task == "single" else labels.float()
-        # One multiplier and offset for each value of an image row: a loop over 3 channels costs four times as much.
-        width = self.resize or width
-        self.offset = torch.tensor(data.mean, dtype=torch.float32).mul(255).repeat(width).to(self.device)
-        self.scale = torch.tensor(data.std, dtype=torch.float32).mul(255).reciprocal().repeat(width).to(self.device)
+        self.normalise = Normaliser(
+            data.mean,
+            data.std,
+            width=self.size[1],
+            device=self.device,
+            dtype=dtype,
+            channels=channels,
+            channels_last=channels_last,
+        )
         self.on_cpu = self.device.type == "cpu"
         self.images = data.pixels
         self.resident = None if self.on_cpu else torch.from_numpy(data.pixels[self.ids]).to(self.device)
@@ -103,33 +116,33 @@ class ResidentSplit:
 
     def pixels(self, places: np.ndarray, rows: Tensor, generator: np.random.Generator | None) -> Tensor:
         """Gather uint8 images (B, H, W, C), resized and, with a generator, augmented."""
-        augmented = generator is not None and bool(self.augment)
-        if augmented and self.on_cpu and self.resize is None and self.fits_in_windows():
+        draws = self.augment.draw(len(places), generator) if generator is not None and self.augment else None
+        if draws is not None and self.gathers_windows():
             if self.windows is None:
                 self.windows = Windows(self.images, self.ids, self.augment)
-            return torch.from_numpy(self.windows.gather(places, self.augment.draw(len(places), generator)))  # type: ignore[arg-type]
+            return finish(torch.from_numpy(self.windows.gather(places, draws)), draws)
         if self.resident is None:
             chosen = torch.from_numpy(np.take(self.images, self.ids[places], axis=0))
         else:
             chosen = self.resident[rows]
-        if self.resize is not None:
-            chosen = resized(chosen, self.resize)
-        if augmented:
+        if draws is not None and draws.part is not None:
+            chosen = resized_crops(chosen, draws.part, *self.size)
+        elif self.resize is not None:
+            chosen = resized(chosen, *self.size)
+        if draws is None:
+            return chosen
+        if self.augment.moves:
             everyone = torch.arange(len(places), device=self.device)
-            chosen = gather(chosen, everyone, self.augment.draw(len(places), generator), self.augment)  # type: ignore[arg-type]
-        return chosen
+            chosen = gather(chosen, everyone, draws, self.augment)
+        return finish(chosen, draws)
+
+    def gathers_windows(self) -> bool:
+        """Say whether crops and flips come out of a padded and mirrored copy."""
+        plain = self.on_cpu and self.resize is None and self.augment.moves and not self.augment.resized_crop
+        return plain and self.fits_in_windows()
 
     def fits_in_windows(self) -> bool:
         return Windows.size((len(self.ids), *self.images.shape[1:]), self.augment) <= WINDOW_BYTES_LIMIT
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Turn uint8 (B, H, W, C) into (pixels / 255 - mean) / std, (B, C, H, W)."""
-        b, height, width, channels = pixels.shape
-        values = pixels.reshape(b, height, width * channels).float().sub_(self.offset).mul_(self.scale)
-        x = values.view(b, height, width, channels).permute(0, 3, 1, 2)
-        if channels < self.channels:
-            x = x.expand(-1, self.channels, -1, -1)
-        return x.to(self.dtype).contiguous(memory_format=self.memory_format)
 
 
 class DatasetSplit:
@@ -195,17 +208,12 @@ def iterate(
         positions = share(np.arange(len(split)), rank=rank, world_size=world_size)
     generator = np.random.default_rng(seed_for("augment", seed, epoch, rank)) if augment else None
     end = len(positions) - len(positions) % batch_size if drop_last else len(positions)
-    for start in range(0, end, batch_size):
-        yield split.batch(positions[start : min(start + batch_size, end)], generator=generator)
-
-
-def resized(pixels: Tensor, side: int) -> Tensor:
-    """Scale uint8 (B, H, W, C) to (B, side, side, C), bilinear with antialiasing, within one level of Pillow's."""
-    x = pixels.permute(0, 3, 1, 2)
-    if x.device.type != "cpu":
-        x = x.float()  # CUDA has no such kernel for uint8
-    x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-    return (x if x.dtype == torch.uint8 else x.round_().clamp_(0, 255).byte()).permute(0, 2, 3, 1)
+    orders = [positions[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
+    if isinstance(split, ReadsAhead):
+        yield from split.batches(orders, generator=generator)
+    else:
+        for order in orders:
+            yield split.batch(order, generator=generator)
 
 
 def stacked(labels: Sequence[Tensor | int]) -> Tensor:

@@ -67,7 +67,7 @@ class Encoded:
         sizes = np.array(self.length)
         whole = np.flatnonzero(sizes == WHOLE)
         missing: list[str] = []
-        for i in whole:
+        for i in whole.tolist():
             try:
                 sizes[i] = Path(self.name(i)).stat().st_size
             except OSError:

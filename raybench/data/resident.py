@@ -1,4 +1,6 @@
-"""One copy of a small dataset per node: plain .npy files that every process maps read-only into memory.
+"""One copy of a dataset per node: plain .npy files that every process maps read-only into memory.
+
+Of a dataset that is streamed they hold where the images are, not the pixels.
 
 A folder that exists is complete: files are written into a folder of another name, which is renamed into place last.
 """
@@ -10,14 +12,17 @@ import time
 import uuid
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from raybench.data.encoded import Encoded
 from raybench.data.images import ImageData
 from raybench.errors import UserError
 
 FORMAT = 1
 ARRAYS = ("images", "labels", "part", "groups")
+WHERE = ("files", "file", "offset", "length")  # instead of images: the arrays of an Encoded
 STALE_SECONDS = 3600  # an unfinished folder that nobody wrote to for this long belongs to a writer that was killed
 
 
@@ -52,22 +57,26 @@ def open_resident(folder: str | Path) -> ImageData:
     """Map the dataset that `save` wrote: pages are shared by all processes and read on first use."""
     folder = Path(folder)
     meta = read_meta(folder)
-    arrays = {name: read_array(folder / f"{name}.npy") for name in ARRAYS if name in meta["shapes"]}
+    arrays: dict[str, Any] = {name: read_array(folder / f"{name}.npy") for name in meta["shapes"]}
     for name, array in arrays.items():
         if list(array.shape) != meta["shapes"][name]:
             raise UserError(f"{folder / f'{name}.npy'}: shape {array.shape}, but meta.json says {meta['shapes'][name]}")
+    if (root := meta.get("root")) is not None:
+        arrays["images"] = Encoded(root, **{name: arrays.pop(name) for name in WHERE})
     return ImageData(class_names=tuple(meta["class_names"]), mean=tuple(meta["mean"]), std=tuple(meta["std"]), **arrays)
 
 
 def write(data: ImageData, folder: Path, fingerprint: str) -> None:
     """Write the arrays and then the description of them."""
-    shapes = {}
-    for name in ARRAYS:
-        array = getattr(data, name)
-        if array is not None:
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-            shapes[name] = list(array.shape)
+    arrays = {name: getattr(data, name) for name in ARRAYS if getattr(data, name) is not None}
     meta = {field.name: getattr(data, field.name) for field in fields(data) if field.name not in ARRAYS}
+    if isinstance(data.images, Encoded):
+        encoded = arrays.pop("images")
+        arrays |= {name: getattr(encoded, name) for name in WHERE}
+        meta["root"] = encoded.root
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
     (folder / "meta.json").write_text(
         json.dumps({"format": FORMAT, "fingerprint": fingerprint, "shapes": shapes, **meta})
     )

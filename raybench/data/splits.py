@@ -2,7 +2,8 @@
 
 retain + forget is the training set; `test` measures utility, `unseen` is the non-member side of attacks, `validation`
 is all that a sweep may select on, `calibration` is for conformal quantiles. Where a dataset has an official test part,
-training and validation come from the training part and the other roles from the test part.
+training and validation come from the training part and the other roles from the test part; where it has an unseen part
+too, `unseen` comes from that. Samples that are left out have no role.
 """
 
 import hashlib
@@ -16,13 +17,21 @@ import pyarrow as pa
 
 from raybench.data import forget_rules
 from raybench.data.forget_rules.spec import Candidates
-from raybench.data.images import ImageData
+from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN, ImageData
 from raybench.data.order import seed_for, stratified_order
+from raybench.data.perceptual_hash import hashes
 from raybench.errors import UserError, unknown
 
 ROLES = ("retain", "forget", "validation", "calibration", "test", "unseen")
 DRAWN = ("train", "validation", "calibration", "test", "unseen")
-IN_TRAINING_PART = ("train", "validation")
+HOMES = {  # the official parts that a role is drawn from: the first of them that the dataset has
+    "train": (TRAIN,),
+    "validation": (TRAIN,),
+    "calibration": (TEST, TRAIN),
+    "test": (TEST, TRAIN),
+    "unseen": (UNSEEN, TEST, TRAIN),
+}
+PART_NAMES = {TRAIN: "training", TEST: "test", UNSEEN: "unseen"}
 
 
 def no_ids() -> np.ndarray:
@@ -99,15 +108,19 @@ def make_splits(
     forget: Mapping[str, Any],
     seed: int,
     mislabelled: np.ndarray | None = None,
+    *,
+    held_out_validation: bool = False,
 ) -> Splits:
     """Draw every role of `data`, seeded, and cut the training set into retain and forget.
 
     `sizes` has keys train, validation, calibration, test, unseen (a missing key is 0): an int counts samples, a float
     in (0, 1) is a share of the pool (rounded down), None takes the rest of the pool. `forget` is
     `{"rule": name, **options}`. `mislabelled` are the ids with a wrong label: every role gets its share of them.
-    Single-label draws are stratified by class; where the data has groups, whole groups are drawn and counts are met as
-    nearly as they allow. Raises UserError for an unknown key or rule, a size that the pool cannot give, and every fault
-    that `verify` finds.
+    `held_out_validation` draws validation from the official test part: of a model that was trained elsewhere, on the
+    training part, nothing of that part is unseen.
+    Single-label draws are stratified by class; where the data has groups, whole groups are drawn, stratified by the
+    label that most of their samples have, and counts are met as nearly as groups allow. Raises UserError for an unknown
+    key or rule, a size that the pool cannot give, and every fault that `verify` finds.
     """
     for key in sizes:
         if key not in DRAWN:
@@ -115,12 +128,12 @@ def make_splits(
     wrong = np.zeros(data.num_samples, dtype=bool)
     if mislabelled is not None:
         wrong[mislabelled] = True
-    official = bool(data.part.any())
-    pools = [IN_TRAINING_PART, DRAWN[len(IN_TRAINING_PART) :]] if official else [DRAWN]
+    pools = pools_of(data.part, held_out_validation=held_out_validation)
     drawn: dict[str, np.ndarray] = {}
-    for part, roles in enumerate(pools):
+    for part, roles in pools.items():
         pool = np.flatnonzero(data.part == part).astype(np.int64)
-        counts = resolve({role: sizes.get(role, 0) for role in roles}, len(pool), pool_name(official, part))
+        name = f"the official {PART_NAMES[part]} part" if len(pools) > 1 else "the dataset"
+        counts = resolve({role: sizes.get(role, 0) for role in roles}, len(pool), name)
         generator = np.random.default_rng(seed_for("splits", seed, part))
         drawn |= draw(data, pool, counts, wrong, generator)
     train = drawn.pop("train")
@@ -131,7 +144,9 @@ def make_splits(
     if not isinstance(rule, str):
         raise UserError(f"forget needs `rule`, one of {', '.join(forget_rules.names())}; found {dict(forget)}")
     groups = None if data.groups is None else data.groups[train]
-    candidates = Candidates(train, data.labels[train], groups, data.class_names, wrong[train])
+    candidates = Candidates(
+        train, data.labels[train], groups, data.class_names, wrong[train], lambda: hashes(data, train)
+    )
     forgotten = forget_rules.select(rule, candidates, **options)
     splits = Splits(
         {"retain": np.setdiff1d(train, forgotten), "forget": forgotten, **drawn}, np.flatnonzero(wrong).astype(np.int64)
@@ -141,7 +156,7 @@ def make_splits(
 
 
 def verify(splits: Splits, data: ImageData, *, whole_groups: bool = False) -> None:
-    """Raise UserError unless roles are disjoint by id and, where the data has groups, by group.
+    """Raise UserError unless roles are disjoint by id and, where the data has groups, by group; none holds LEFT_OUT.
 
     Retain and forget may share a group, unless `whole_groups`: a forget rule that works by identity must not cut one.
     """
@@ -151,6 +166,9 @@ def verify(splits: Splits, data: ImageData, *, whole_groups: bool = False) -> No
         twice = ids[1:][ids[1:] == ids[:-1]]
         if len(twice):
             raise UserError(f"{name} holds {listing(twice)} more than once")
+        left_out = ids[data.part[ids] == LEFT_OUT]
+        if len(left_out):
+            raise UserError(f"{name} holds {len(left_out)} samples that are left out: {listing(left_out)}")
     for (first, a), (second, b) in combinations(splits.role.items(), 2):
         shared = np.intersect1d(a, b)
         if len(shared):
@@ -191,15 +209,16 @@ def draw(
 ) -> dict[str, np.ndarray]:
     """Cut a seeded order of `pool` into consecutive slices, one for each role, ids sorted."""
     ends = np.cumsum(list(counts.values()))
-    if data.groups is None:
+    if data.groups is None or len(pool) == 0:
         classes = data.labels[pool] if data.task == "single" else np.zeros(len(pool), dtype=np.int64)
         order = stratified_order(classes * 2 + wrong[pool], wrong[pool], generator=generator)
     else:
-        groups, codes, members = np.unique(data.groups[pool], return_inverse=True, return_counts=True)
-        place = generator.permutation(len(groups))
-        order = np.argsort(place[codes], kind="stable")
-        filled = np.concatenate([[0], np.cumsum(members[np.argsort(place)])])
-        ends = np.array([filled[np.abs(filled - end).argmin()] for end in ends], dtype=np.int64)
+        _, codes, members = np.unique(data.groups[pool], return_inverse=True, return_counts=True)
+        sequence = stratified_order(usual_label(data.labels[pool], codes), generator=generator)
+        order = np.argsort(np.argsort(sequence)[codes], kind="stable")
+        filled = np.concatenate([[0], np.cumsum(members[sequence])])
+        # of two equally near ends the later: a role that gets nobody is refused
+        ends = np.array([filled[len(filled) - 1 - np.abs(filled - end)[::-1].argmin()] for end in ends], dtype=np.int64)
     starts = np.concatenate([[0], ends[:-1]])
     drawn = {role: np.sort(pool[order[start:end]]) for role, start, end in zip(counts, starts, ends)}
     for role, count in counts.items():
@@ -210,8 +229,23 @@ def draw(
     return drawn
 
 
-def pool_name(official: bool, part: int) -> str:
-    return f"the official {('training', 'test')[part]} part" if official else "the dataset"
+def pools_of(part: np.ndarray, *, held_out_validation: bool = False) -> dict[int, list[str]]:
+    """Say which roles are drawn from which official part, of those that the samples have: {part: roles}."""
+    there = {TRAIN, *np.unique(part).tolist()}
+    wanted = {**HOMES, "validation": HOMES["test"]} if held_out_validation else HOMES
+    homes = {role: next(home for home in wanted[role] if home in there) for role in DRAWN}
+    return {home: [role for role in DRAWN if homes[role] == home] for home in PART_NAMES if home in homes.values()}
+
+
+def usual_label(labels: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return one stratum per group, int64 (G,): the label that most of its samples have, or the set of such labels."""
+    sizes = np.bincount(codes)
+    if labels.ndim > 1:
+        carriers = np.stack([np.bincount(codes, weights=column) for column in labels.T], axis=1)
+        return np.unique(carriers * 2 > sizes[:, None], axis=0, return_inverse=True)[1].reshape(-1)
+    pairs, counts = np.unique(np.stack([codes, labels]), axis=1, return_counts=True)
+    order = np.lexsort([-pairs[1], counts, pairs[0]])  # by group; its most frequent label, the smaller of two, last
+    return pairs[1][order][np.cumsum(np.bincount(pairs[0])) - 1]
 
 
 def listing(values: np.ndarray) -> str:

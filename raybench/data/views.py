@@ -59,5 +59,6 @@ def scale(pixels: Tensor, height: int, width: int) -> Tensor:
     """Scale uint8 (H, W, 3) to (height, width, 3), bilinear with antialiasing, within one level of Pillow's."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    x = pixels.permute(2, 0, 1).unsqueeze(0)
-    return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)[0].permute(1, 2, 0)
+    x = pixels[None].permute(0, 3, 1, 2)  # strides with which torch leaves the channels last, also in the result
+    x = F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return x.permute(0, 2, 3, 1)[0]

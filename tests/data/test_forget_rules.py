@@ -20,7 +20,7 @@ def candidates():
 
 
 def test_the_shipped_rules_are_found_by_their_names():
-    assert set(forget_rules.names()) >= {"class", "ids", "random"}
+    assert set(forget_rules.names()) >= {"class", "ids", "random", "identity", "first_rows", "id_ranges", "hard"}
     assert all(forget_rules.spec(name).source for name in forget_rules.names())
 
 
@@ -165,7 +165,9 @@ def test_ids_that_are_no_list_of_whole_numbers_are_refused(candidates, given):
 def test_an_unknown_rule_names_the_nearest_and_a_missing_option_is_named(candidates):
     with pytest.raises(UserError, match="did you mean 'random'"):
         select("randm", candidates)
-    with pytest.raises(UserError, match="'class' needs classes"):
+    with pytest.raises(UserError, match="'first_rows' needs count"):
+        select("first_rows", candidates)
+    with pytest.raises(UserError, match="'class' needs exactly one of classes, file and list"):
         select("class", candidates)
 
 

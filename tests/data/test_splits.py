@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raybench import data as datasets
+from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN
 from raybench.data.mislabel import mislabel
-from raybench.data.splits import DRAWN, ROLES, Splits, make_splits, verify
+from raybench.data.splits import DRAWN, ROLES, Splits, make_splits, usual_label, verify
 from raybench.errors import UserError
 
 SIZES = {"train": 24, "validation": 6, "calibration": 6, "test": 12, "unseen": None}
@@ -65,6 +66,80 @@ def test_official_parts_are_respected(make_data):
     assert splits.sizes() == {"retain": 24, "forget": 8, "validation": 8, "calibration": 5, "test": 10, "unseen": 5}
     for role in ROLES:
         assert (data.part[splits.ids(role)] == (role in ("calibration", "test", "unseen"))).all(), role
+
+
+def in_parts(data, *parts):
+    return replace(data, part=np.repeat(np.array(parts, dtype=np.uint8), data.num_samples // len(parts)))
+
+
+def test_an_official_unseen_part_gives_the_unseen_role_and_nothing_else(make_data):
+    data = in_parts(make_data(), TRAIN, TRAIN, TEST, UNSEEN)
+    sizes = {"train": None, "validation": 6, "calibration": 5, "test": None, "unseen": None}
+    splits = make_splits(data, sizes, RANDOM, 0)
+    assert splits.sizes() == {"retain": 18, "forget": 6, "validation": 6, "calibration": 5, "test": 10, "unseen": 15}
+    for role, ids in splits.role.items():
+        home = UNSEEN if role == "unseen" else TEST if role in ("calibration", "test") else TRAIN
+        assert set(data.part[ids]) == {home}, role
+    without = make_splits(in_parts(make_data(), TRAIN, TRAIN, TEST, TEST), sizes | {"unseen": 0}, RANDOM, 0)
+    np.testing.assert_array_equal(without.ids("validation"), splits.ids("validation"))
+
+
+def test_an_unseen_part_without_a_test_part_leaves_the_others_in_the_training_part(make_data):
+    data = in_parts(make_data(), TRAIN, TRAIN, UNSEEN)
+    splits = make_splits(data, {"train": 20, "test": None, "unseen": 0.5}, RANDOM, 0)
+    assert splits.sizes() == {"retain": 15, "forget": 5, "validation": 0, "calibration": 0, "test": 20, "unseen": 10}
+    assert set(data.part[splits.ids("test")]) == {TRAIN}
+    assert set(data.part[splits.ids("unseen")]) == {UNSEEN}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"unseen": 16}, "the official unseen part has 15 samples; asked for 16 .unseen 16"),
+        ({"test": 10, "calibration": 6}, "the official test part has 15 samples; asked for 16"),
+        ({"train": 25, "validation": 6}, "the official training part has 30 samples; asked for 31"),
+    ],
+)
+def test_a_part_that_is_too_small_is_named(make_data, sizes, message):
+    with pytest.raises(UserError, match=message):
+        make_splits(in_parts(make_data(), TRAIN, TRAIN, TEST, UNSEEN), {"train": None} | sizes, RANDOM, 0)
+
+
+@pytest.mark.parametrize("parts", [(TRAIN, LEFT_OUT, TRAIN), (TRAIN, LEFT_OUT, TEST), (TRAIN, TEST, UNSEEN, LEFT_OUT)])
+def test_samples_that_are_left_out_have_no_role(make_data, parts):
+    data = in_parts(make_data(), *parts)
+    sizes = {"train": 0.8, "test": 0.15, "unseen": 0.05}
+    splits = make_splits(data, sizes, RANDOM, 0)
+    everyone = np.concatenate(list(splits.role.values()))
+    assert len(everyone) > 0
+    assert LEFT_OUT not in data.part[everyone]
+    with pytest.raises(UserError, match="test holds 1 samples that are left out: "):
+        verify(Splits({"test": [int(np.flatnonzero(data.part == LEFT_OUT)[0])]}), data)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), multi=st.booleans())
+def test_the_usual_label_of_a_group_is_that_of_most_of_its_samples(seed, multi):
+    generator = np.random.default_rng(seed)
+    codes = np.concatenate([np.arange(6), generator.integers(0, 6, 20)])
+    labels = generator.integers(0, 2, (26, 3)) if multi else generator.integers(0, 4, 26)
+    found = usual_label(labels, codes)
+    if multi:
+        sets = [tuple(labels[codes == g].mean(axis=0) > 0.5) for g in range(6)]
+        assert [[a == b for b in sets] for a in sets] == (found[:, None] == found).tolist()
+    else:
+        assert found.tolist() == [int(np.bincount(labels[codes == g]).argmax()) for g in range(6)]
+
+
+def test_groups_are_drawn_in_the_share_of_their_usual_label(make_data):
+    groups = np.arange(240) // 4
+    labels = (groups % 3 == 0).astype(np.int64)  # a third of the people, one class each
+    data = make_data(240, classes=2, groups=groups, labels=labels)
+    sizes = {"train": 0.5, "validation": 0.1, "calibration": 0.1, "test": 0.2, "unseen": None}
+    for seed in range(5):
+        for role, ids in make_splits(data, sizes, RANDOM, seed).role.items():
+            if role not in ("retain", "forget"):
+                assert abs(labels[ids].sum() - len(ids) / 3) <= 8, role
 
 
 def test_single_label_roles_are_balanced_over_classes(make_data):
@@ -151,7 +226,7 @@ def test_shares_that_add_up_to_one_always_fit(make_data):
 
 
 def test_a_forget_entry_without_a_rule_lists_the_rules(make_data):
-    with pytest.raises(UserError, match="forget needs `rule`, one of class, ids, random"):
+    with pytest.raises(UserError, match=r"forget needs `rule`, one of class, .*identity, ids, random"):
         make_splits(make_data(), SIZES, {"fraction": 0.1}, 0)
 
 
@@ -181,3 +256,18 @@ def test_a_table_of_something_else_is_refused(make_data):
 def test_an_unknown_role_names_the_nearest(make_data):
     with pytest.raises(UserError, match="did you mean 'forget'"):
         Splits({}).ids("forgot")
+
+
+def test_of_a_model_that_was_trained_elsewhere_on_the_training_part_nothing_of_that_part_is_called_unseen(make_data):
+    data = make_data(test=30)
+    part = data.part
+    sizes = {"train": None, "validation": 6, "calibration": 6, "test": None, "unseen": 6}
+    splits = make_splits(data, sizes, RANDOM, 0, held_out_validation=True)
+    assert len(splits.ids("retain")) + len(splits.ids("forget")) == 30
+    assert set(part[splits.ids("validation")]) == {1}
+    usual = make_splits(data, sizes, RANDOM, 0)
+    assert set(part[usual.ids("validation")]) == {0}
+    whole = make_data()  # without a test part there is nothing else to draw it from
+    assert make_splits(whole, SIZES, RANDOM, 0, held_out_validation=True).fingerprint() == (
+        make_splits(whole, SIZES, RANDOM, 0).fingerprint()
+    )

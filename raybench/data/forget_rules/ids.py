@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raybench.data.forget_rules.amount import exactly_one
 from raybench.data.forget_rules.spec import Candidates, forget_rule
 from raybench.errors import UserError
 
@@ -19,19 +20,25 @@ def ids(candidates: Candidates, *, ids: Sequence[int] | None = None, file: str |
 
     `file` holds one id per line, or is a CSV or a Parquet file with a column `id`.
     """
-    if (ids is None) == (file is None):
-        raise UserError("forget rule 'ids' needs exactly one of ids and file")
-    found = whole_numbers(ids, "ids") if ids is not None else read_ids(Path(str(file)).expanduser())
+    return listed_ids("ids", ids, file)
+
+
+def listed_ids(rule: str, ids: Sequence[int] | None, file: str | Path | None) -> np.ndarray:
+    """Return the ids of a list or else of a file, sorted int64, duplicates dropped with a warning."""
+    exactly_one(rule, ids=ids, file=file)
+    found = whole_numbers(ids, "ids") if ids is not None else read_ids(rule, Path(str(file)).expanduser())
     unique = np.unique(found)
     if len(unique) < len(found):
-        warnings.warn(f"forget rule 'ids': {len(found) - len(unique)} ids are listed more than once", stacklevel=2)
+        warnings.warn(f"forget rule {rule!r}: {len(found) - len(unique)} ids are listed more than once", stacklevel=3)
     return unique
 
 
-def read_ids(path: Path) -> np.ndarray:
-    """Read sample ids from a text, CSV or Parquet file, in file order."""
+def read_ids(rule: str, path: Path) -> np.ndarray:
+    """Read ids from a text, CSV or Parquet file, in file order."""
     if not path.is_file():
-        raise UserError(f"forget rule 'ids': no file {str(path)!r} (one id per line, or CSV or Parquet with column id)")
+        raise UserError(
+            f"forget rule {rule!r}: no file {str(path)!r} (one id per line, or CSV or Parquet with column id)"
+        )
     if path.suffix == ".parquet":
         try:
             table = pq.read_table(path)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from raybench.data.forget_rules.amount import amount
 from raybench.data.forget_rules.spec import Candidates, forget_rule
 from raybench.data.order import seed_for, stratified_order
-from raybench.errors import UserError
 
 
 @forget_rule(source="the usual random forgetting of a fraction, e.g. Shi et al. 2025, arXiv 2501.19403")
@@ -16,15 +16,8 @@ def random(
     Every sample is equally likely. Single-label draws are balanced over classes and mislabelled samples, as the draws
     of the other roles are: forget and unseen then differ in nothing but membership, which is what an attack must find.
     """
-    if (fraction is None) == (count is None):
-        raise UserError("forget rule 'random' needs exactly one of fraction and count")
     n = len(candidates.ids)
-    if fraction is not None:
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
-            raise UserError(f"forget rule 'random': fraction is {fraction!r}; it should lie between 0 and 1")
-        count = round(fraction * n)
-    elif isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 < count <= n:
-        raise UserError(f"forget rule 'random': count is {count!r}; it should be a whole number from 1 to {n - 1}")
+    count = amount("random", n, fraction=fraction, count=count)
     classes = candidates.labels if candidates.labels.ndim == 1 else np.zeros(n, dtype=np.int64)
     wrong = np.zeros(n, dtype=bool) if candidates.mislabelled is None else candidates.mislabelled
     generator = np.random.default_rng(seed_for("forget random", seed))

@@ -25,6 +25,16 @@ class Candidates:
     groups: np.ndarray | None = None  # (N,) int64 identity
     class_names: tuple[str, ...] = ()
     mislabelled: np.ndarray | None = None  # (N,) bool: carries a wrong label on purpose
+    hashes: Callable[[], np.ndarray] | None = (
+        None  # gives (N,) uint64 perceptual hashes; decodes every image when called
+    )
+
+    def cut_groups(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the groups, ascending, of which some samples are `chosen` ids and others not; empty without groups."""
+        if self.groups is None:
+            return np.empty(0, dtype=np.int64)
+        taken = np.isin(self.ids, chosen)
+        return np.intersect1d(self.groups[taken], self.groups[~taken])
 
 
 @dataclass(frozen=True)

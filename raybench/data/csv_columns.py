@@ -1,0 +1,38 @@
+"""Read a CSV file whose columns go by several names."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from raybench.errors import UserError
+
+
+def read_csv(path: Path) -> dict[str, list[str]]:
+    """Return {column: its cells, stripped}, all equally long; raises UserError naming the file and the line."""
+    try:
+        reader = csv.reader(path.read_text(encoding="utf-8-sig").splitlines())
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as CSV: {error}") from error
+    rows = [(line, row) for line, row in rows if any(row)]
+    if len(rows) < 2:
+        raise UserError(f"{path}: expected a line of column names and at least one row")
+    header = rows[0][1]
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise UserError(f"{path}, line {line}: {len(row)} cells, but {len(header)} columns: {', '.join(header)}")
+    return {name: [row[i] for _, row in rows[1:]] for i, name in enumerate(header)}
+
+
+def find_column(columns: dict[str, list[str]], spellings: Sequence[str]) -> list[str] | None:
+    """Return the cells of the first of `spellings` that is a column, whatever its case, or None."""
+    by_name = {name.lower(): cells for name, cells in columns.items()}
+    return next((by_name[name] for name in spellings if name in by_name), None)
+
+
+def need_column(columns: dict[str, list[str]], spellings: Sequence[str], *, path: Path) -> list[str]:
+    """Return the cells as `find_column` does, or raise UserError that says which columns there are."""
+    cells = find_column(columns, spellings)
+    if cells is None:
+        raise UserError(f"{path}: needs a column {' or '.join(spellings)}; it has {', '.join(columns)}")
+    return cells
