@@ -58,7 +58,8 @@ def make_run() -> Callable[..., Run]:
         def add(kind: str, method: str, seed: int, values: tuple[float | None, ...], share: float) -> None:
             name = f"{method}-{seed}"
             identity = {"model": name, "name": name, "kind": kind, "method": method, "seed": seed}
-            model_rows.append({**identity, "cost_share": share, "status": "finished"})
+            function = method if kind == "unlearned" else None
+            model_rows.append({**identity, "function": function, "cost_share": share, "status": "finished"})
             for (metric, split, setting), value in zip(MEASURED, values):
                 row = {**identity, "metric": metric, "split": split, "setting": setting, "n": 100, "value": value}
                 if value is None:

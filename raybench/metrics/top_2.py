@@ -1,0 +1,22 @@
+"""Accuracy of the two best guesses, which MUFAC prints beside top-1: its age classes are neighbours of each other."""
+
+from raybench.metrics.accuracy import top_k
+from raybench.metrics.arrays import Array
+from raybench.metrics.intervals import clopper_pearson
+from raybench.metrics.spec import Estimate, metric
+
+
+@metric(
+    source="Choi and Na 2023, arXiv 2311.02240, Table 1",
+    direction="match",
+    low=0,
+    high=1,
+    splits=("retain", "forget", "test", "unseen"),
+)
+def top_2(logits: Array, labels: Array) -> Estimate:
+    """Return the share of samples whose label (N,) is among the two largest logits (N, C), in 0..1; 1 for two classes.
+
+    Equal logits rank by class index. Interval: Clopper-Pearson. Raise ValueError for labels (N, L).
+    """
+    share, n = top_k(logits, labels, 2), len(labels)
+    return clopper_pearson(round(share * n), n)
