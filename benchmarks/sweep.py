@@ -1,6 +1,6 @@
 """What Ray Tune costs a sweep of small trials: the same trials in a plain loop in one process, in one run.
 
-    python benchmarks/sweep.py [--trials 100] [--epochs 40]
+    python benchmarks/sweep.py [--trials 100] [--epochs 10]
 
 The loop and the sweep do exactly the same work (the quickstart's `finetune`, one setting per trial, audits included) on
 separate storages. Two rates are printed for the sweep: from the first result to the last, which is what a long sweep
@@ -29,7 +29,7 @@ QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=40, help="of finetune: how long a trial is")
+    parser.add_argument("--epochs", type=int, default=10, help="of finetune: how long a trial is")
     given = parser.parse_args()
     settings = [f"sweep.trials={given.trials}", "train.retrained_seeds=2"]
     settings += [f"methods={{finetune: {{lr: {{loguniform: [0.001, 0.05]}}, epochs: {given.epochs}}}}}"]

@@ -54,9 +54,6 @@ def neggrad_plus(
     """
     optimizer = task.optimizer(lr)
 
-    def difference(retain: Tensor, retain_y: Tensor, forget: Tensor, forget_y: Tensor) -> Tensor:
-        return retain_weight * task.loss(retain, retain_y) - forget_weight * task.loss(forget, forget_y)
-
     def mixed() -> None:
         for x, y, kept in task.mixed():
             logits = task.model(x)
@@ -69,11 +66,16 @@ def neggrad_plus(
 
     def paired(chosen: Driver) -> None:
         for (x_r, y_r), (x_f, y_f) in task.paired(driver=chosen):
-            if first == "retain":
+            if task.settings.joint_forward:
                 retain, forget = task.pair_logits(x_r, x_f)
-            else:
-                forget, retain = task.pair_logits(x_f, x_r)
-            task.step(optimizer, difference(retain, y_r, forget, y_f))
+                loss = retain_weight * task.loss(retain, y_r) - forget_weight * task.loss(forget, y_f)
+                task.step(optimizer, loss)
+                continue
+            terms = [(x_r, y_r, retain_weight), (x_f, y_f, -forget_weight)]
+            (x, y, weight), (other_x, other_y, other) = terms if first == "retain" else terms[::-1]
+            optimizer.zero_grad(set_to_none=True)
+            task.backward(weight * task.loss(task.model(x), y))  # one graph alive at a time: half the memory
+            task.step(optimizer, other * task.loss(task.model(other_x), other_y), keep_gradients=True)
 
     steps = task.num_mixed() if driver == "mixed" else task.num_pairs(driver)
     for _ in task.epochs(epochs, steps=steps):

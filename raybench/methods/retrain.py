@@ -22,8 +22,8 @@ from raybench.methods.task import UnlearningTask
 def retrain(task: UnlearningTask, *, lr: Rate = 0.1, epochs: Count = 30) -> None:
     """Train a newly initialised model on the retain set alone.
 
-    In an experiment it follows the experiment's own recipe, as the retrained references did, and `lr`, `epochs` and the
-    shared settings do not apply.
+    In an experiment it follows the recipe of the retrained references (`train`, with the values of `train.retrained`
+    over it), and `lr`, `epochs` and the shared settings do not apply.
 
     Released: `conformal`, `mucac_multilabel` (an epoch fewer) and `mucac_binary` (a tenth of the rate, no momentum)
     train the reference with another recipe than the original, and `uuef` at the rate of the unlearning methods; the

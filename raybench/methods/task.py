@@ -220,16 +220,18 @@ class UnlearningTask(Passes):
         *,
         gradient_mask: dict[str, Tensor] | None = None,
         clip_norm: float | None = None,
+        keep_gradients: bool = False,
         advance: bool = True,
     ) -> None:
         """Do one optimiser step on the loss: gradients, mask, clipping, update, counting.
 
         `gradient_mask` multiplies this step's gradients only; `clip_norm` replaces the shared one in this step;
-        `advance` says whether a schedule by steps moves on.
+        `keep_gradients` adds to what `backward` has gathered; `advance` says whether a schedule by steps moves on.
         """
         for term in self._terms:
             loss = loss + term()
-        optimizer.zero_grad(set_to_none=True)
+        if not keep_gradients:
+            optimizer.zero_grad(set_to_none=True)
         self.backward(loss)
         if self._mask is not None:
             self._mask.before_step()
