@@ -10,17 +10,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from raybench.data.batches import ResidentSplit
+from raybench.data.batches import Split
 from raybench.devices import autocast
-from raybench.errors import unknown
+from raybench.errors import UserError, unknown
 from raybench.methods.losses import supervised_rows
 from raybench.metrics.roc import auc
 
 GAP = "gap_to_retrained"
+IDEAL_GAP = "gap_to_ideal"
+CHANCE = 0.5  # the AUC of an attack that sees nothing
+KEPT = ("retain_accuracy", "validation_accuracy")  # what unlearning should leave as it was
 GAP_PARTS = ("retain_accuracy", "forget_accuracy", "validation_accuracy", "mia_auc")
 AUDITED = (*GAP_PARTS, "retain_loss", "forget_loss", "validation_loss")
 DIRECTIONS: Mapping[str, Literal["min", "max"]] = {
     GAP: "min",
+    IDEAL_GAP: "min",
     "retain_accuracy": "max",
     "validation_accuracy": "max",
     "forget_accuracy": "min",
@@ -30,15 +34,21 @@ DIRECTIONS: Mapping[str, Literal["min", "max"]] = {
 Audit = dict[str, float]
 
 
-def check_objective(name: str) -> None:
-    """Refuse an objective that the sweep cannot compute."""
+def check_objective(name: str, *, num_retrained: int = 1) -> None:
+    """Refuse an objective that the sweep cannot compute: an unknown one, or one that retrained models must anchor."""
     if name not in DIRECTIONS:
         raise unknown("sweep.objective", name, DIRECTIONS)
+    if name == GAP and num_retrained == 0:
+        others = ", ".join(other for other in sorted(DIRECTIONS) if other != GAP)
+        raise UserError(
+            f"sweep.objective {name!r} needs a retrained model to aim at, and train.retrained_seeds is 0: take "
+            f"objective: {IDEAL_GAP}, which needs none, or train.retrained_seeds: 1 (allowed without: {others})"
+        )
 
 
 @torch.inference_mode()
 def measure(
-    model: nn.Module, split: ResidentSplit, *, batch_size: int = 512, precision: Literal["fp32", "bf16"] = "fp32"
+    model: nn.Module, split: Split, *, batch_size: int = 512, precision: Literal["fp32", "bf16"] = "fp32"
 ) -> tuple[float, np.ndarray]:
     """Return accuracy (a fraction; per label for multi-label) and the loss of every sample, (N,) float64, maybe NaN.
 
@@ -57,9 +67,7 @@ def measure(
     return float(torch.cat(hits).mean()), np.concatenate(losses)
 
 
-def audit(
-    model: nn.Module, splits: Mapping[str, ResidentSplit], *, precision: Literal["fp32", "bf16"] = "fp32"
-) -> Audit:
+def audit(model: nn.Module, splits: Mapping[str, Split], *, precision: Literal["fp32", "bf16"] = "fp32") -> Audit:
     """Measure accuracy and mean loss on retain, forget, validation, and the AUC of the loss attack on forget.
 
     The attack calls a forget sample a member when its loss is low, against validation samples, which the model never
@@ -75,16 +83,31 @@ def audit(
     return found
 
 
-def reference(audits: Sequence[Audit]) -> Audit:
-    """Return the mean audit of the retrained models: what a sweep aims at."""
-    return {part: float(np.mean([a[part] for a in audits])) for part in GAP_PARTS}
+def reference(retrained: Sequence[Audit], original: Audit | None = None) -> Audit:
+    """Return what a sweep aims at: the mean audit of the retrained models, and the utility of the original.
+
+    The parts of the mean are absent where there is no retrained model; those of the original are called `original_...`.
+    """
+    aim = {part: float(np.mean([a[part] for a in retrained])) for part in GAP_PARTS} if retrained else {}
+    return aim if original is None else aim | {f"original_{part}": original[part] for part in KEPT}
 
 
-def objective(name: str, found: Audit, retrained: Audit) -> float:
-    """Return the value that the sweep optimises; the gap is the mean absolute difference in percentage points."""
-    if name != GAP:
+def objective(name: str, found: Audit, aim: Audit) -> float:
+    """Return the value that the sweep optimises; a gap is a mean absolute difference in percentage points.
+
+    `gap_to_retrained` is to the mean retrained model. `gap_to_ideal` needs none: forget accuracy to the model's own
+    validation accuracy, retain and validation accuracy to the original's, the attack's AUC to 0.5. It takes forgotten
+    samples to be as hard as validation samples, so it cannot see that they are easier or harder (a whole class, one
+    person, wrong labels): there it aims at something else than retraining would give.
+    """
+    if name == GAP:
+        differences = [found[part] - aim[part] for part in GAP_PARTS]
+    elif name == IDEAL_GAP:
+        differences = [found[part] - aim[f"original_{part}"] for part in KEPT]
+        differences += [found["forget_accuracy"] - found["validation_accuracy"], found["mia_auc"] - CHANCE]
+    else:
         return found[name]
-    return 100 * float(np.mean([abs(found[part] - retrained[part]) for part in GAP_PARTS]))
+    return 100 * float(np.mean([abs(difference) for difference in differences]))
 
 
 def better(name: str) -> Callable[[float], float]:

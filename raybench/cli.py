@@ -11,6 +11,7 @@ from rich.console import Console
 
 from raybench import __version__
 from raybench.errors import UserError
+from raybench.options import RUNS, Address, File, Quiet, Retry, Set, Storage, Verbose
 
 app = typer.Typer(
     name="raybench",
@@ -21,32 +22,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-
-File = Annotated[
-    Path, typer.Argument(help="Experiment file (YAML); see `raybench list experiments`.", show_default=False)
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Override a key, e.g. --set train.epochs=5. May be repeated.",
-        show_default=False,
-    ),
-]
-Storage = Annotated[
-    str, typer.Option(help="Where results go: a folder, or a URI such as s3://bucket/raybench (shared by all nodes).")
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        help="A running Ray cluster: host:6379, ray://host:10001 or auto. Default: start one here.", show_default=False
-    ),
-]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show what Ray and its workers say.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Retry = Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again instead of keeping their error.")]
-RUNS = "runs"
 
 
 @app.callback(invoke_without_command=True)
@@ -148,32 +123,75 @@ def report(
     from raybench.report import write_report
     from raybench.store import Store
 
-    if run.endswith((".yaml", ".yml")):
-        from raybench.experiment_file import load_experiment
-
-        run = load_experiment(run)[0].name
-    store = Store(storage)
-    require_tables(store, run)
-    write_report(store, run, Reporter(_console()))
+    store, name = Store(storage), _run_name(run)
+    require_tables(store, name)
+    write_report(store, name, Reporter(_console()))
 
 
 @app.command()
-def check(file: File, set_: Set = None, storage: Storage = RUNS) -> None:
+def export(
+    run: Annotated[
+        str, typer.Argument(help="Name of a run on the storage, or its experiment file.", show_default=False)
+    ],
+    method: Annotated[str, typer.Option(help="Which of the run's methods.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write the state dict to.", show_default=False)],
+    storage: Storage = RUNS,
+) -> None:
+    """Write the unlearned checkpoint of a method of a finished run, to be loaded into the model that it is of."""
+    from raybench.exporting import export as export_model
+    from raybench.store import Store
+
+    print(export_model(Store(storage), _run_name(run), method, out))
+
+
+@app.command()
+def check(
+    file: File,
+    set_: Set = None,
+    storage: Storage = RUNS,
+    duplicates: Annotated[bool, typer.Option("--duplicates", help="Also look for images in two roles.")] = False,
+) -> None:
     """Validate an experiment and print its plan: what would run, what is there already. Nothing is run."""
     from raybench.checking import plan_lines
     from raybench.experiment_file import load_experiment
+    from raybench.progress import Reporter
     from raybench.store import Store
 
     experiment, _ = load_experiment(file, set_ or ())
     console = _console()
-    for line in plan_lines(experiment, Store(storage)):
+    for line in plan_lines(experiment, Store(storage), Reporter(console), duplicates=duplicates):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def smoke(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Experiment files, or folders to search for them.", show_default=False)
+    ],
+    storage: Annotated[Path, typer.Option(help="A local folder for the generated data and the runs.")] = Path(
+        "runs/smoke"
+    ),
+    address: Address = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Really run the small form of experiments on generated data in the true format: about a minute each."""
+    from raybench.progress import Reporter
+    from raybench.smoke import smoke as run_smoke
+
+    reporter = Reporter(_console(), verbosity=-1 if quiet else verbose)
+    tried = list(run_smoke(paths, storage, reporter, address=address))
+    failed = [one for one in tried if one.error is not None]
+    reporter.say(f"\n{len(tried) - len(failed)} of {len(tried)} experiments ran")
+    for one in failed:
+        sys.stderr.write(f"raybench: {one.file}: {one.error}\n")
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command("list")
 def list_(
     what: Annotated[
-        Literal["methods", "metrics", "datasets", "models", "rules", "experiments"],
+        Literal["methods", "metrics", "datasets", "models", "rules", "experiments", "tables"],
         typer.Argument(help="What to list.", show_default=False),
     ],
 ) -> None:
@@ -181,6 +199,34 @@ def list_(
     from raybench.listing import print_list
 
     print_list(what, _console())
+
+
+@app.command()
+def pack(
+    dataset: Annotated[
+        str, typer.Argument(help="A data set of `raybench list datasets`, or your own.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the pack: an empty or a new one.", show_default=False)],
+    root: Annotated[Path | None, typer.Option(help="Folder that holds the data set.", show_default=False)] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Option of the data set, e.g. domain=Art. May be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that decode. Default: one per core.", show_default=False)
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Pack a data set into Parquet shards, every image decoded once and verified. Run it again to go on."""
+    from raybench.packing import pack_dataset
+    from raybench.progress import Reporter
+
+    reporter = Reporter(_console(), verbosity=-1 if quiet else 0)
+    try:
+        pack_dataset(dataset, out, root=root, options=option or (), workers=workers, reporter=reporter)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nraybench: stopped. Finished shards are kept; run the same command again to go on.\n")
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -214,6 +260,15 @@ def submit(
             verbosity=verbose,
         )
     )
+
+
+def _run_name(given: str) -> str:
+    """Return the name of a run that may be given as its experiment file."""
+    if not given.endswith((".yaml", ".yml")):
+        return given
+    from raybench.experiment_file import load_experiment
+
+    return load_experiment(given)[0].name
 
 
 def _console() -> Console:

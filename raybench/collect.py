@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from raybench import tables
 from raybench.audit import objective
-from raybench.data.splits import ROLES
+from raybench.ideal_gap import ideal_gap_rows
 from raybench.plan import AuditedModel, TrialJob
 from raybench.scenario import Scenario
 from raybench.scoring import average_gap_rows, with_gaps
@@ -36,10 +36,10 @@ def collect_tables(
     """Write `<run>/tables/`; `metrics` last, so that its existence means that the others are there."""
     store, folder = scenario.store, f"{scenario.experiment.name}/tables"
     store.write_table(f"{folder}/splits.parquet", _splits(scenario))
-    store.write_table(f"{folder}/models.parquet", tables.with_hyperparameters(_models(trained, swept)))
+    store.write_table(f"{folder}/models.parquet", tables.with_hyperparameters(_models(scenario, trained, swept)))
     store.write_table(f"{folder}/trials.parquet", tables.with_hyperparameters(_trials(scenario, trained, swept)))
     current = {}
-    for key in all_keys(scenario, [model.key for model in audited], ROLES):
+    for key in all_keys(scenario, [model.key for model in audited], scenario.roles):
         model, file = key.split("/")[-2:]
         current[f"{folder}/predictions/{model}-{file}"] = key
     for stale in set(store.keys(f"{folder}/predictions")) - set(current):  # of an earlier version of this run
@@ -51,7 +51,7 @@ def collect_tables(
     samples = [store.read_table(key) for key in keys]
     store.write_table(f"{folder}/samples.parquet", tables.cast("samples", pa.concat_tables(samples)))
     rows = with_gaps([*read_rows(scenario, scored), *read_relearning(scenario, relearned)])
-    rows += average_gap_rows(rows)
+    rows += [*average_gap_rows(rows), *ideal_gap_rows(rows)]
     rows += read_populations(scenario, populations)
     store.write_table(f"{folder}/metrics.parquet", tables.table("metrics", rows))
 
@@ -63,8 +63,10 @@ def _splits(scenario: Scenario) -> pa.Table:
     return tables.cast("splits", content)
 
 
-def _models(trained: "Trained", swept: "Swept") -> pa.Table:
-    full = _work(trained.records[-1])  # a retrained model, since the original also trains on the forget set
+def _models(scenario: Scenario, trained: "Trained", swept: "Swept") -> pa.Table:
+    # what one retraining takes, whether or not one was done: the recipe's passes over the retain set
+    passes = scenario.experiment.train.retrained_recipe.epochs * len(scenario.splits().ids("retain"))
+    full = _work({"samples_forward": passes, "samples_backward": passes})
     rows: list[dict[str, Any]] = []
     for job, record in zip(trained.jobs, trained.records):
         row = {"model": _mark(job.key), "name": job.name, "kind": job.kind, "method": job.kind, "seed": job.seed}
@@ -81,6 +83,7 @@ def _trial(job: TrialJob, record: Record) -> dict[str, Any]:
         "name": job.name,
         "kind": "unlearned",
         "method": job.method,
+        "function": job.function,
         "seed": job.seed,
         "hyperparameters": json.dumps(record["hyperparameters"], sort_keys=True),
         "status": record["status"],

@@ -1,94 +1,25 @@
 """The experiment file: what it may say, with defaults and validation. Reading it is `experiment_file.py`."""
 
-import inspect
 import re
-from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from raybench import models, registry
+from raybench import models, published, registry
 from raybench.data.forget_rules import PACKAGE as FORGET_RULES
 from raybench.data.forget_rules.spec import ForgetRuleSpec
-from raybench.data.images import DatasetSpec
-from raybench.data.views import View
 from raybench.devices import Precision
 from raybench.errors import UserError, about, unknown
+from raybench.experiment_data import Data, Downstream, Normalize, Part, Positive, Share, refuse_unknown
+from raybench.explaining import in_words
 from raybench.models import Stem
 from raybench.spaces import Space
 from raybench.training import Recipe
 
+METHOD = "method"  # of an entry of `methods:`: one method in two settings has two entries
 
-def _size(value: Any) -> Any:
-    count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if not (value is None or count or (isinstance(value, float) and 0 < value < 1)):
-        raise ValueError("must be a count, a share between 0 and 1, or null for the rest of the pool")
-    return value
-
-
-Size = Annotated[int | float | None, BeforeValidator(_size)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class Part(BaseModel):
-    """A part of the file; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Mislabel(Part):
-    """Give this share of all samples a wrong label, as annotators do; every role gets the same noise."""
-
-    fraction: Share
-    seed: int = 0
-
-
-class Sizes(Part):
-    """How many samples each role gets: a count, a fraction of its pool, or null for the rest of it."""
-
-    train: Size = None
-    validation: Size = 0.1
-    calibration: Size = 0.2
-    test: Size = None
-    unseen: Size = 0.4
-
-
-class Normalize(Part):
-    """Mean and standard deviation per channel of pixels / 255, instead of the dataset's own."""
-
-    mean: list[float]
-    std: list[Annotated[float, Field(gt=0)]]
-
-
-class Data(Part):
-    """Which images, and how they are cut into roles.
-
-    `view`, for images that are files of any size: the square that a model sees of each. `stream`: decode them again and
-    again while training, instead of once into memory (auto: where they would take more than 8 GB).
-    """
-
-    dataset: str
-    root: str | None = None
-    download: bool = False
-    options: dict[str, Any] = {}
-    sizes: Sizes = Sizes()
-    mislabel: Mislabel | None = None
-    resize: Positive | None = None
-    view: View | None = None
-    stream: Literal["auto"] | bool = "auto"
-    on_corrupt: Literal["refuse", "skip"] = "refuse"
-    deduplicate: Literal["none", "perceptual_hash"] = "none"
-    normalize: Literal["dataset", "none"] | Normalize = "dataset"
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _known(self) -> "Data":
-        with about("data", "dataset"):
-            function = registry.find("dataset", self.dataset, "raybench.data", DatasetSpec)
-        _refuse_unknown(("data", "options"), f"option of dataset {self.dataset}:", self.options, function, {"download"})
-        return self
+__all__ = ["Data", "Downstream", "Evaluate", "Experiment", "Forget", "Model", "Normalize", "Relearning", "Train"]
 
 
 class Forget(BaseModel):
@@ -102,17 +33,22 @@ class Forget(BaseModel):
     def _known(self) -> "Forget":
         with about("forget", "rule"):
             function = registry.find("forget rule", self.rule, FORGET_RULES, ForgetRuleSpec)
-        _refuse_unknown(("forget",), f"option of forget rule {self.rule}:", self.model_extra or {}, function)
+        refuse_unknown(("forget",), f"option of forget rule {self.rule}:", self.model_extra or {}, function)
         return self
 
 
 class Model(Part):
-    """The architecture, and a checkpoint where the original is the user's own."""
+    """The architecture, and a checkpoint where the original is the user's own.
+
+    `name` may be the user's own `package.module.function`. `init` is a state dict that every training starts from, the
+    original's and the retrained models' alike.
+    """
 
     name: str
     stem: Stem = "imagenet"
     width: Positive = 32
     checkpoint: str | None = None
+    init: str | None = None
 
     @model_validator(mode="after")
     def _known(self) -> "Model":
@@ -124,15 +60,45 @@ class Model(Part):
 
 
 class Train(Recipe):
-    """The recipe that original and retrained models share, and how many of them there are."""
+    """The recipe of original and retrained models, and how many of them there are.
+
+    `retrained` replaces values of the recipe for the retrained models alone. Some sources did so; then the gap to them
+    is that of two recipes too, so leave it empty unless a printed number is to be repeated.
+    """
 
     seed: int = 0
-    retrained_seeds: list[int] | Positive = 5
+    retrained_seeds: list[int] | Annotated[int, Field(ge=0)] = 5
+    retrained: dict[str, Any] = Field(default={})
     workers: Positive = 1
 
     @cached_property
     def recipe(self) -> Recipe:
+        """Return the original's recipe."""
         return Recipe.model_validate({name: getattr(self, name) for name in Recipe.model_fields})
+
+    @cached_property
+    def retrained_recipe(self) -> Recipe:
+        """Return the recipe of the retrained models, and of the method `retrain`."""
+        return Recipe.model_validate({**self.recipe.model_dump(), **self.retrained})
+
+    def recipe_of(self, kind: Literal["original", "retrained"]) -> Recipe:
+        return self.recipe if kind == "original" else self.retrained_recipe
+
+    @model_validator(mode="after")
+    def _retrained_is_a_recipe(self) -> "Train":
+        for key in self.retrained:
+            if key not in Recipe.model_fields:
+                with about("train", "retrained", key):
+                    raise unknown("key of train.retrained:", key, Recipe.model_fields)
+        try:
+            _ = self.retrained_recipe
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = str(problem["loc"][0]) if problem["loc"] else ""
+            given = f"train.retrained.{key} = {self.retrained[key]!r}" if key in self.retrained else "train.retrained"
+            with about("train", "retrained", *([key] if key in self.retrained else [])):
+                raise UserError(f"{given}: {in_words([problem])}") from error
+        return self
 
     @property
     def seeds(self) -> list[int]:
@@ -145,12 +111,15 @@ class Train(Recipe):
     @classmethod
     def _distinct(cls, value: list[int] | int) -> list[int] | int:
         if isinstance(value, list) and (len(set(value)) < len(value) or not value):
-            raise ValueError("seeds must be distinct, and at least one")
+            raise ValueError("seeds must be distinct, and at least one (0 instead of a list: no retrained models)")
         return value
 
 
 class Sweep(Part):
-    """How hyperparameters are searched: the same number of trials for every method."""
+    """How hyperparameters are searched: the same number of trials for every method.
+
+    `objective` is gap_to_ideal by default where there are no retrained models (train.retrained_seeds: 0).
+    """
 
     trials: Positive = 20
     search: Literal["random", "optuna"] = "random"
@@ -185,11 +154,18 @@ class Relearning(Part):
 
 
 class Evaluate(Part):
-    """What is measured."""
+    """What is measured, and on what.
+
+    `downstream`: sets of other images, by name, that every model is asked about, since what is left in its features
+    shows in how well they serve there. `train_view`: whether retain and forget are predicted as they are or through the
+    training augmentation, drawn once from a fixed seed, as the code of some sources does.
+    """
 
     metrics: Literal["all"] | list[str] | dict[str, dict[str, Any]] = "all"
-    alphas: list[Annotated[float, Field(gt=0, lt=1)]] = [0.05, 0.1, 0.2]
+    alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[0.05, 0.1, 0.2])
     batch_size: Positive = 512
+    train_view: Literal["clean", "augmented"] = "clean"
+    downstream: dict[str, Downstream] = Field(default={})
     population: Population | None = None
     relearning: Relearning | None = None
 
@@ -197,6 +173,19 @@ class Evaluate(Part):
     @classmethod
     def _one_name(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) and value != "all" else value
+
+    @model_validator(mode="after")
+    def _downstream_sets_are_known(self) -> "Evaluate":
+        for name, given in self.downstream.items():
+            at = ("evaluate", "downstream", name)
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                with about(*at):
+                    raise UserError(
+                        f"{name!r} cannot name a downstream set: letters, digits, '_' and '-', a letter or digit "
+                        "first, since it names files"
+                    )
+            given.check(*at)
+        return self
 
 
 class Resources(Part):
@@ -212,6 +201,23 @@ class Resources(Part):
     retries: Annotated[int, Field(ge=0)] = 3
 
 
+class Published(Part):
+    """The printed numbers that the report shows beside this run's, and whose protocol the run follows.
+
+    `released` is the source's recipe, faults included; `corrected` is ours. The run of the other protocol is looked for
+    on the same storage.
+    """
+
+    table: str
+    protocol: Literal["released", "corrected"]
+
+    @model_validator(mode="after")
+    def _known(self) -> "Published":
+        with about("published", "table"):
+            published.check_name(self.table)
+        return self
+
+
 class Experiment(Part):
     """One experiment: everything that decides its numbers."""
 
@@ -224,6 +230,14 @@ class Experiment(Part):
     sweep: Sweep = Sweep()
     evaluate: Evaluate = Evaluate()
     resources: Resources = Resources()
+    published: Published | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _aim(cls, content: Any) -> Any:
+        from raybench import consistency
+
+        return consistency.with_default_objective(content)
 
     @field_validator("name")
     @classmethod
@@ -243,54 +257,16 @@ class Experiment(Part):
         )
 
     @model_validator(mode="after")
-    def _names_exist(self) -> "Experiment":
-        from raybench import audit, methods, scoring
-        from raybench.methods.spec import check
+    def _fits_together(self) -> "Experiment":
+        from raybench import consistency  # it knows methods and metrics, which are slow to import
 
-        for name, values in self.methods.items():
-            with about("methods", name):
-                function = methods.get(name)
-            spaces: dict[str, Space] = {}
-            for key, value in values.items():
-                with about("methods", name, key):
-                    spaces[key] = Space.parse(f"methods.{name}.{key}", value)
-                    for end in spaces[key].extremes:
-                        check(name, function, {key: end})
-            with about("methods", name):  # values that are valid one by one may not be so together
-                for end in (0, 1):
-                    check(name, function, {key: space.extremes[end] for key, space in spaces.items()})
-        with about("evaluate", "metrics"):
-            scoring.chosen_metrics(self.evaluate.metrics)
-        with about("sweep", "objective"):
-            audit.check_objective(self.sweep.objective)
-        if (population := self.evaluate.population) is not None:
-            with about("evaluate", "population", "methods"):
-                for name in population.methods:
-                    if name not in self.methods:
-                        raise unknown("method of the population", name, self.methods)
-            if population.origins == "one_per_run" and self.model.checkpoint is not None:
-                with about("evaluate", "population", "origins"):
-                    raise UserError(
-                        "one_per_run trains its own originals, but model.checkpoint gives one (allowed: one)"
-                    )
+        consistency.check(self)
         return self
 
+    def function_name(self, method: str) -> str:
+        """Return the name of the function behind an entry of `methods:`; its key `method` says so where they differ."""
+        return str(self.methods.get(method, {}).get(METHOD, method))
+
     def spaces(self, method: str) -> dict[str, Space]:
-        """Return the method's search spaces; a fixed value is a space of one."""
-        return {key: Space.parse(key, value) for key, value in self.methods[method].items()}
-
-
-def _refuse_unknown(
-    at: tuple[str, ...],
-    kind: str,
-    given: Iterable[str],
-    function: Callable[..., Any],
-    internal: Collection[str] = (),
-) -> None:
-    """Refuse options that are not keyword arguments of the function."""
-    parameters = inspect.signature(function).parameters.values()
-    allowed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in internal]
-    for option in given:
-        if option not in allowed:
-            with about(*at, option):
-                raise unknown(kind, option, allowed)
+        """Return the search spaces of an entry of `methods:`; a fixed value is a space of one."""
+        return {key: Space.parse(key, value) for key, value in self.methods[method].items() if key != METHOD}

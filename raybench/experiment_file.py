@@ -16,6 +16,7 @@ from raybench.explaining import in_words
 from raybench.spaces import KINDS
 
 Key = tuple[str, ...]
+PATHS = (("model", "checkpoint"), ("model", "init"), ("data", "root"), ("forget", "file"))  # they name files or folders
 
 
 class Loader(yaml.SafeLoader):
@@ -48,9 +49,11 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Ex
     Raises UserError for a missing file, bad YAML, unknown keys and names, values outside their range.
     """
     source = read(Path(path))
+    source.content.pop("smoke", None)  # what `raybench smoke` puts over the rest
     for override in overrides:
         source = _override(source, override)
     source.content.pop("extends", None)
+    _make_absolute(source)
     try:
         experiment = Experiment.model_validate(source.content)
     except ValidationError as error:
@@ -80,7 +83,7 @@ def read(path: Path, *, extended: tuple[tuple[Path, str], ...] = ()) -> Source:
     if not isinstance(content["extends"], str):
         raise UserError(f"{place}: extends = {content['extends']!r}: it takes one path")
     base = read(path.parent / content["extends"], extended=(*extended, (path, place)))
-    return Source(_merge(base.content, own.content), {**base.places, **own.places})
+    return Source(merge(base.content, own.content), {**base.places, **own.places})
 
 
 def _yaml_fault(error: Exception) -> str:
@@ -112,7 +115,7 @@ def _places(node: yaml.Node, path: Path, key: Key) -> dict[Key, str]:
     return found
 
 
-def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Put `own` over `base`, mapping by mapping; null takes a mapping away.
 
     A new forget rule or data set takes none of the old one's options, a new search space nothing of the old one.
@@ -123,7 +126,7 @@ def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         if value is None and isinstance(old, dict):
             del merged[key]
         elif isinstance(value, dict) and isinstance(old, dict) and not _replaces(value, old):
-            merged[key] = _merge(old, value)
+            merged[key] = merge(old, value)
         else:
             merged[key] = value
     return merged
@@ -148,7 +151,32 @@ def _override(source: Source, override: str) -> Source:
         nested = {name: nested}
     # every level that the override brings is of its making; what the files wrote keeps its line
     made = {key[:length]: f"--set {override}" for length in range(1, len(key)) if key[:length] not in source.places}
-    return Source(_merge(source.content, nested), {**source.places, **made, key: f"--set {override}"})
+    return Source(merge(source.content, nested), {**source.places, **made, key: f"--set {override}"})
+
+
+def _make_absolute(source: Source) -> None:
+    """Point relative paths to what lies beside the file that names them, else to what lies in the current folder.
+
+    One that is in neither place stays as it is: whoever opens it says best what is missing.
+    """
+    sets = _at(source.content, ("evaluate", "downstream"))
+    for *parents, name in (*PATHS, *(("evaluate", "downstream", given, "root") for given in sets)):
+        part = _at(source.content, parents)
+        value = part.get(name)
+        if not isinstance(value, str) or Path(value).expanduser().is_absolute():
+            continue
+        place = source.place((*parents, name))
+        beside = [] if place.startswith("--set") else [Path(place.rpartition(":")[0]).parent]
+        found = next((folder / value for folder in (*beside, Path.cwd()) if (folder / value).exists()), None)
+        if found is not None:
+            part[name] = str(found)
+
+
+def _at(content: Any, key: Sequence[str]) -> dict[str, Any]:
+    """Return the mapping at a key, or an empty one where there is none."""
+    for name in key:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
 def _split(path: str, content: Any) -> Iterator[str]:
@@ -163,7 +191,7 @@ def _split(path: str, content: Any) -> Iterator[str]:
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
-    return [*model.model_fields, "extends"] if model is Experiment else list(model.model_fields)
+    return [*model.model_fields, "extends", "smoke"] if model is Experiment else list(model.model_fields)
 
 
 def _explain(error: ValidationError, source: Source) -> Iterator[str]:

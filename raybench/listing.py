@@ -9,13 +9,13 @@ from typing import Any, Literal, get_args
 import yaml
 from rich.console import Console
 
-from raybench import data, methods, models, registry, scoring
+from raybench import data, methods, models, published, registry, scoring
 from raybench.data import forget_rules
 from raybench.data.forget_rules.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
 from raybench.methods.spec import Settings, hyperparameters
 
-What = Literal["methods", "metrics", "datasets", "models", "rules", "experiments"]
+What = Literal["methods", "metrics", "datasets", "models", "rules", "experiments", "tables"]
 
 
 def print_list(what: What, console: Console) -> None:
@@ -95,6 +95,18 @@ def _experiments() -> Iterator[str]:
             yield f"{path}\n    {header}"
 
 
+def _tables() -> Iterator[str]:
+    for name in published.tables():
+        frame = published.load(name)
+        first = frame[frame["setting"] == frame["setting"].mode()[0]].iloc[0]
+        measured = frame[(frame["metric"] != published.DERIVED) & ~frame["metric"].str.endswith(published.COMPANIONS)]
+        titles = (measured["metric"] + " " + measured["split"]).str.strip().drop_duplicates()
+        yield f"{name}   {published.SOURCES[first['source']]}; {first['dataset']}, {first['setting']}"
+        yield f"    {len(frame)} numbers: {', '.join(titles) or 'none that raybench measures'}"
+        wrong = frame.loc[~frame["consistent"], "method_printed"].drop_duplicates()
+        yield f"    known to be inconsistent: {', '.join(wrong) or 'none'}"
+
+
 LISTS: dict[What, Callable[[], Iterator[str]]] = {
     "methods": _methods,
     "metrics": _metrics,
@@ -102,4 +114,5 @@ LISTS: dict[What, Callable[[], Iterator[str]]] = {
     "models": _models,
     "rules": _rules,
     "experiments": _experiments,
+    "tables": _tables,
 }

@@ -1,5 +1,6 @@
 """What a run was made with: versions, machine, commit, seeds, the experiment's text. Written before the work starts."""
 
+import hashlib
 import inspect
 import os
 import platform
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from raybench import __version__, methods
+from raybench.checkpoints import read_file
 from raybench.experiment import Experiment
 from raybench.tables import VERSION
 
@@ -43,10 +45,19 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
             "search": experiment.sweep.seed,
             "final": [experiment.sweep.seed + 1 + i for i in range(experiment.sweep.seeds)],
         },
+        "retrained_recipe": experiment.train.retrained_recipe.model_dump(),
+        "sweep": experiment.sweep.model_dump(),
+        "checkpoint": _checkpoint(experiment.model.checkpoint),
         "artefacts": keys,
-        "method_notes": {name: note for name in experiment.methods if (note := _note(name))},
+        "published": experiment.published.model_dump() if experiment.published else None,
+        "method_notes": {name: note for name in experiment.methods if (note := _note(experiment.function_name(name)))},
         "experiment": text,
     }
+
+
+def _checkpoint(path: str | None) -> dict[str, str] | None:
+    """Return which file the original was read from."""
+    return None if path is None else {"file": path, "sha256": hashlib.sha256(read_file(path)).hexdigest()}
 
 
 def _note(method: str) -> str:

@@ -1,4 +1,4 @@
-"""Build classifiers by name, read their penultimate features, load checkpoints safely.
+"""Build classifiers by name or by the user's own function, read their penultimate features, load checkpoints safely.
 
 `features` is the input of the classification head: the same definition for every architecture, so a new one needs no
 entry here. A checkpoint is read with `weights_only=True`; nothing in it is ever executed.
@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from raybench import own_model
 from raybench.errors import UserError, unknown
 
 Stem = Literal["cifar", "imagenet"]
@@ -46,9 +47,21 @@ def names() -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a model that does not exist."""
-    if name != "cnn" and name not in names():
+    """Refuse a model that does not exist, and a function of the user's own that cannot be called for one."""
+    if own_model.is_own(name):
+        own_model.arguments(name)
+    elif name != "cnn" and name not in names():
         raise unknown("model", name, names(), hint="; all of them: raybench list models")
+
+
+def source_fingerprint(name: str) -> str | None:
+    """Return a hash of the file that defines the user's own model, None for one of raybench's."""
+    return own_model.source_fingerprint(name) if own_model.is_own(name) else None
+
+
+def has_fixed_size(name: str) -> bool:
+    """Say whether the model reads images of the one size that it is built for: it cuts them into numbered patches."""
+    return name.startswith("vit_") or (own_model.is_own(name) and "image_size" in own_model.arguments(name))
 
 
 def check_stem(name: str, stem: Stem) -> None:
@@ -57,22 +70,32 @@ def check_stem(name: str, stem: Stem) -> None:
         return
     from raybench import zoo
 
-    if not zoo.is_residual(name):
+    if own_model.is_own(name) or not zoo.is_residual(name):
         raise UserError(f"model.stem 'cifar' is for residual networks, not {name!r} (allowed for it: imagenet)")
 
 
 def input_channels(name: str, image_channels: int) -> int:
-    """Return how many channels the model reads: `cnn` takes the images as they are, the others want three."""
-    return image_channels if name == "cnn" else CHANNELS
+    """Return how many channels the model reads: three, or the images' own number where it can be built for that."""
+    takes_any = name == "cnn" or (own_model.is_own(name) and "channels" in own_model.arguments(name))
+    return image_channels if takes_any else CHANNELS
 
 
 def build(
-    name: str, *, num_classes: int, channels: int = CHANNELS, seed: int = 0, stem: Stem = "imagenet", width: int = 32
+    name: str,
+    *,
+    num_classes: int,
+    channels: int = CHANNELS,
+    seed: int = 0,
+    stem: Stem = "imagenet",
+    width: int = 32,
+    image_size: int | None = None,
 ) -> nn.Module:
     """Build the model with weights drawn from `seed`; the caller's random state is left as it was.
 
     `stem="cifar"` gives a residual network a 3 x 3 stride-1 first convolution and no max-pool, as every source uses on
-    32 x 32 images. `width` is the number of first-layer channels of `cnn`.
+    32 x 32 images. `width` is the number of first-layer channels of `cnn`. `image_size`, the side of the images in
+    pixels, is needed by vision transformers (default 224); the user's own function gets it and `channels` where it
+    takes them.
     """
     check_name(name)
     check_stem(name, stem)
@@ -80,9 +103,18 @@ def build(
         torch.manual_seed(seed)
         if name == "cnn":
             return small_cnn(num_classes, channels, width)
+        if own_model.is_own(name):
+            built = own_model.build(name, num_classes=num_classes, channels=channels, image_size=image_size)
+            if (found := num_outputs(built)) != num_classes:
+                raise UserError(
+                    f"model {name!r} ends in {head_name(built)!r}, of {found} outputs; num_classes is {num_classes}"
+                )
+            return built
         from raybench import zoo
 
-        return zoo.build(name, num_classes=num_classes, channels=channels, cifar_stem=stem == "cifar")
+        return zoo.build(
+            name, num_classes=num_classes, channels=channels, cifar_stem=stem == "cifar", image_size=image_size
+        )
 
 
 def reset(module: nn.Module, *, seed: int) -> None:
@@ -187,3 +219,18 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], *, name: str = "c
         ]
         raise UserError(f"checkpoint {name} is of another architecture than the model: {'; '.join(parts)}")
     model.load_state_dict(weights)
+
+
+def start_from(model: nn.Module, weights: dict[str, Tensor], *, name: str) -> list[str]:
+    """Load a state dict to start training from; return the tensors of the head that it has in another size.
+
+    Those keep their new values. Anything else that differs is an error, as in `load_weights`.
+    """
+    head, own_weights = head_name(model), model.state_dict()
+    resized = [
+        key
+        for key in (f"{head}.weight", f"{head}.bias")
+        if key in weights and key in own_weights and weights[key].shape != own_weights[key].shape
+    ]
+    load_weights(model, {**weights, **{key: own_weights[key] for key in resized}}, name=name)
+    return resized

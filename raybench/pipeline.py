@@ -6,6 +6,7 @@ from raybench.collect import collect_tables
 from raybench.errors import UserError
 from raybench.experiment import Experiment
 from raybench.manifest import manifest
+from raybench.notices import assumptions, doubts
 from raybench.plan import (
     audited_models,
 )
@@ -37,12 +38,16 @@ def run(
     store.probe()
     store.sweep_partial()
     with store.lock(f"{experiment.name}/lock"), Cluster(address, quiet=reporter.verbosity < 1) as cluster:
-        scenario = prepare(experiment, store)
+        scenario = prepare(experiment, store, reporter)
         reporter.say(headline(scenario))
+        for notice in assumptions(scenario):
+            reporter.say(notice)
         keys = {"data": scenario.data_key, "splits": scenario.splits_key}
         store.write_json(f"{experiment.name}/manifest.json", manifest(experiment, text, keys))
         store.write_bytes(f"{experiment.name}/experiment.yaml", text.encode())
         trained = train_stage(scenario, cluster, reporter)
+        for notice in doubts(scenario, trained.records[0]["audit"]):
+            reporter.say(notice)
         if until == "train":
             return
         swept = sweep_stage(scenario, trained, cluster, reporter, retry_failed=retry_failed)
@@ -62,9 +67,10 @@ def headline(scenario: Scenario) -> str:
     experiment, sizes = scenario.experiment, scenario.splits().sizes()
     options = ", ".join(str(v) for k, v in experiment.forget.model_dump().items() if k not in ("rule", "seed"))
     rule = f"{experiment.forget.rule} {options}".strip()
+    original = "your original" if experiment.model.checkpoint is not None else "1 original"
     return (
         f"raybench  {experiment.name}   {experiment.data.dataset}, forget {sizes['forget']} of "
-        f"{sizes['forget'] + sizes['retain']} ({rule})   {experiment.model.name}   1 original, "
+        f"{sizes['forget'] + sizes['retain']} ({rule})   {experiment.model.name}   {original}, "
         f"{len(experiment.train.seeds)} retrained   {len(experiment.methods)} methods\n"
     )
 

@@ -5,16 +5,15 @@ changing the forget rule keeps the original, changing one line of a method runs 
 """
 
 import hashlib
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from raybench import methods
-from raybench.data.splits import ROLES
-from raybench.errors import UserError
+from raybench.checkpoints import read_file
 from raybench.methods.spec import check
+from raybench.registry import source_fingerprint
 from raybench.scenario import NUMERICS, Scenario
 from raybench.spaces import draw_settings
 from raybench.store import fingerprint
@@ -41,7 +40,8 @@ class TrialJob:
     """Run one method with one setting and seed; final ones keep the unlearned model."""
 
     name: str
-    method: str
+    method: str  # the entry of `methods:`, which is the function's name unless it says otherwise
+    function: str
     values: tuple[tuple[str, Any], ...]
     seed: int
     phase: Literal["search", "final"]
@@ -74,14 +74,6 @@ class PredictJob:
     models: tuple[tuple[str, str], ...]  # (model key, predictions key)
 
 
-def source_fingerprint(function: Callable[..., Any]) -> str:
-    """Return a hash of the file that defines the function: editing a method makes its old trials stale."""
-    file = inspect.getsourcefile(function)
-    if file is None:
-        raise UserError(f"{function} has no source file: define it in a module, so that its results can be told apart")
-    return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
-
-
 def train_jobs(scenario: Scenario) -> list[TrainJob]:
     """Return the original's job first, then one per retrained seed."""
     train = scenario.experiment.train
@@ -108,7 +100,7 @@ def _train_job(
     experiment = scenario.experiment
     train = experiment.train
     data = [scenario.data_key, scenario.architecture()]
-    recipe = [train.recipe.model_dump(), train.workers, experiment.resources.threads]
+    recipe = [train.recipe_of(kind).model_dump(), train.workers, experiment.resources.threads]
     audited = (
         scenario.ids_fingerprint("retain"),
         scenario.ids_fingerprint("forget"),
@@ -117,17 +109,10 @@ def _train_job(
     made_of: list[Any] = [*recipe, seed, scenario.ids_fingerprint(*roles)]
     checkpoint = experiment.model.checkpoint if kind == "original" else None
     if checkpoint is not None:
-        made_of = ["checkpoint", _file_hash(checkpoint)]
+        made_of = ["checkpoint", hashlib.blake2b(read_file(checkpoint), digest_size=8).hexdigest()]
     mark = fingerprint("model", NUMERICS, data, made_of)
     audit = f"artefacts/audits/{fingerprint(mark, audited)}.json"
     return TrainJob(name, kind, seed, roles, f"artefacts/models/{mark}", audit, checkpoint)
-
-
-def _file_hash(path: str) -> str:
-    try:
-        return hashlib.blake2b(Path(path).expanduser().read_bytes(), digest_size=8).hexdigest()
-    except OSError as error:
-        raise UserError(f"model.checkpoint = {path!r} cannot be read: {error.strerror}") from error
 
 
 def trial_job(
@@ -145,19 +130,21 @@ def trial_job(
     `folder`: where an adaptive search keeps its trials, which can only be found again by listing them.
     """
     experiment = scenario.experiment
-    function = methods.get(method)
+    name = experiment.function_name(method)
+    function = methods.get(name)
     arguments, settings = check(method, function, setting)
     mark = fingerprint(
         "trial",
         NUMERICS,
         original,
         [scenario.ids_fingerprint(role) for role in ("retain", "forget", "validation")],
-        [method, source_fingerprint(function), arguments, settings.model_dump(), seed],
-        experiment.train.recipe.model_dump(),  # `retrain` follows it
+        [method, name, source_fingerprint(function), arguments, settings.model_dump(), seed],
+        experiment.train.recipe.model_dump(),  # its augmentation is the methods' too
+        experiment.train.retrained_recipe.model_dump(),  # `retrain` follows it
         [experiment.resources.threads, experiment.resources.precision, experiment.sweep.stop_collapsed],
     )
     folder = folder or ("artefacts/trials" if phase == "search" else "artefacts/models")
-    return TrialJob(f"{method}-{seed}", method, tuple(setting.items()), seed, phase, original, f"{folder}/{mark}")
+    return TrialJob(f"{method}-{seed}", method, name, tuple(setting.items()), seed, phase, original, f"{folder}/{mark}")
 
 
 def search_folder(scenario: Scenario, original: str, method: str) -> str:
@@ -184,12 +171,18 @@ def search_jobs(scenario: Scenario, original: str) -> dict[str, list[TrialJob]]:
 
 def final_jobs(scenario: Scenario, original: str, chosen: dict[str, dict[str, Any]]) -> list[TrialJob]:
     """Return the runs of each method's chosen setting, on seeds that the search did not select it by."""
-    first = scenario.experiment.sweep.seed + 1
+    first = _first_final_seed(scenario)
     return [
         trial_job(scenario, original, method, setting, seed=first + i, phase="final")
         for method, setting in chosen.items()
         for i in range(scenario.experiment.sweep.seeds)
     ]
+
+
+def _first_final_seed(scenario: Scenario) -> int:
+    """Return a seed after those of the search and of all trained models: on theirs, `retrain` would make their twin."""
+    experiment = scenario.experiment
+    return max([experiment.sweep.seed, experiment.train.seed, *experiment.train.seeds]) + 1
 
 
 def population_jobs(
@@ -199,7 +192,7 @@ def population_jobs(
     population = scenario.experiment.evaluate.population
     if population is None:
         return {}
-    first = scenario.experiment.sweep.seed + 1
+    first = _first_final_seed(scenario)
     return {
         method: [
             trial_job(scenario, originals[i % len(originals)], method, chosen[method], seed=first + i, phase="final")
@@ -217,17 +210,16 @@ def audited_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> list
 
 
 def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[int, int, str]]:
-    """Return (start, stop, key) of every piece of a model's predictions on a role."""
-    experiment = scenario.experiment
-    size = len(scenario.splits().ids(role))
+    """Return (start, stop, key) of every piece of a model's predictions on a role or a downstream set."""
+    resources = scenario.experiment.resources
+    size = len(scenario.role_ids(role))
     mark = fingerprint(
         "predictions",
         NUMERICS,
-        scenario.data_key,
+        scenario.role_view(role),
         scenario.ids_fingerprint(role),
-        experiment.resources.precision,
-        experiment.data.resize,
-        experiment.resources.threads,
+        resources.precision,
+        resources.threads,
     )
     folder = f"artefacts/predictions/{Path(model).name}"
     return [(s, min(s + PIECE, size), f"{folder}/{role}-{mark}-{s}.parquet") for s in range(0, size, PIECE)]
@@ -241,7 +233,7 @@ def predict_jobs(
     The models of a `population`, given by key, are only asked about the splits that populations are compared on.
     """
     missing: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
-    for role in ROLES:
+    for role in scenario.roles:
         models = [model.key for model in audited] + list(population if role in POPULATION_ROLES else ())
         for model in dict.fromkeys(models):
             for start, stop, key in predictions_keys(scenario, model, role):

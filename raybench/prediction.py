@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from raybench.data.batches import ResidentSplit
+from raybench.data.batches import Split, iterate
 from raybench.devices import autocast
 from raybench.models import feature_tap
 
@@ -24,16 +24,23 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, split: ResidentSplit, *, batch_size: int = 512, precision: Literal["fp32", "bf16"] = "fp32"
+    model: nn.Module,
+    split: Split,
+    *,
+    batch_size: int = 512,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    augment_seed: int | None = None,
 ) -> Predictions:
-    """Predict the evaluation view of a split; the model is put in eval mode and given back in its own."""
+    """Predict the evaluation view of a split; the model is put in eval mode and given back in its own.
+
+    With an `augment_seed` what is predicted is the split's training augmentation, drawn from it.
+    """
     training = model.training
     model.eval()
     logits, features, labels = [], [], []
     with feature_tap(model) as tap, autocast(precision, next(model.parameters()).device):
-        for start in range(0, len(split), batch_size):
-            positions = np.arange(start, min(start + batch_size, len(split)))
-            x, y = split.batch(positions, generator=None)
+        seed, augment = augment_seed or 0, augment_seed is not None
+        for x, y in iterate(split, batch_size=batch_size, seed=seed, epoch=0, shuffle=False, augment=augment):
             logits.append(model(x).float().cpu())
             assert tap.features is not None
             features.append(tap.features.float().cpu())

@@ -5,9 +5,12 @@ package and collects the functions that carry a spec of the asked type. There is
 """
 
 import functools
+import hashlib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from raybench.errors import UserError, unknown
@@ -39,15 +42,28 @@ def find(kind: str, name: str, package: str, spec_type: type) -> Callable[..., A
         return known[name]
     if "." not in name:
         raise unknown(kind, name, known, hint="; or name your own as package.module.function")
-    module_name, _, attribute = name.rpartition(".")
-    try:
-        function = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"cannot import {kind} {name!r}: {error} (is its folder on PYTHONPATH, or the current one?)"
-        ) from error
+    function = imported(kind, name)
     if not isinstance(getattr(function, ATTRIBUTE, None), spec_type):
         raise UserError(
             f"{name!r} is not a {kind}: decorate it with @{spec_type.__name__.lower().removesuffix('spec')}"
         )
     return function
+
+
+def imported(kind: str, name: str) -> Callable[..., Any]:
+    """Return what `package.module.function` names; raises UserError, naming the `kind`, where there is none."""
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"cannot import {kind} {name!r}: {error} (is its folder on PYTHONPATH, or the current one?)"
+        ) from error
+
+
+def source_fingerprint(function: Callable[..., Any]) -> str:
+    """Return a hash of the file that defines the function: editing a plug-in makes what it made before stale."""
+    file = inspect.getsourcefile(function)
+    if file is None:
+        raise UserError(f"{function} has no source file: define it in a module, so that its results can be told apart")
+    return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from raybench.audit import measure
-from raybench.data.batches import DatasetSplit, ResidentSplit
+from raybench.data.batches import Split
 from raybench.devices import Precision, resolve_precision
 from raybench.training import Progress, Recipe, train
 
@@ -35,7 +35,7 @@ class _Over(Exception):
 
 def relearn(
     model: nn.Module,
-    forget_split: ResidentSplit | DatasetSplit,
+    forget_split: Split,
     *,
     target_accuracy: float,
     lr: float = 0.01,

@@ -6,29 +6,39 @@ opens them by key.
 
 import functools
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
-from raybench import data, models
-from raybench.data import resident
-from raybench.data.batches import ResidentSplit, seed_for
+from raybench import downstream, initial_weights, models, sources
+from raybench.data.batches import ResidentSplit, Split, seed_for
+from raybench.data.encoded import Encoded
 from raybench.data.images import ImageData
 from raybench.data.mislabel import mislabel
 from raybench.data.splits import ROLES, Splits, make_splits
+from raybench.data.stream import StreamedSplit
 from raybench.devices import resolve_device
-from raybench.errors import UserError
+from raybench.downstream import DownstreamSet
+from raybench.errors import UserError, unknown
 from raybench.experiment import Experiment
+from raybench.experiment_data import Images
 from raybench.metrics.conformal_quantile import smallest_calibration
+from raybench.progress import Reporter
 from raybench.store import Store, fingerprint
+from raybench.training import Recipe
 
+KEPT = 8  # splits that a process keeps: trials share them, and what they have prepared for augmentation
 NUMERICS = 1  # raise it when a change of the code changes numbers: older artefacts are then made again
+TRAINED_ON = ("retain", "forget")
 AUDIT_LIMIT = 10_000  # samples of a large retain set that the quick audit looks at
-CACHE = Path("~/.cache/raybench")  # where a node keeps images that live on a remote storage
+
+
+_made: dict[Any, Split] = {}
 
 
 @dataclass(frozen=True)
@@ -39,52 +49,156 @@ class Scenario:
     experiment: Experiment
     data_key: str
     splits_key: str
+    root: str | None = None  # of images that are streamed: where they lie today, which is no part of what they are
+    downstream: Mapping[str, DownstreamSet] = field(default_factory=dict)  # by the role that their predictions go by
+    init: str | None = None  # key of the weights that every training starts from
 
     def data(self) -> ImageData:
         """Open the images, memory-mapped and shared by all processes of the node."""
-        return _open(self.store.uri, self.data_key)
+        images = sources.open_images(self.store.uri, self.data_key)
+        if isinstance(images.images, Encoded) and self.root is not None:
+            return replace(images, images=replace(images.images, root=self.root))
+        return images
 
     def splits(self) -> Splits:
         return _splits(self.store.uri, self.splits_key)
 
     def split(
-        self, *roles: str, augment: bool = False, limit: int | None = None, device: str | None = None
-    ) -> ResidentSplit:
+        self,
+        *roles: str,
+        augment: bool = False,
+        limit: int | None = None,
+        device: str | None = None,
+        recipe: Recipe | None = None,
+    ) -> Split:
         """Return the samples of the roles, ready to be batched; `limit` draws that many of them, always the same."""
-        ids = np.sort(np.concatenate([self.splits().ids(role) for role in roles]))
-        if limit is not None and len(ids) > limit:
-            ids = np.sort(np.random.default_rng(seed_for("limit", *roles)).choice(ids, limit, replace=False))
-        return self.samples(ids, augment=augment, device=device)
+        train, given = recipe or self.experiment.train, self.experiment.data
+        names = tuple(train.augment) if augment else ()
+        seen = (names, train.channels_last, self.channels, given.resize, given.view, device or str(self.device))
+        key = (self.store.uri, self.data_key, self.splits_key, self.root, roles, limit, seen)
+        if key not in _made:
+            ids = np.sort(np.concatenate([self.splits().ids(role) for role in roles]))
+            if limit is not None and len(ids) > limit:
+                ids = np.sort(np.random.default_rng(seed_for("limit", *roles)).choice(ids, limit, replace=False))
+            while len(_made) >= KEPT:
+                del _made[next(iter(_made))]
+            _made[key] = self.samples(ids, augment=augment, device=device, recipe=recipe)
+        return _made[key]
 
-    def samples(self, ids: np.ndarray, *, augment: bool = False, device: str | None = None) -> ResidentSplit:
-        """Return the given samples as the model wants them."""
-        train, images = self.experiment.train, self.data()
+    def samples(
+        self, ids: np.ndarray, *, augment: bool = False, device: str | None = None, recipe: Recipe | None = None
+    ) -> Split:
+        """Return the given samples as the model wants them, augmented by the `recipe` (the original's by default)."""
+        return self._as_seen(self.data(), self.experiment.data, ids, augment=augment, device=device, recipe=recipe)
+
+    def _as_seen(
+        self,
+        images: ImageData,
+        given: Images,
+        ids: np.ndarray,
+        *,
+        augment: bool = False,
+        device: str | None = None,
+        recipe: Recipe | None = None,
+    ) -> Split:
+        train = recipe or self.experiment.train
+        where = self.device if device is None else torch.device(device)
+        chosen = train.augment if augment else []
+        if isinstance(images.images, Encoded):
+            assert given.view is not None
+            return StreamedSplit(
+                images, ids, view=given.view, device=where, augment=chosen, channels_last=train.channels_last
+            )
         return ResidentSplit(
             images,
             ids,
-            device=self.device if device is None else torch.device(device),
-            channels=models.input_channels(self.experiment.model.name, images.channels),
-            resize=self.experiment.data.resize,
-            augment=train.augment if augment else [],
+            device=where,
+            channels=self.channels,
+            resize=given.resize,
+            augment=chosen,
             channels_last=train.channels_last,
         )
 
-    def audit_splits(self) -> dict[str, ResidentSplit]:
+    def audit_splits(self) -> dict[str, Split]:
         """Return what the quick audit looks at: never test, calibration or unseen."""
         return {role: self.split(role, limit=AUDIT_LIMIT) for role in ("retain", "forget", "validation")}
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Return what models are asked about: the roles, then the downstream sets."""
+        return (*ROLES, *self.downstream)
+
+    def role_ids(self, role: str) -> np.ndarray:
+        """Return the sample ids of a role, or of a downstream set."""
+        if role in self.downstream:
+            return self.downstream[role].ids(self.downstream[role].images(self.store))
+        if role not in ROLES:
+            raise unknown("role", role, self.roles)
+        return self.splits().ids(role)
+
+    def role_samples(self, role: str, ids: np.ndarray) -> Split:
+        """Return samples of a role or a downstream set as `predict` reads them."""
+        if role in self.downstream:
+            found = self.downstream[role]
+            return self._as_seen(found.images(self.store), found.given, ids)
+        return self.samples(ids, augment=self.is_augmented(role))
+
+    def is_augmented(self, role: str) -> bool:
+        """Say whether a role is predicted through the training augmentation (`evaluate.train_view`)."""
+        experiment = self.experiment
+        return experiment.evaluate.train_view == "augmented" and role in TRAINED_ON and bool(experiment.train.augment)
+
+    def view_name(self, role: str) -> str:
+        """Say in words how a role is predicted, for the record."""
+        return f"augmented: {', '.join(self.experiment.train.augment)}" if self.is_augmented(role) else "clean"
+
+    def role_view(self, role: str) -> list[Any]:
+        """Return what, beside the ids, decides the pixels that a model is shown of a role."""
+        found = self.downstream.get(role)
+        key, given = (self.data_key, self.experiment.data) if found is None else (found.key, found.given)
+        view: list[Any] = [key, given.resize, given.view]
+        if self.is_augmented(role):  # what is drawn depends on the batches
+            view.append([self.experiment.train.augment, self.experiment.evaluate.batch_size])
+        return view
 
     @property
     def device(self) -> torch.device:
         return resolve_device(self.experiment.resources.device)
 
+    @property
+    def channels(self) -> int:
+        """Return how many channels the model reads."""
+        return models.input_channels(self.experiment.model.name, self.data().channels)
+
     def fresh(self, seed: int) -> nn.Module:
-        """Build the model with new weights, on the scenario's device."""
+        """Build the model as training starts from it, on the scenario's device: new weights, `model.init` over them."""
+        model = self._built(seed)
+        if self.init is not None:
+            self._start(model)
+        return model
+
+    def _built(self, seed: int) -> nn.Module:
         images, model = self.data(), self.experiment.model
-        channels = models.input_channels(model.name, images.channels)
         built = models.build(
-            model.name, num_classes=images.num_classes, channels=channels, seed=seed, stem=model.stem, width=model.width
+            model.name,
+            num_classes=images.num_classes,
+            channels=self.channels,
+            seed=seed,
+            stem=model.stem,
+            width=model.width,
+            image_size=sources.side(images, self.experiment.data),
         )
         return built.to(self.device)
+
+    def _start(self, model: nn.Module) -> list[str]:
+        assert self.init is not None
+        return initial_weights.load(model, self.store, self.init, name=str(self.experiment.model.init))
+
+    def started_from(self) -> dict[str, Any]:
+        """Return which file every training starts from, and which tensors of its head are of another size; else {}."""
+        if self.init is None:
+            return {}
+        return {"init": self.experiment.model.init, "init_not_taken": self._start(self._built(0))}
 
     def load(self, model_key: str) -> nn.Module:
         """Load a finished model by its key."""
@@ -93,39 +207,59 @@ class Scenario:
 
     def with_weights(self, weights: dict[str, Tensor], *, name: str = "weights") -> nn.Module:
         """Build the model with the given weights."""
-        model = self.fresh(0)
+        model = self._built(0)
         models.load_weights(model, weights, name=name)
         return model
 
     def ids_fingerprint(self, *roles: str) -> str:
         """Return a hash of the samples in the roles, which is what a model trained on them depends on."""
         digest = hashlib.blake2b(digest_size=8)
-        digest.update(np.sort(np.concatenate([self.splits().ids(role) for role in roles])).tobytes())
+        digest.update(np.sort(np.concatenate([self.role_ids(role) for role in roles])).tobytes())
         return digest.hexdigest()
 
     def architecture(self) -> dict[str, object]:
         """Return what, beside seed and recipe, decides a model before it has seen a sample."""
-        model, size = self.experiment.model, self.experiment.data.resize
-        return {"name": model.name, "stem": model.stem, "width": model.width, "resize": size}
+        model, given = self.experiment.model, self.experiment.data
+        made = {"name": model.name, "stem": model.stem, "width": model.width, "resize": given.resize}
+        made |= {} if given.view is None else {"view": given.view.model_dump()}
+        made |= {} if self.init is None else {"init": self.init}
+        source = models.source_fingerprint(model.name)
+        return made if source is None else {**made, "source": source}
 
 
-def prepare(experiment: Experiment, store: Store) -> Scenario:
+def prepare(experiment: Experiment, store: Store, reporter: Reporter | None = None) -> Scenario:
     """Load the data set, draw the roles, verify them, and put both into the store (once per content)."""
-    given = experiment.data
-    root = Path(given.root).expanduser() if given.root is not None else None
-    images = data.load(given.dataset, root=root, download=given.download, **given.options)
+    given, reporter = experiment.data, reporter or Reporter(Console(), verbosity=-1)
+    images = sources.load(given, store, reporter)
     changed: np.ndarray | None = None
     if given.mislabel is not None:
         images, changed = mislabel(images, given.mislabel.fraction, given.mislabel.seed)
     forget = experiment.forget.model_dump()
-    splits = make_splits(images, given.sizes.model_dump(), forget, given.seed, mislabelled=changed)
+    splits = make_splits(
+        images,
+        given.sizes.model_dump(),
+        forget,
+        given.seed,
+        mislabelled=changed,
+        held_out_validation=experiment.model.checkpoint is not None,
+    )
     _require(experiment, splits)
-    data_key = f"artefacts/data/{images.fingerprint()}"
+    for recipe in (experiment.train.recipe, experiment.train.retrained_recipe):
+        recipe.check_labels(images.labels.ndim)
+    data_key = sources.publish(images, store)
     splits_key = f"artefacts/splits/{fingerprint(data_key, splits.fingerprint())}.parquet"
-    _publish(images, store, data_key)
     if not store.exists(splits_key):
         store.write_table(splits_key, splits.to_table(images))
-    return Scenario(store, experiment, data_key, splits_key)
+    root = images.images.root if isinstance(images.images, Encoded) else None
+    others = downstream.publish(
+        experiment.evaluate.downstream,
+        store,
+        reporter,
+        channels=models.input_channels(experiment.model.name, images.channels),
+        side=sources.side(images, given) if models.has_fixed_size(experiment.model.name) else None,
+    )
+    init = None if experiment.model.init is None else initial_weights.publish(experiment.model.init, store)
+    return Scenario(store, experiment, data_key, splits_key, root, others, init)
 
 
 def _require(experiment: Experiment, splits: Splits) -> None:
@@ -141,36 +275,6 @@ def _require(experiment: Experiment, splits: Splits) -> None:
                 f"evaluate.alphas: {alpha} needs at least {needed} calibration samples, data.sizes.calibration gives "
                 f"{calibration}; enlarge it or take alpha >= {1 / (calibration + 1):.3g}"
             )
-
-
-def _publish(images: ImageData, store: Store, key: str) -> None:
-    """Save the images under their key: straight into a local store, by way of the node's cache into a remote one."""
-    if store.exists(f"{key}/meta.json"):
-        return
-    if store.is_local:
-        resident.save(images, Path(store.path(key)))
-        return
-    folder = CACHE.expanduser() / key
-    resident.save(images, folder)
-    # meta.json last: its existence says that the rest is there
-    for file in sorted(folder.iterdir(), key=lambda path: path.name == "meta.json"):
-        store.write_bytes(f"{key}/{file.name}", file.read_bytes())
-
-
-@functools.lru_cache(maxsize=4)
-def _open(uri: str, key: str) -> ImageData:
-    store = Store(uri)
-    folder = Path(store.path(key)) if store.is_local else CACHE.expanduser() / key
-    if not (folder / "meta.json").is_file():
-        _fetch(store, key, folder)
-    return resident.open_resident(folder)
-
-
-def _fetch(store: Store, key: str, folder: Path) -> None:
-    cache = Store(str(CACHE.expanduser()))
-    names: Sequence[str] = store.keys(key)
-    for name in sorted(names, key=lambda name: name.endswith("meta.json")):
-        cache.write_bytes(name, store.read_bytes(name))
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,10 +1,10 @@
 """The stages of a run: each does what the store does not hold yet, and says how far it is."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raybench.audit import Audit, better, objective, reference
-from raybench.data.splits import ROLES
 from raybench.plan import (
     POPULATION_ROLES,
     AuditedModel,
@@ -43,12 +43,15 @@ class Trained:
 
     @property
     def seconds(self) -> float:
-        """Return what one training took on the average, in seconds."""
-        return sum(record["seconds"] for record in self.records) / len(self.records)
+        """Return what one training took on the average, in seconds; infinite where the store was given every model."""
+        own = [record["seconds"] for record in self.records if record["epochs"]]
+        return sum(own) / len(own) if own else math.inf
 
     @property
     def retrained(self) -> Audit:
-        return reference([r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"])
+        """Return what a sweep aims at: the retrained models' mean audit, and beside it the original's utility."""
+        audits = [r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"]
+        return reference(audits, self.records[0]["audit"])
 
 
 @dataclass
@@ -213,7 +216,11 @@ def evaluate_stage(
     store = scenario.store
     members = [key for job in populations for key in job.unlearned]
     jobs = predict_jobs(scenario, audited, members)
-    passes = len({*all_keys(scenario, [m.key for m in audited], ROLES), *all_keys(scenario, members, POPULATION_ROLES)})
+    asked = [
+        *all_keys(scenario, [m.key for m in audited], scenario.roles),
+        *all_keys(scenario, members, POPULATION_ROLES),
+    ]
+    passes = len(set(asked))
     models = len({*members, *(model.key for model in audited)})
     with reporter.stage("predict", f"passes, {models} models", total=passes, done=passes - num_passes(jobs)) as stage:
         if jobs:

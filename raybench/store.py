@@ -91,6 +91,13 @@ class Store:
         with self._errors(key):
             return self.filesystem.get_file_info(self.path(key)).type != fs.FileType.NotFound
 
+    def runs(self) -> list[str]:
+        """Return the names of the runs that have tables, sorted."""
+        with self._errors(""):
+            infos = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        names = sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
+        return [name for name in names if self.exists(f"{name}/tables/metrics.parquet")]
+
     def keys(self, prefix: str, *, suffix: str = "") -> list[str]:
         """Return the keys of the files directly under a folder, sorted."""
         with self._errors(prefix):

@@ -1,6 +1,7 @@
 """The six tables: their columns, in Parquet that pandas, polars and DuckDB read with no Ray installed.
 
-Arrays are plain lists. The version stands in the schema's metadata; it is raised when a column changes its meaning.
+A run that names a table of printed numbers has a seventh, `published`. Arrays are plain lists. The version stands in
+the schema's metadata; it is raised when a column changes its meaning.
 """
 
 import json
@@ -49,7 +50,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("model", pa.string()),  # fingerprint
             pa.field("name", pa.string()),
             pa.field("kind", pa.string()),  # original, retrained, unlearned
-            pa.field("method", pa.string()),
+            pa.field("method", pa.string()),  # the entry of `methods:`
+            pa.field("function", pa.string()),  # the method behind it; null for trained models
             pa.field("seed", pa.int64()),
             pa.field("hyperparameters", pa.string()),  # JSON
             pa.field("recipe", pa.string()),  # JSON; null for unlearned models and given checkpoints
@@ -137,14 +139,52 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 }
 
 
+# of a run whose experiment names a table of printed numbers: one row per printed number, and one per number of a method
+# that is not printed; written with the report
+PUBLISHED = pa.schema(
+    [
+        pa.field("printed_table", pa.string()),  # as `raybench list tables` names it
+        pa.field("source", pa.string()),
+        pa.field("place", pa.string()),  # table or notebook; null for numbers that are not printed
+        pa.field("dataset", pa.string()),
+        pa.field("setting", pa.string()),  # of the source's experiment
+        pa.field("method", pa.string()),  # original, retrained, or the method's name here; empty where it is not stated
+        pa.field("method_printed", pa.string()),
+        pa.field("preset_or_variant", pa.string()),  # JSON
+        pa.field("metric", pa.string()),  # `derived`: nothing that is measured here
+        pa.field("metric_printed", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("metric_setting", pa.string()),  # "alpha=0.05", "population", or empty
+        pa.field("unit", pa.string()),
+        pa.field("printed", pa.float64()),  # fractions as fractions
+        pa.field("printed_text", pa.string()),  # as it stands there
+        pa.field("consistent", pa.bool_()),  # false: `note` says what the printed number disagrees with
+        pa.field("note", pa.string()),
+        *(
+            field
+            for protocol in ("released", "corrected")
+            for field in (
+                pa.field(protocol, pa.float64()),  # mean over the models
+                pa.field(f"{protocol}_low", pa.float64()),
+                pa.field(f"{protocol}_high", pa.float64()),
+                pa.field(f"{protocol}_n", pa.int64()),  # models
+                pa.field(f"{protocol}_run", pa.string()),
+                pa.field(f"{protocol}_reason", pa.string()),  # why there is no value
+            )
+        ),
+        pa.field("difference", pa.float64()),  # printed - released
+    ]
+)
+
+
 def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Return rows as the named table: exactly its columns, in order, with its version; absent values are null."""
-    return cast(name, pa.Table.from_pylist([_flat(row) for row in rows], schema=SCHEMAS[name]))
+    return cast(name, pa.Table.from_pylist([_flat(row) for row in rows], schema=_schema(name)))
 
 
 def cast(name: str, content: pa.Table) -> pa.Table:
     """Give a table the named schema and its version; columns that are missing become null."""
-    schema = SCHEMAS[name].with_metadata({"raybench_table": name, "raybench_schema_version": VERSION})
+    schema = _schema(name).with_metadata({"raybench_table": name, "raybench_schema_version": VERSION})
     columns = [
         content[field.name].cast(field.type)
         if field.name in content.column_names
@@ -152,6 +192,19 @@ def cast(name: str, content: pa.Table) -> pa.Table:
         for field in schema
     ]
     return pa.table(columns, schema=schema)
+
+
+def _schema(name: str) -> pa.Schema:
+    return PUBLISHED if name == "published" else SCHEMAS[name]
+
+
+def noted(content: pa.Table, **notes: str) -> pa.Table:
+    """Add notes to a table's metadata, each as `raybench_<name>`."""
+    return content.replace_schema_metadata({**(content.schema.metadata or {}), **_named(notes)})
+
+
+def _named(notes: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {f"raybench_{name}".encode(): value.encode() for name, value in notes.items()}
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

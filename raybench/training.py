@@ -14,23 +14,31 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from raybench.data.batches import DatasetSplit, ResidentSplit, iterate, seed_for
+from raybench.data.augment import Augment, Name
+from raybench.data.batches import Split, iterate, seed_for
 from raybench.devices import Precision, autocast, resolve_precision
 from raybench.errors import UserError, about
 from raybench.methods.losses import supervised
+from raybench.models import num_outputs
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
 class Recipe(BaseModel):
-    """How a model is trained."""
+    """How a model is trained.
+
+    `accumulate`: batches whose mean gradient makes one step. `momentum` is the first beta of Adam and AdamW. `schedule`
+    follows `warmup_epochs`, which rise linearly from `warmup_start` times the rate. `class_weights: inverse` weighs a
+    sample by n / (samples of its class), counted in the training set, and divides by the sum of a batch's weights.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Positive = 30
     batch_size: Positive = 64
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    accumulate: Positive = 1
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
@@ -39,11 +47,19 @@ class Recipe(BaseModel):
     milestones: list[Annotated[float, Field(gt=0, lt=1)]] = [0.5, 0.75]
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup_epochs: NonNegative = 0
+    warmup_start: Annotated[float, Field(ge=0, lt=1)] = 0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
+    class_weights: Literal["none", "inverse"] = "none"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    augment: list[Literal["crop", "crop_reflect", "flip"]] = []
+    augment: list[Name] = []
     precision: Precision = "fp32"
     channels_last: bool = False
+
+    @model_validator(mode="after")
+    def _augmentations_go_together(self) -> "Recipe":
+        with about("train", "augment"):
+            Augment.parse(self.augment)
+        return self
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> "Recipe":
@@ -51,6 +67,18 @@ class Recipe(BaseModel):
             with about("train", "nesterov"):
                 raise UserError("nesterov needs optimizer sgd and a momentum above 0")
         return self
+
+    def check_labels(self, ndim: int) -> None:
+        """Refuse labels (N, L), of 2 dimensions, where the recipe needs one class per sample."""
+        if self.class_weights != "none" and ndim != 1:
+            raise UserError(
+                f"train.class_weights: {self.class_weights} needs one class per sample, and the data have several "
+                "labels (allowed: none)"
+            )
+
+    def num_steps(self, samples: int) -> int:
+        """Return how many optimiser steps one epoch over that many samples has."""
+        return math.ceil(math.ceil(samples / self.batch_size) / self.accumulate)
 
 
 @dataclass
@@ -66,11 +94,12 @@ class Progress:
 def lr_factor(recipe: Recipe, epoch: float) -> float:
     """Return the share of the base learning rate at a (fractional) epoch.
 
-    Warm-up is linear from 0; `step` multiplies by `gamma` at each milestone (fractions of all epochs); `cosine` ends at
-    0; `one_cycle` rises from 1/25 to 1 over the first 30 % and falls to 0 (Smith and Topin 2018, arXiv 1708.07120).
+    Warm-up is linear from `warmup_start`; `step` multiplies by `gamma` at each milestone (fractions of all epochs);
+    `cosine` ends at 0; `one_cycle` rises from 1/25 to 1 over the first 30 % and falls to 0 (Smith and Topin 2018, arXiv
+    1708.07120).
     """
     if epoch < recipe.warmup_epochs:
-        return epoch / recipe.warmup_epochs
+        return recipe.warmup_start + (1 - recipe.warmup_start) * epoch / recipe.warmup_epochs
     span = recipe.epochs - recipe.warmup_epochs
     share = min(1.0, (epoch - recipe.warmup_epochs) / span) if span > 0 else 1.0
     if recipe.schedule == "step":
@@ -86,9 +115,10 @@ def lr_factor(recipe: Recipe, epoch: float) -> float:
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimiser over all parameters."""
-    if recipe.optimizer == "adamw":
+    if recipe.optimizer != "sgd":
+        kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
         betas = (recipe.momentum, 0.999)
-        return torch.optim.AdamW(model.parameters(), recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
+        return kind(model.parameters(), recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
         model.parameters(),
         recipe.lr,
@@ -100,7 +130,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def train(
     model: nn.Module,
-    split: ResidentSplit | DatasetSplit,
+    split: Split,
     recipe: Recipe,
     *,
     seed: int,
@@ -130,6 +160,10 @@ def train(
     batch_size = max(1, recipe.batch_size // world_size)
     steps = math.ceil(math.ceil(len(split) / world_size) / batch_size)
     parameters = list(model.parameters())
+    weights = None
+    if recipe.class_weights == "inverse":
+        recipe.check_labels(split.labels.ndim)
+        weights = inverse_frequencies(split.labels, num_outputs(model))
     with autocast("fp32", device):  # a method may run in another precision; even its backward passes would take it on
         for epoch in range(first, recipe.epochs):
             model.train()
@@ -149,20 +183,29 @@ def train(
                     group["lr"] = lr
                 with autocast(precision, device):
                     logits = model(x)
-                loss = _loss(logits.float() if precision == "bf16" else logits, y, recipe.label_smoothing)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                if recipe.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-                optimizer.step()
+                loss = _loss(logits.float() if precision == "bf16" else logits, y, recipe.label_smoothing, weights)
+                if step % recipe.accumulate == 0:
+                    optimizer.zero_grad(set_to_none=True)
+                gathered = min(recipe.accumulate, steps - step // recipe.accumulate * recipe.accumulate)
+                (loss if gathered == 1 else loss / gathered).backward()
+                if (step + 1) % recipe.accumulate == 0 or step + 1 == steps:
+                    if recipe.clip_norm is not None:
+                        nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+                    optimizer.step()
                 total += loss.detach()
             if on_epoch is not None:
                 on_epoch(Progress(epoch, float(total) / steps, lr, optimizer))
 
 
-def _loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    if smoothing == 0:
+def inverse_frequencies(labels: Tensor, num_classes: int) -> Tensor:
+    """Return n / count of every class (C,) among labels (n,), 0 for a class of which there is no sample."""
+    counts = torch.bincount(labels, minlength=num_classes).float()
+    return torch.where(counts > 0, len(labels) / counts.clamp(min=1), counts)
+
+
+def _loss(logits: Tensor, targets: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+    if smoothing == 0 and weights is None:
         return supervised(logits, targets)
     if targets.ndim == 1:
-        return nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        return nn.functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)
     return supervised(logits, targets.to(logits.dtype) * (1 - smoothing) + smoothing / 2)

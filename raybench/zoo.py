@@ -1,34 +1,65 @@
-"""Torchvision's classifiers, untrained; imported late, since torchvision takes longer to import than torch itself."""
+"""Torchvision's classifiers, untrained; imported late, since torchvision takes longer to import than torch itself.
+
+The two small vision transformers that sources use and torchvision does not name are its own class in their sizes
+(Touvron et al. 2021, arXiv 2012.12877).
+"""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torchvision
 from torch import nn
+from torchvision.models import VisionTransformer
 from torchvision.models.resnet import ResNet
+
+from raybench.errors import UserError
+
+SMALL_TRANSFORMERS: Mapping[str, Mapping[str, int]] = {
+    "vit_s_16": {"hidden_dim": 384, "num_heads": 6, "mlp_dim": 1536},
+    "vit_ti_16": {"hidden_dim": 192, "num_heads": 3, "mlp_dim": 768},
+}
+BLOCKS = 12
 
 
 def names() -> list[str]:
-    """Return the names of torchvision's classification models."""
-    return torchvision.models.list_models(module=torchvision.models)
+    """Return the names of torchvision's classification models, and of the small transformers."""
+    return sorted([*torchvision.models.list_models(module=torchvision.models), *SMALL_TRANSFORMERS])
 
 
 def is_residual(name: str) -> bool:
     """Return whether the model is a residual network with the ImageNet stem."""
+    if name in SMALL_TRANSFORMERS:
+        return False
     return torchvision.models.get_model_builder(name).__module__ == ResNet.__module__
 
 
-def build(name: str, *, num_classes: int, channels: int, cifar_stem: bool) -> nn.Module:
-    """Build the model from torch's global random state."""
-    options: dict[str, Any] = {"weights": None, "num_classes": num_classes}
+def build(name: str, *, num_classes: int, channels: int, cifar_stem: bool, image_size: int | None = None) -> nn.Module:
+    """Build the model from torch's global random state; `image_size` is the side that a vision transformer reads."""
+    options: dict[str, Any] = {"num_classes": num_classes}
+    if name.startswith("vit_"):
+        options["image_size"] = _patched(name, image_size)
+    if name in SMALL_TRANSFORMERS:
+        return VisionTransformer(patch_size=16, num_layers=BLOCKS, **SMALL_TRANSFORMERS[name], **options)
     if name in ("googlenet", "inception_v3"):  # their auxiliary heads return tuples in train mode
         options |= {"aux_logits": False, "init_weights": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision announces its own coming changes
-        model = torchvision.models.get_model(name, **options)
+        model = torchvision.models.get_model(name, weights=None, **options)
     if cifar_stem:
         assert isinstance(model, ResNet)
         model.conv1 = nn.Conv2d(channels, model.conv1.out_channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = nn.Identity()  # type: ignore[assignment]
     return model
+
+
+def _patched(name: str, image_size: int | None) -> int:
+    """Return the side of the images, refused where it cannot be cut into the model's patches."""
+    size, patch = image_size or 224, int(name.rsplit("_", 1)[-1])
+    if size % patch:
+        raise UserError(
+            f"model {name!r} cuts images into patches of {patch} x {patch} pixels, which {size} is no multiple of: "
+            f"give data.resize, or data.view.size, {max(patch, size - size % patch)} for instance"
+        )
+    return size

@@ -1,6 +1,7 @@
 """A tiny real experiment on scikit-learn's digits: trained, swept, predicted, scored once per session, without Ray."""
 
 import copy
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from xdist.scheduler import LoadScopeScheduling
 
 from raybench import plan
 from raybench.audit import Audit, reference
@@ -43,6 +45,33 @@ TINY: dict[str, Any] = {
     "sweep": {"trials": 2, "seeds": 1},
     "evaluate": {"metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained"], "alphas": [0.1, 0.3]},
 }
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start, even where the suite runs in the background, with the signal ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def starts_ray(nodeid: str) -> bool:
+    return nodeid.startswith(("tests/journeys/", "tests/stages/"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the journeys, which take longest: beside them, the other worker does the rest."""
+    items.sort(key=lambda item: not starts_ray(item.nodeid))
+
+
+class ByFile(LoadScopeScheduling):
+    """A file's tests share a worker and its fixtures; what starts Ray is one after the other, since cores are few."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if starts_ray(nodeid) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return ByFile(config, log)
+
 
 OWN_METHODS = """
 import torch
@@ -101,7 +130,8 @@ class Trained:
 
     @property
     def retrained(self) -> Audit:
-        return reference([r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"])
+        audits = [r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"]
+        return reference(audits, self.records[0]["audit"])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from raybench.audit import (
     DIRECTIONS,
     GAP,
     GAP_PARTS,
+    IDEAL_GAP,
     audit,
     better,
     check_objective,
@@ -134,7 +135,32 @@ def test_the_gap_does_not_reward_forgetting_more_than_retraining_does():
     assert objective(GAP, over, retrained) == pytest.approx(objective(GAP, under, retrained))
 
 
-@pytest.mark.parametrize("name", [name for name in DIRECTIONS if name != GAP])
+def test_the_gap_to_ideals_is_to_the_models_own_validation_accuracy_the_originals_utility_and_an_attack_at_chance():
+    original = an_audit(retain_accuracy=0.9, validation_accuracy=0.7, forget_accuracy=1.0)
+    aim = reference([], original)
+    found = an_audit(retain_accuracy=0.8, validation_accuracy=0.75, forget_accuracy=0.95, mia_auc=0.6)
+    assert objective(IDEAL_GAP, found, aim) == pytest.approx(100 * (0.1 + 0.05 + 0.2 + 0.1) / 4)
+    ideal = an_audit(retain_accuracy=0.9, validation_accuracy=0.7, forget_accuracy=0.7, mia_auc=0.5)
+    assert objective(IDEAL_GAP, ideal, aim) == 0
+
+
+def test_the_gap_to_ideals_is_the_same_whatever_the_retrained_models_are_like():
+    original, found = an_audit(retain_accuracy=0.9), an_audit(mia_auc=0.7)
+    values = {objective(IDEAL_GAP, found, reference(some, original)) for some in ([], [an_audit(mia_auc=0.1)])}
+    assert len(values) == 1
+
+
+def test_the_gap_to_ideals_punishes_forgetting_too_much_as_well():
+    aim = reference([], an_audit())
+    over, under = an_audit(forget_accuracy=0.3, mia_auc=0.4), an_audit(forget_accuracy=0.7, mia_auc=0.6)
+    assert objective(IDEAL_GAP, over, aim) == pytest.approx(objective(IDEAL_GAP, under, aim))
+
+
+def test_a_diverged_model_has_no_gap_to_ideals():
+    assert math.isnan(objective(IDEAL_GAP, an_audit(mia_auc=math.nan), reference([], an_audit())))
+
+
+@pytest.mark.parametrize("name", [name for name in DIRECTIONS if name not in (GAP, IDEAL_GAP)])
 def test_a_named_metric_is_the_objective_itself(name):
     assert objective(name, an_audit(**{name: 0.123}), an_audit()) == 0.123
 
@@ -147,8 +173,16 @@ def test_sorting_by_an_objective_puts_the_best_first():
 def test_an_objective_on_data_that_a_sweep_may_not_see_is_refused():
     with pytest.raises(UserError, match=r"unknown sweep\.objective 'test_accuracy'; did you mean"):
         check_objective("test_accuracy")
-    for name in (GAP, *GAP_PARTS):
+    for name in (GAP, IDEAL_GAP, *GAP_PARTS):
         check_objective(name)
+
+
+def test_without_retrained_models_the_gap_to_them_is_refused_and_the_other_one_offered():
+    with pytest.raises(UserError, match=r"retrained_seeds is 0: take objective: gap_to_ideal.*retrained_seeds: 1"):
+        check_objective(GAP, num_retrained=0)
+    for name in DIRECTIONS:
+        if name != GAP:
+            check_objective(name, num_retrained=0)
 
 
 # -- collapse ----------------------------------------------------------------------------------------------------------

@@ -40,6 +40,25 @@ def test_retrained_seeds_must_be_distinct_and_there(tiny, seeds):
     assert "distinct" in message(tiny(train__retrained_seeds=seeds))
 
 
+def test_without_retrained_models_the_search_aims_at_ideals_unless_it_says_otherwise(make_experiment):
+    assert make_experiment().sweep.objective == "gap_to_retrained"
+    without = make_experiment(train__retrained_seeds=0)
+    assert without.train.seeds == []
+    assert without.sweep.objective == "gap_to_ideal"
+    assert without.sweep.trials == 2  # the rest of the sweep is as it was given
+    chosen = make_experiment(train__retrained_seeds=0, sweep__objective="validation_accuracy")
+    assert chosen.sweep.objective == "validation_accuracy"
+    assert make_experiment(train__retrained_seeds=1).sweep.objective == "gap_to_retrained"
+
+
+def test_without_retrained_models_nothing_can_be_compared_with_them(tiny):
+    asked = message(tiny(train__retrained_seeds=0, sweep__objective="gap_to_retrained"))
+    assert "take objective: gap_to_ideal" in asked
+    population = {"methods": ["finetune"], "runs": 4}
+    assert "retrained_seeds is 0" in message(tiny(train__retrained_seeds=0, evaluate__population=population))
+    assert "greater than or equal to 0" in message(tiny(train__retrained_seeds=-1))
+
+
 @pytest.mark.parametrize("size", [-1, 1.0, 0.0, "many", True])
 def test_a_size_is_a_count_a_share_or_null(tiny, size):
     assert "a count, a share between 0 and 1, or null" in message(tiny(data__sizes__train=size))
@@ -108,3 +127,66 @@ def test_stems_fit_the_architecture(tiny, make_experiment):
 def test_nesterov_without_momentum_is_refused_before_anything_is_trained(tiny):
     assert "nesterov needs" in message(tiny(train__nesterov=True, train__momentum=0))
     assert "nesterov needs" in message(tiny(train__nesterov=True, train__optimizer="adamw"))
+
+
+# -- the retrained models' own recipe ----------------------------------------------------------------------------------
+
+
+def test_the_retrained_recipe_is_the_originals_with_some_values_replaced():
+    train = Train(epochs=9, lr=0.1, optimizer="adamw", retrained={"lr": "1e-4", "warmup_epochs": 0})
+    assert train.recipe_of("original") == train.recipe
+    assert train.recipe_of("retrained").model_dump() == {**train.recipe.model_dump(), "lr": 1e-4}
+    assert Train(epochs=9).retrained_recipe == Train(epochs=9).recipe
+
+
+@pytest.mark.parametrize(
+    ("retrained", "said"),
+    [
+        ({"epoch": 3}, "unknown key of train.retrained: 'epoch'; did you mean 'epochs'"),
+        ({"workers": 2}, "unknown key of train.retrained: 'workers'"),
+        ({"epochs": 0}, "train.retrained.epochs = 0: must be at least 1"),
+        ({"lr": "fast"}, "train.retrained.lr = 'fast': must be a number"),
+        ({"optimizer": "adagrad"}, "train.retrained.optimizer = 'adagrad': must be 'sgd', 'adam' or 'adamw'"),
+        ({"momentum": 0}, "nesterov needs"),
+    ],
+)
+def test_a_wrong_value_for_the_retrained_models_is_named(tiny, retrained, said):
+    assert said in message(tiny(train__retrained=retrained, train__nesterov=True))
+
+
+# -- downstream sets and models of one's own ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ({"a b": {"dataset": "digits"}}, "'a b' cannot name a downstream set"),
+        ({"../up": {"dataset": "digits"}}, "cannot name a downstream set"),
+        ({"one": {"dataset": "digist"}}, "did you mean 'digits'"),
+        ({"one": {"dataset": "digits", "options": {"n": 3}}}, "unknown option of dataset digits: 'n'"),
+        ({"one": {"dataset": "digits", "sizes": {}}}, "sizes"),
+        ({"one": {"dataset": "digits", "limit": 0}}, "limit"),
+    ],
+)
+def test_a_wrong_downstream_set_is_refused(tiny, sets, said):
+    assert said in message(tiny(evaluate__downstream=sets))
+
+
+def test_a_model_of_ones_own_is_named_by_its_function(tiny, make_experiment, tmp_path, monkeypatch):
+    (tmp_path / "own_nets.py").write_text("def net(*, num_classes): ...\ndef fixed(size): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert make_experiment(model={"name": "own_nets.net"}).model.name == "own_nets.net"
+    assert "takes num_classes=... and returns a torch module; it takes (size)" in message(
+        tiny(model={"name": "own_nets.fixed"})
+    )
+    assert "cannot import model 'own_nets.other'" in message(tiny(model={"name": "own_nets.other"}))
+    assert "for residual networks" in message(tiny(model={"name": "own_nets.net", "stem": "cifar"}))
+
+
+def test_one_method_may_have_two_entries_of_its_own_names(make_experiment):
+    given = {"weak": {"method": "finetune", "epochs": 1}, "strong": {"method": "finetune", "epochs": 2}}
+    experiment = make_experiment(methods=given)
+    assert [experiment.function_name(name) for name in experiment.methods] == ["finetune", "finetune"]
+    assert [space.kind for space in experiment.spaces("weak").values()] == ["fixed"]
+    with pytest.raises(ValidationError, match="did you mean 'finetune'"):
+        make_experiment(methods={"weak": {"method": "finetun"}})

@@ -277,3 +277,70 @@ def test_the_order_of_keys_does_not_matter(write_file, order):
     shuffled, _ = load_experiment(write_file({key: content[key] for key in order}, "shuffled.yaml"))
     assert plain == shuffled
     assert fingerprint(plain) == fingerprint(shuffled)
+
+
+# -- paths -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_places(tmp_path, monkeypatch):
+    """A folder with the experiment files, and another one that is called from."""
+    beside, here = tmp_path / "experiments", tmp_path / "called from"
+    for folder in (beside / "sub", here):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    (beside / "mine.yaml").write_text(TEXT.replace("width: 4", "width: 4, checkpoint: model.pt"))
+    return beside, here
+
+
+def test_a_relative_path_is_what_lies_beside_the_file_that_names_it_or_else_where_the_command_was_called(two_places):
+    beside, here = two_places
+    (here / "model.pt").touch()
+    assert load_experiment(beside / "mine.yaml")[0].model.checkpoint == str(here / "model.pt")
+    (beside / "model.pt").touch()
+    experiment, text = load_experiment(beside / "mine.yaml")
+    assert experiment.model.checkpoint == str(beside / "model.pt")
+    assert yaml.safe_load(text)["model"]["checkpoint"] == str(beside / "model.pt")  # so that the copy means the same
+
+
+def test_a_path_of_an_extended_file_lies_beside_that_file_and_one_of_the_command_line_where_it_was_called(two_places):
+    beside, here = two_places
+    (beside / "sub" / "child.yaml").write_text("extends: ../mine.yaml\nname: child\n")
+    for folder in (beside, beside / "sub", here):
+        (folder / "model.pt").touch()
+    assert load_experiment(beside / "sub" / "child.yaml")[0].model.checkpoint == str(beside / "model.pt")
+    override = ["model.checkpoint=model.pt"]
+    assert load_experiment(beside / "mine.yaml", override)[0].model.checkpoint == str(here / "model.pt")
+
+
+def test_the_folder_of_the_images_and_the_file_of_ids_are_found_in_the_same_way(two_places):
+    beside, here = two_places
+    (beside / "images").mkdir()
+    (here / "ids.txt").touch()
+    written = TEXT.replace("digits\n", "digits\n  root: images\n").replace("random, count: 40", "ids, file: ids.txt")
+    (beside / "mine.yaml").write_text(written)
+    experiment, _ = load_experiment(beside / "mine.yaml")
+    assert experiment.data.root == str(beside / "images")
+    assert experiment.forget.model_extra == {"file": str(here / "ids.txt")}
+
+
+@pytest.mark.parametrize("given", ["nowhere.pt", "/nowhere/model.pt", "~/nowhere.pt"])
+def test_a_path_that_is_in_neither_place_stays_as_it_was_given(two_places, given):
+    beside, _ = two_places
+    (beside / "mine.yaml").write_text(TEXT.replace("width: 4", f"width: 4, checkpoint: {given}"))
+    assert load_experiment(beside / "mine.yaml")[0].model.checkpoint == given
+
+
+def test_the_folder_of_a_downstream_set_may_be_named_from_where_the_file_lies(write_file, tiny, tmp_path):
+    (tmp_path / "office").mkdir()
+    file = write_file(tiny(evaluate__downstream={"a": {"dataset": "digits", "root": "office"}}))
+    experiment, _ = load_experiment(file)
+    assert experiment.evaluate.downstream["a"].root == str(tmp_path / "office")
+    elsewhere, _ = load_experiment(file, ["evaluate.downstream.a.root=nowhere"])
+    assert elsewhere.evaluate.downstream["a"].root == "nowhere"
+
+
+def test_a_mistake_in_a_downstream_set_is_placed_at_its_key(write_file, tiny):
+    file = write_file(tiny(evaluate__downstream={"a": {"dataset": "digits", "limits": 3}}))
+    with pytest.raises(UserError, match=r"evaluate\.downstream\.a\.limits: unknown key; did you mean 'limit'"):
+        load_experiment(file)

@@ -224,3 +224,144 @@ def test_a_checkpoint_of_another_architecture_is_answered_with_the_tensors_that_
     with pytest.raises(UserError, match=r"tensors missing \(0\.weight, .*, \.\.\.\); 5 tensors unknown \(layer\.0, "):
         models.load_weights(model, other)
     assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values()))
+
+
+# -- transformers, and models of one's own -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("vit_s_16", 22_050_664), ("vit_ti_16", 5_717_416), ("vit_b_16", 86_567_656)]
+)
+def test_vision_transformers_have_the_published_number_of_parameters(name, parameters):
+    with torch.device("meta"):
+        model = models.build(name, num_classes=1000, image_size=224)
+    assert sum(value.numel() for value in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", ["vit_ti_16", "swin_t", "convnext_tiny"])
+def test_small_images_go_through_the_architectures_of_large_ones(name):
+    with torch.device("meta"):  # drawing the weights properly takes seconds
+        model = models.build(name, num_classes=7, image_size=32)
+    model = model.to_empty(device="cpu").eval()
+    for value in [*model.parameters(), *model.buffers()]:
+        if value.dtype.is_floating_point:
+            torch.nn.init.uniform_(value, -0.05, 0.05)
+        else:
+            value.zero_()
+    with torch.no_grad(), models.feature_tap(model) as tap:
+        assert model(torch.randn(2, 3, 32, 32)).shape == (2, 7)
+    assert tap.features.shape == (2, {"vit_ti_16": 192}.get(name, 768))
+
+
+def test_images_that_cannot_be_cut_into_patches_are_refused_with_a_size_that_can():
+    with pytest.raises(UserError, match=r"patches of 16 x 16 pixels, which 50 is no multiple of: .* 48 for instance"):
+        models.build("vit_s_16", num_classes=3, image_size=50)
+    with pytest.raises(UserError, match="16 for instance"):
+        models.build("vit_ti_16", num_classes=3, image_size=8)
+
+
+OWN = """
+import torch
+from torch import nn
+
+def plain(*, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, num_classes))
+
+def flexible(*, num_classes, channels, image_size=None):
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, num_classes))
+
+class Whole(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Linear(4, num_classes)
+
+def no_module(num_classes):
+    return "a module"
+
+def other_head(num_classes):
+    return nn.Linear(4, num_classes + 1)
+
+def nothing():
+    return nn.Linear(4, 2)
+
+NUMBER = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    import sys
+
+    (tmp_path / "own_models.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield lambda name: f"own_models.{name}"
+    sys.modules.pop("own_models", None)
+
+
+def test_a_model_of_ones_own_gets_what_it_takes(own):
+    assert models.build(own("plain"), num_classes=5, channels=1, image_size=8)[1].weight.shape == (5, 192)
+    assert models.build(own("flexible"), num_classes=5, channels=1, image_size=9)[1].weight.shape == (5, 81)
+    assert models.build(own("Whole"), num_classes=6).head.weight.shape == (6, 4)
+    assert models.input_channels(own("plain"), 1) == 3
+    assert models.input_channels(own("flexible"), 1) == 1
+    assert [models.has_fixed_size(own(name)) for name in ("plain", "flexible")] == [False, True]
+
+
+def test_a_model_of_ones_own_is_drawn_from_the_seed(own):
+    one, same, other = (models.build(own("plain"), num_classes=5, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one[1].weight, same[1].weight)
+    assert not torch.equal(one[1].weight, other[1].weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_module", "returned str, not a torch module"),
+        ("other_head", "of 4 outputs; num_classes is 3"),
+        ("nothing", r"takes num_classes=\.\.\. and returns a torch module; it takes \(\)"),
+        ("NUMBER", "cannot be called"),
+        ("absent", "cannot import model"),
+    ],
+)
+def test_a_model_of_ones_own_that_does_not_fit_is_refused(own, name, said):
+    with pytest.raises(UserError, match=said):
+        models.build(own(name), num_classes=3)
+
+
+def test_editing_a_model_of_ones_own_shows_in_its_fingerprint(own, tmp_path):
+    before = models.source_fingerprint(own("plain"))
+    (tmp_path / "own_models.py").write_text(OWN + "# changed\n")
+    assert models.source_fingerprint(own("plain")) != before
+    assert models.source_fingerprint("cnn") is None
+
+
+# -- weights to start from ---------------------------------------------------------------------------------------------
+
+
+def test_weights_to_start_from_are_taken_but_for_a_head_of_another_size(model):
+    given = models.build("cnn", num_classes=9, seed=7, width=4).state_dict()
+    head = {key: value.clone() for key, value in model.state_dict().items() if key.startswith("13.")}
+    assert models.start_from(model, given, name="imagenet.pt") == ["13.weight", "13.bias"]
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, head.get(key, given[key]))
+
+
+def test_a_head_of_the_same_size_is_taken_too(model):
+    given = models.build("cnn", num_classes=3, seed=7, width=4).state_dict()
+    assert models.start_from(model, given, name="imagenet.pt") == []
+    assert torch.equal(model[13].weight, given["13.weight"])
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown", "body"])
+def test_weights_to_start_from_that_differ_anywhere_else_are_refused(model, change):
+    given = models.build("cnn", num_classes=9, seed=7, width=4).state_dict()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    if change == "missing":
+        del given["0.weight"]
+    elif change == "unknown":
+        given["extra"] = torch.zeros(1)
+    else:
+        given["0.weight"] = torch.zeros(8, 3, 3, 3)
+    with pytest.raises(UserError, match=r"imagenet\.pt is of another architecture"):
+        models.start_from(model, given, name="imagenet.pt")
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

@@ -1,11 +1,12 @@
 """Keys: each is made of everything that decides the result, and of nothing else."""
 
 import importlib
+import itertools
 import sys
 
 import pytest
 
-from raybench import plan
+from raybench import models, plan
 from raybench.errors import UserError
 from raybench.experiment_file import load_experiment
 from raybench.scenario import prepare
@@ -82,6 +83,47 @@ def test_whatever_decides_a_model_changes_every_key(keys, changes):
     assert after["original"] != before["original"]
     assert not set(after["retrained"]) & set(before["retrained"])
     assert not set(after["trials"]["finetune"]) & set(before["trials"]["finetune"])
+
+
+def test_another_recipe_for_the_retrained_models_keeps_the_original(keys):
+    before, after = keys(), keys(train__retrained={"lr": 0.01})
+    assert after["original"] == before["original"]
+    assert after["audits"][0] == before["audits"][0]
+    assert not set(after["retrained"]) & set(before["retrained"])
+    assert not set(after["trials"]["retrain"]) & set(before["trials"]["retrain"])
+
+
+def test_a_retrained_recipe_that_says_what_the_recipe_says_changes_nothing(keys):
+    assert keys(train__retrained={"lr": 0.1, "epochs": 2}) == keys()
+
+
+def test_downstream_sets_and_the_view_of_the_training_samples_change_no_model_and_no_trial(keys):
+    assert keys(evaluate__downstream={"digits": {"dataset": "digits"}}, evaluate__train_view="augmented") == keys()
+
+
+def test_weights_to_start_from_change_every_model_by_their_content(keys, tmp_path):
+    files = [tmp_path / name for name in ("one.pt", "same.pt", "other.pt")]
+    for file, seed in zip(files, (1, 1, 2)):
+        file.write_bytes(models.to_bytes(models.build("cnn", num_classes=10, channels=1, width=4, seed=seed)))
+    plain, one, same, other = keys(), *(keys(model__init=str(file)) for file in files)
+    assert one == same
+    for first, second in itertools.combinations((plain, one, other), 2):
+        assert first["original"] != second["original"]
+        assert not set(first["retrained"]) & set(second["retrained"])
+
+
+def test_editing_a_model_of_ones_own_makes_every_model_stale(keys, tmp_path, monkeypatch):
+    file = tmp_path / "edited_model.py"
+    source = "from torch import nn\n\n\ndef net(num_classes):\n    return nn.Linear(192, num_classes)\n"
+    file.write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    before = keys(model={"name": "edited_model.net"})
+    assert keys(model={"name": "edited_model.net"}) == before
+    file.write_text(source + "# one line more\n")
+    after = keys(model={"name": "edited_model.net"})
+    sys.modules.pop("edited_model")
+    assert after["original"] != before["original"]
 
 
 def test_more_retrained_models_keep_those_that_are_there(keys):

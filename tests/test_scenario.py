@@ -2,12 +2,13 @@
 
 import pickle
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import raybench.scenario as module
+from raybench import sources
 from raybench.data.splits import ROLES
 from raybench.errors import UserError
 from raybench.metrics.conformal_quantile import quantile
@@ -17,7 +18,7 @@ from raybench.store import Store
 
 
 def files(store, folder="artefacts"):
-    selector = module.Path(store.path(folder))
+    selector = Path(store.path(folder))
     return {path: path.stat().st_mtime_ns for path in selector.rglob("*") if path.is_file()}
 
 
@@ -135,12 +136,12 @@ def test_ids_that_do_not_exist_are_refused(make_scenario, tmp_path):
 
 def test_a_remote_storage_is_filled_and_read_by_way_of_each_nodes_cache(make_experiment, tmp_path, monkeypatch):
     store = Store(f"fsspec+memory://{uuid.uuid4().hex}/runs")
-    monkeypatch.setattr(module, "CACHE", tmp_path / "driver")
+    monkeypatch.setattr(sources, "CACHE", tmp_path / "driver")
     scenario = prepare(make_experiment(), store)
     images = scenario.data().images[:5].copy()
     assert {key.rsplit("/")[-1] for key in store.keys(scenario.data_key)} >= {"meta.json", "images.npy", "labels.npy"}
-    monkeypatch.setattr(module, "CACHE", tmp_path / "worker")  # another node, whose cache is empty
-    module._open.cache_clear()
+    monkeypatch.setattr(sources, "CACHE", tmp_path / "worker")  # another node, whose cache is empty
+    sources.open_images.cache_clear()
     assert np.array_equal(scenario.data().images[:5], images)
     assert str(tmp_path / "worker") in str(scenario.data().images.filename)
     assert scenario.splits().sizes()["forget"] == 40

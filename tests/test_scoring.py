@@ -11,6 +11,8 @@ import pytest
 from raybench import scoring
 from raybench.data.splits import ROLES
 from raybench.errors import UserError
+from raybench.metrics import downstream
+from raybench.metrics.regression import mean_absolute_error
 from raybench.metrics.statistics import gap_to_reference
 from raybench.prediction import Predictions
 from raybench.store import StorageError
@@ -68,6 +70,21 @@ def not_a_number(logits):
 @metric(source="s", direction="match", splits=("test",))
 def broken(logits):
     raise ZeroDivisionError
+
+
+@metric(source="s", direction="match", splits=("downstream",))
+def on_downstream(features):
+    return estimate(features[0, 0])
+
+
+@metric(source="s", direction="match", splits=("test", "downstream"))
+def on_test_and_downstream(features):
+    return estimate(features[0, 0])
+
+
+@metric(source="s", direction="match", splits=("test", "downstream"))
+def groups_anywhere(groups):
+    return estimate(groups[0])
 
 
 @metric(source="s", direction="match", splits=("test",))
@@ -223,6 +240,95 @@ def test_a_metric_that_could_never_be_computed_is_refused_before_the_run(own, na
 def test_all_metrics_that_ship_ask_only_for_what_is_stored():
     assert scoring.chosen_metrics("all") == {name: {} for name in scoring.metric_names()}
     assert set(scoring.chosen_metrics(scoring.metric_names())) == set(scoring.metric_names())
+
+
+# -- downstream sets, and metrics made of metrics ----------------------------------------------------------------------
+
+SETS = ("downstream-cub", "downstream-office")
+
+
+def read_elsewhere(model, role):
+    """Features and labels of every role and set; each model has its own features, labels are the set's."""
+    rng = np.random.default_rng([MODELS.index(model), len(role)])
+    labels = np.random.default_rng(len(role)).integers(4, size=60)
+    x = (np.eye(4, 6)[labels] + (0.3 + 0.2 * MODELS.index(model)) * rng.normal(size=(60, 6))).astype("f4")
+    return Predictions(np.arange(60), labels, x[:, :4], x)
+
+
+@pytest.fixture
+def elsewhere():
+    return scoring.Models(
+        read_elsewhere, "original", ("one", "two"), None, 4, ("0", "1", "2", "3"), downstream=SETS, known={}
+    )
+
+
+def test_a_metric_of_downstream_sets_gives_a_row_for_each_of_them(rows, elsewhere):
+    found = rows("on_downstream", against=elsewhere)
+    assert [row["split"] for row in found] == list(SETS)
+    assert [row["value"] for row in found] == [read_elsewhere("mine", name).features[0, 0] for name in SETS]
+    mixed = rows("on_test_and_downstream", against=elsewhere)
+    assert [row["split"] for row in mixed] == ["test", *SETS]
+
+
+def test_without_downstream_sets_a_metric_that_was_asked_for_says_why_it_has_no_number(rows, models):
+    (row,) = rows("on_downstream")
+    assert row["split"] == "downstream"
+    assert "no downstream sets (evaluate.downstream)" in row["reason"]
+    assert [row["split"] for row in rows("on_test_and_downstream")] == ["test"]
+    (row,) = scoring.score("mine", scoring.chosen_metrics(["agr"]), [0.1], models)
+    assert "no downstream sets" in row["reason"]
+
+
+def test_all_metrics_leaves_out_what_needs_downstream_sets_where_there_are_none():
+    without = scoring.chosen_metrics("all", downstream=False)
+    left_out = set(scoring.chosen_metrics("all")) - set(without)
+    assert left_out >= {"downstream_knn", "downstream_cka_to_retrained", "agr", "h_lr"}
+    assert without.keys() >= {"cka_batched", "agl", "accuracy"}
+    assert set(scoring.chosen_metrics(["agr"], downstream=False)) == {"agr"}
+
+
+def test_the_identities_of_the_main_data_are_not_those_of_a_downstream_set(rows, elsewhere):
+    found = rows("groups_anywhere", against=replace(elsewhere, groups=np.arange(600)))
+    assert [row.get("reason") for row in found] == [None, *["the data set has no groups (identities)"] * 2]
+
+
+def values(chosen, elsewhere, model="mine"):
+    found = scoring.score(model, scoring.chosen_metrics(chosen), [0.1], elsewhere)
+    return {(row["metric"], row["split"]): row for row in found}
+
+
+def test_a_metric_made_of_others_gets_their_values_for_each_retrained_model(elsewhere):
+    found = values(["downstream_knn", "downstream_cka_to_retrained", "agr", "agl", "h_lr"], elsewhere)
+    own, expected = {name: found["downstream_knn", name]["value"] for name in SETS}, []
+    for retrained in elsewhere.retrained:
+        alone = values(["downstream_cka_to_retrained", "agl"], replace(elsewhere, retrained=(retrained,), known={}))
+        theirs = values(["downstream_knn"], elsewhere, retrained)
+        parts = [1 - abs(own[name] - theirs["downstream_knn", name]["value"]) for name in SETS]
+        parts += [alone["downstream_cka_to_retrained", name]["value"] for name in SETS]
+        expected.append((np.prod(parts), alone["agl", None]["value"]))
+    assert found["agr", None]["value"] == pytest.approx(np.mean([agr for agr, _ in expected]))
+    harmonic = [2 * agr * agl / (agr + agl) for agr, agl in expected]
+    assert found["h_lr", None]["value"] == pytest.approx(np.mean(harmonic))
+    assert found["h_lr", None]["reference"] == found["agr", None]["reference"] == "retrained"
+    assert found["agr_knn_cub", None]["value"] < 1
+
+
+def test_what_several_metrics_read_is_computed_once(elsewhere, monkeypatch):
+    asked, accuracy = [], downstream.knn_accuracy
+    monkeypatch.setattr(downstream, "knn_accuracy", lambda *given, **more: asked.append(1) or accuracy(*given, **more))
+    values(["downstream_knn", "agr", "h_lr"], elsewhere)
+    assert len(asked) == len(SETS) * 3  # this model and the two retrained ones
+    values(["agr"], elsewhere, "one")
+    assert len(asked) == len(SETS) * 3
+
+
+def test_class_names_that_are_numbers_are_read_as_such_and_others_are_a_reason(elsewhere):
+    (row,) = [r for (_, split), r in values(["mean_absolute_error"], elsewhere).items() if split == "forget"]
+    stored = read_elsewhere("mine", "forget")
+    expected = mean_absolute_error(stored.logits, stored.labels, np.arange(4.0)).value
+    assert row["value"] == pytest.approx(expected)
+    named = values(["mean_absolute_error"], replace(elsewhere, class_names=("0", "1", "2", "cat"), known={}))
+    assert {row["reason"] for row in named.values()} == {"class names are no numbers ('cat')"}
 
 
 # -- gaps --------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from torch import nn
 
 from raybench import models
 from raybench.data.batches import DatasetSplit, iterate, seed_for
-from raybench.training import Recipe, lr_factor, train
+from raybench.errors import UserError
+from raybench.training import Recipe, inverse_frequencies, lr_factor, train
 
 SCHEDULES = ("constant", "step", "cosine", "one_cycle")
 
@@ -38,7 +39,7 @@ def slow_factor(recipe, epoch):
     """The schedules as their sources state them, without shared code."""
     warmup, total = recipe.warmup_epochs, recipe.epochs
     if epoch < warmup:
-        return epoch / warmup
+        return recipe.warmup_start + (1 - recipe.warmup_start) * (epoch / warmup)
     if recipe.schedule == "constant":
         return 1.0
     if recipe.schedule == "step":
@@ -58,9 +59,14 @@ def slow_factor(recipe, epoch):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @settings(max_examples=40, deadline=None)
-@given(epochs=st.integers(2, 50), warmup=st.sampled_from([0, 0.5, 1]), place=st.floats(0, 0.999))
-def test_the_learning_rate_follows_the_published_formulas(schedule, epochs, warmup, place):
-    recipe = Recipe(schedule=schedule, epochs=epochs, warmup_epochs=warmup)
+@given(
+    epochs=st.integers(2, 50),
+    warmup=st.sampled_from([0, 0.5, 1]),
+    start=st.sampled_from([0, 0.01]),
+    place=st.floats(0, 0.999),
+)
+def test_the_learning_rate_follows_the_published_formulas(schedule, epochs, warmup, start, place):
+    recipe = Recipe(schedule=schedule, epochs=epochs, warmup_epochs=warmup, warmup_start=start)
     epoch = place * epochs
     assert lr_factor(recipe, epoch) == pytest.approx(slow_factor(recipe, epoch), abs=1e-12)
 
@@ -74,6 +80,7 @@ def test_the_learning_rate_follows_the_published_formulas(schedule, epochs, warm
         (Recipe(schedule="step", epochs=10), {0: 1, 4.999: 1, 5: 0.1, 7.499: 0.1, 7.5: 0.01, 9.9: 0.01}),
         (Recipe(schedule="step", epochs=3, milestones=[0.5], gamma=0.2), {1: 1, 1.5: 0.2, 2: 0.2}),
         (Recipe(schedule="constant", epochs=4, warmup_epochs=4), {0: 0, 2: 0.5, 3.9: 0.975}),
+        (Recipe(schedule="cosine", epochs=12, warmup_epochs=2, warmup_start=0.01), {0: 0.01, 1: 0.505, 2: 1, 7: 0.5}),
     ],
 )
 def test_the_learning_rate_at_the_points_that_matter(recipe, points):
@@ -119,8 +126,9 @@ def test_every_step_gets_its_own_learning_rate(split):
         Recipe(epochs=3, batch_size=32, schedule="cosine"),
         Recipe(epochs=3, batch_size=48, optimizer="adamw", lr=0.01, schedule="one_cycle", label_smoothing=0.1),
         Recipe(epochs=3, batch_size=160, nesterov=True, schedule="step", clip_norm=0.5, channels_last=True),
+        Recipe(epochs=3, batch_size=16, accumulate=4, optimizer="adam", lr=0.001, class_weights="inverse"),
     ],
-    ids=["sgd", "adamw", "nesterov"],
+    ids=["sgd", "adamw", "nesterov", "adam"],
 )
 @pytest.mark.parametrize("stop", [0, 1])
 def test_going_on_from_a_checkpoint_ends_in_the_same_weights_bit_for_bit(trained, recipe, stop):
@@ -216,6 +224,77 @@ def test_label_smoothing_of_a_single_label_task_spreads_over_all_classes():
     target = F.one_hot(y, 3) * 0.7 + 0.1
     loss = -(target * F.log_softmax(before(x), dim=1)).sum(dim=1).mean()
     assert torch.allclose(model.weight, stepped(before, loss), atol=1e-6)
+
+
+def test_rare_classes_weigh_as_much_as_common_ones_where_weights_are_inverse():
+    y = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2])
+    x, before, model = one_step(y, 4, class_weights="inverse")  # nobody is of class 3
+    own = -F.log_softmax(before(x), dim=1)[torch.arange(8), y]
+    loss = torch.stack([own[y == label].mean() for label in range(3)]).mean()
+    assert torch.allclose(model.weight, stepped(before, loss), atol=1e-6)
+
+
+def test_class_weights_are_n_over_the_count_and_zero_for_a_class_that_is_not_there():
+    labels = torch.tensor([0, 0, 0, 1])
+    assert inverse_frequencies(labels, 3).tolist() == pytest.approx([4 / 3, 4, 0])
+    with pytest.raises(UserError, match="one class per sample"):
+        one_step(torch.zeros(8, 3), 3, class_weights="inverse")
+
+
+def test_class_weights_and_label_smoothing_together_train_where_a_class_is_missing():
+    y = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2])
+    _, before, model = one_step(y, 4, class_weights="inverse", label_smoothing=0.1)
+    assert torch.isfinite(model.weight).all()
+    assert not torch.equal(model.weight, before.weight)
+
+
+@pytest.mark.parametrize(("batch", "accumulate"), [(4, 2), (2, 4), (1, 8), (2, 16)])
+def test_batches_that_are_gathered_make_the_step_of_one_large_batch(batch, accumulate):
+    y = torch.arange(8) % 3
+    _, _, whole = one_step(y, 3)
+    _, _, gathered = one_step(y, 3, batch_size=batch, accumulate=accumulate)
+    assert torch.allclose(whole.weight, gathered.weight, atol=1e-6)
+
+
+def test_an_epochs_last_batches_make_a_step_of_their_own_mean():
+    y, steps = torch.arange(8) % 3, []
+    torch.manual_seed(0)
+    x, model = torch.randn(8, 5), nn.Linear(5, 3)
+    recipe = Recipe(**{**PLAIN, "batch_size": 2, "accumulate": 3, "clip_norm": 1e-3})
+
+    def note(progress):
+        steps.append(int(progress.optimizer.state_dict()["state"].get(0, {}).get("step", 0)))
+
+    before = copy.deepcopy(model)
+    train(model, DatasetSplit(Pairs(x, y)), recipe, seed=0, on_epoch=note)
+    assert recipe.num_steps(8) == 2
+    moved = torch.cat([(a - b).flatten() for a, b in zip(model.parameters(), before.parameters())])
+    assert 0.5e-3 < float(moved.detach().norm()) <= 2 * 0.5e-3 + 1e-7  # two clipped steps
+    adam = copy.deepcopy(before)
+    train(adam, DatasetSplit(Pairs(x, y)), recipe.model_copy(update={"optimizer": "adam"}), seed=0, on_epoch=note)
+    assert steps[-1] == 2
+
+
+@pytest.mark.parametrize(("samples", "batch", "accumulate"), [(160, 32, 1), (161, 32, 1), (160, 32, 4), (33, 32, 8)])
+def test_the_number_of_steps_is_that_of_the_groups_of_batches(samples, batch, accumulate):
+    batches = [range(samples)[start : start + batch] for start in range(0, samples, batch)]
+    groups = [batches[start : start + accumulate] for start in range(0, len(batches), accumulate)]
+    assert Recipe(batch_size=batch, accumulate=accumulate).num_steps(samples) == len(groups)
+
+
+def test_adam_decays_weights_through_the_gradient_and_adamw_apart_from_it():
+    y = torch.arange(8) % 3
+    settings = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1}
+    _, before, adam = one_step(y, 3, optimizer="adam", **settings)
+    _, _, adamw = one_step(y, 3, optimizer="adamw", **settings)
+    reference = copy.deepcopy(before)
+    torch.manual_seed(0)
+    x = torch.randn(8, 5)
+    optimizer = torch.optim.Adam(reference.parameters(), 0.01, weight_decay=0.1)
+    F.cross_entropy(reference(x), y).backward()
+    optimizer.step()
+    assert torch.allclose(adam.weight, reference.weight, atol=1e-6)
+    assert not torch.allclose(adam.weight, adamw.weight, atol=1e-5)
 
 
 def test_clipping_bounds_the_norm_of_the_step():

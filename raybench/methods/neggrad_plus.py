@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from torch import Tensor
-
 from raybench.methods.presets import CONFORMAL, MUCAC, MUFAC
 from raybench.methods.spec import Count, Rate, Weight, method
 from raybench.methods.task import Driver, UnlearningTask

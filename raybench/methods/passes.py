@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raybench.data.batches import DatasetSplit, ResidentSplit, epoch_order, seed_for
+from raybench.data.batches import DatasetSplit, ResidentSplit, Split, epoch_order, seed_for
+from raybench.data.stream import StreamedSplit
 from raybench.errors import UserError
 from raybench.methods.spec import Settings
 
-Split = ResidentSplit | DatasetSplit
+KNOWN = ResidentSplit | StreamedSplit  # their augmentation is their own to tell; that of a DatasetSplit is not
 Role = Literal["forget", "retain", "calibration"]
 Driver = Literal["retain", "forget", "shortest"]
 
@@ -189,13 +190,13 @@ class Passes:
         x, y = split.batch(positions, generator=generator)
         if labels is not None:
             y = labels[torch.from_numpy(positions).to(labels.device)].to(y.device)
-        repeatable = isinstance(split, ResidentSplit) and (generator is None or not split.augment)
+        repeatable = isinstance(split, KNOWN) and (generator is None or not split.augment)
         return Batch.of(x, y, role, positions, repeatable=repeatable)
 
 
 def as_split(data: Any, role: str, *, device: torch.device, dtype: torch.dtype) -> Split:
     """Return the data as a split on the model's device and in its dtype; an empty set is refused."""
-    split = data if isinstance(data, ResidentSplit | DatasetSplit) else DatasetSplit(data, device=device, dtype=dtype)
+    split = data if isinstance(data, KNOWN | DatasetSplit) else DatasetSplit(data, device=device, dtype=dtype)
     if len(split) == 0:
         raise UserError(f"{role} is empty: an unlearning method needs at least one {role} sample")
     return split

@@ -13,11 +13,15 @@ Argument names (arrays, one row per sample, rows in sample-id order):
     original_<role>_<name>, retrained_<role>_<name>  the same of the references
     alpha                                            one call for each of the experiment's `evaluate.alphas`
     num_classes                                      an int
+    class_values                                     the numbers that the class names are, (C,)
+    <metric>_values                                  another metric at its defaults: {split: value}, or the one number
+                                                     of a metric of the whole model; also original_, retrained_
 
-Every other argument needs a default and is a setting (`evaluate.metrics: {knn: {k: 10}}`). A metric returns one
-`Estimate`, or a dict of them whose keys complete its name (`{"": ..., "_set_size": ...}`). A metric without `splits` is
-computed once per model. It raises ValueError, with the reason, for inputs on which it is not defined; that reason, and
-no number, goes into the table.
+`downstream` among the splits stands for every downstream set of the experiment; these go by `downstream-<name>`. Every
+other argument needs a default and is a setting (`evaluate.metrics: {knn: {k: 10}}`). A metric returns one `Estimate`,
+or a dict of them whose keys complete its name (`{"": ..., "_set_size": ...}`). A metric without `splits` is computed
+once per model. It raises ValueError, with the reason, for inputs on which it is not defined; that reason, and no
+number, goes into the table.
 """
 
 from collections.abc import Callable, Sequence

@@ -6,17 +6,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from raybench.report.leaderboard import COLUMNS, Cell, Column, Leaderboard, Row
+from raybench.report.anchor import Column
+from raybench.report.leaderboard import Cell, Leaderboard, Row
 from raybench.report.populations import Populations
+from raybench.report.printed_text import Beside
 from raybench.report.table import markdown_table
-
-LEGEND = (
-    "mean ± half of the 95 % interval (over seeds; over samples for one model). * = the gap to the retrained models is "
-    "larger than they show among themselves (95 %, Bonferroni over the columns). gap = mean absolute gap of UA, RA, TA "
-    "and MIA AUC to the retrained mean, in points; the retrained row's is each against the others: the noise floor. "
-    "cost = sample passes as a share of retraining."
-)
-
 
 NOTHING = "-"
 WIDE = 148  # columns of a terminal that intervals fit into; a narrower one gets them in the report only
@@ -60,13 +54,13 @@ def _cost(row: Row) -> str:
 
 def as_rich(board: Leaderboard, *, width: int) -> Table:
     """Return the table for a terminal of the given width."""
-    wide = width >= WIDE
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=LEGEND, caption_justify="left", caption_style="dim")
+    wide, columns, legend = width >= WIDE, board.anchor.columns, board.anchor.legend
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=legend, caption_justify="left", caption_style="dim")
     table.add_column("", overflow="fold", min_width=12)
-    for title in (*(column.title for column in COLUMNS), "gap", "cost"):
+    for title in (*(column.title for column in columns), "gap", "cost"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in board.rows:
-        numbers = [_number(row.cells.get(column.title), column, interval=wide) for column in COLUMNS]
+        numbers = [_number(row.cells.get(column.title), column, interval=wide) for column in columns]
         table.add_row(_label(row), *numbers, _gap(row, interval=wide), _cost(row))
     return table
 
@@ -81,29 +75,38 @@ def plain_table(head: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-def as_markdown(board: Leaderboard, name: str, manifest: dict[str, Any], compared: Populations | None = None) -> str:
+def as_markdown(
+    board: Leaderboard,
+    name: str,
+    manifest: dict[str, Any],
+    compared: Populations | None = None,
+    printed: Beside | None = None,
+) -> str:
     """Return the report: the ranked table, the signed gaps with intervals, the verdict, and what it was made with."""
-    head = ["", *(column.title for column in COLUMNS), "gap", "cost"]
+    columns, metric = board.anchor.columns, {"cr": "CR", "memory_gap": "MG"}
+    head = ["", *(column.title for column in columns), "gap", "cost"]
     values = [
-        [_label(row), *(_number(row.cells.get(c.title), c) for c in COLUMNS), _gap(row), _cost(row)]
+        [_label(row), *(_number(row.cells.get(c.title), c) for c in columns), _gap(row), _cost(row)]
         for row in board.rows
     ]
     gaps = [
-        [_label(row), *(_signed(row.cells.get(c.title), c) for c in COLUMNS)]
+        [_label(row), *(_signed(row.cells.get(c.title), c) for c in columns)]
         for row in board.rows
         if row.kind != "retrained"
     ]
+    per_alpha = next(metric[column.metric] for column in columns if column.metric in metric)
     notes = [f"- {row.name}: {row.note}" for row in board.rows if row.note]
     packages = ", ".join(f"{key} {value}" for key, value in manifest["packages"].items())
     sections = [
         f"# {name}",
         markdown_table(head, values),
-        LEGEND + (f" CR at {board.alpha}." if board.alpha else ""),
+        board.anchor.legend + (f" {per_alpha} at {board.alpha}." if board.alpha else ""),
         "## Verdict",
         "\n".join(f"- {line}" for line in board.verdict),
-        "## Signed gaps to the retrained models, with 95 % intervals",
-        markdown_table(["", *(column.title for column in COLUMNS)], gaps),
+        f"## {board.anchor.gaps_title}",
+        markdown_table(["", *(column.title for column in columns)], gaps),
         *(["## Populations", compared.markdown()] if compared else []),
+        *(["## Beside the printed numbers", printed.markdown()] if printed else []),
         *(["## Notes", "\n".join(notes)] if notes else []),
         "## Made with",
         f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, "

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from raybench import tables
+from raybench.data.batches import seed_for
 from raybench.devices import resolve_precision
 from raybench.plan import PredictJob, predictions_keys
 from raybench.prediction import Predictions, predict
@@ -31,16 +32,20 @@ class Predictor:
     def __call__(self, job: PredictJob) -> int:
         """Write the piece's predictions of every model that lacks them; return how many files were written."""
         scenario = self._scenario
-        ids = scenario.splits().ids(job.role)[job.start : job.stop]
-        split = scenario.samples(ids)
+        split = scenario.role_samples(job.role, scenario.role_ids(job.role)[job.start : job.stop])
         precision = resolve_precision(scenario.experiment.resources.precision, scenario.device)
         written = 0
         for model_key, key in job.models:
             if scenario.store.exists(key):
                 continue
             batch_size = scenario.experiment.evaluate.batch_size
-            found = predict(self._model(model_key), split, batch_size=batch_size, precision=precision)
-            scenario.store.write_table(key, as_table(found, model_key.rsplit("/", 1)[-1], job.role))
+            # every model is shown the same draws
+            drawn = seed_for("train_view", job.role, job.start) if scenario.is_augmented(job.role) else None
+            found = predict(
+                self._model(model_key), split, batch_size=batch_size, precision=precision, augment_seed=drawn
+            )
+            content = as_table(found, model_key.rsplit("/", 1)[-1], job.role)
+            scenario.store.write_table(key, tables.noted(content, view=scenario.view_name(job.role)))
             written += 1
         return written
 

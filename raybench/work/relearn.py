@@ -7,7 +7,7 @@ import torch
 
 from raybench.experiment import Relearning as Settings
 from raybench.metrics.accuracy import accuracy
-from raybench.plan import AuditedModel, source_fingerprint
+from raybench.plan import AuditedModel, predictions_keys, source_fingerprint
 from raybench.relearning import relearn
 from raybench.scenario import NUMERICS, Scenario
 from raybench.scoring import Row
@@ -35,7 +35,8 @@ def relearn_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[Re
         return []
     original = next(model.key for model in audited if model.kind == "original")
     decided_by = [
-        [NUMERICS, scenario.data_key, experiment.data.resize, scenario.ids_fingerprint("forget")],
+        [NUMERICS, *(key for *_, key in predictions_keys(scenario, original, "forget"))],
+        [scenario.data_key, experiment.data.resize, experiment.data.view, scenario.ids_fingerprint("forget")],
         [settings, source_fingerprint(relearn)],
         [experiment.resources.threads, experiment.resources.precision, experiment.evaluate.batch_size],
     ]

@@ -1,6 +1,6 @@
 """Score one model from stored predictions: its metric rows and its sample rows, no model touched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from raybench import scoring, tables
-from raybench.data.splits import ROLES
 from raybench.metrics import signals
 from raybench.metrics.conformal import set_members
 from raybench.metrics.conformal_quantile import thresholds
 from raybench.metrics.conformal_scores import true_label_scores
 from raybench.metrics.representation import knn_predict
+from raybench.metrics.spec import Estimate
 from raybench.plan import AuditedModel, predictions_keys, source_fingerprint
 from raybench.prediction import Predictions
 from raybench.scenario import NUMERICS, Scenario
@@ -41,14 +41,14 @@ class ScoreJob:
 def score_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[ScoreJob]:
     """Return one job per model; its key holds the predictions read, the metrics asked for and the metrics' own code."""
     evaluate = scenario.experiment.evaluate
-    chosen = scoring.chosen_metrics(evaluate.metrics)
+    chosen = _chosen(scenario)
     code = [scoring.metrics_fingerprint()]
     code += [source_fingerprint(scoring.get_metric(name)) for name in chosen if "." in name]  # the user's own
     original = next(model.key for model in audited if model.kind == "original")
     retrained = tuple(model.key for model in audited if model.kind == "retrained")
 
     def read(key: str) -> list[str]:
-        return [piece for role in ROLES for _, _, piece in predictions_keys(scenario, key, role)]
+        return [piece for role in scenario.roles for _, _, piece in predictions_keys(scenario, key, role)]
 
     against = [read(original), [read(key) for key in retrained], chosen, code, evaluate.alphas, NUMERICS]
     return [
@@ -59,12 +59,17 @@ def score_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[Scor
     ]
 
 
+def _chosen(scenario: Scenario) -> dict[str, dict[str, Any]]:
+    return scoring.chosen_metrics(scenario.experiment.evaluate.metrics, downstream=bool(scenario.downstream))
+
+
 class Scorer:
     """One worker: a scenario, and the predictions that it has read."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         self._stored = StoredPredictions(scenario)
+        self._known: dict[Any, Mapping[str, Estimate]] = {}
 
     def __call__(self, job: ScoreJob) -> None:
         """Write the model's rows where they are missing; metric rows last, since their existence means complete."""
@@ -72,9 +77,17 @@ class Scorer:
         if store.exists(job.key):
             return
         images, evaluate = scenario.data(), scenario.experiment.evaluate
-        models = scoring.Models(self._stored.read, job.original, job.retrained, images.groups, images.num_classes)
-        chosen = scoring.chosen_metrics(evaluate.metrics)
-        rows = scoring.score(job.model.key, chosen, evaluate.alphas, models)
+        models = scoring.Models(
+            self._stored.read,
+            job.original,
+            job.retrained,
+            images.groups,
+            images.num_classes,
+            images.class_names,
+            tuple(scenario.downstream),
+            self._known,
+        )
+        rows = scoring.score(job.model.key, _chosen(scenario), evaluate.alphas, models)
         store.write_table(job.samples_key, self._samples(job.model, evaluate.alphas[0]))
         store.write_table(job.key, tables.table("metrics", rows))
 

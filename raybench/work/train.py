@@ -13,6 +13,7 @@ from torch import nn
 
 from raybench import models
 from raybench.audit import audit, measure
+from raybench.checkpoints import fit_checkpoint, read_checkpoint
 from raybench.devices import resolve_precision
 from raybench.plan import TrainJob
 from raybench.scalars import Board, board
@@ -63,7 +64,7 @@ def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
     if job.checkpoint is None or scenario.store.exists(f"{job.key}.json"):
         return
     model = scenario.fresh(job.seed)
-    models.load_weights(model, models.read_weights(Path(job.checkpoint).expanduser()), name=job.checkpoint)
+    fit_checkpoint(model, read_checkpoint(Path(job.checkpoint).expanduser()), name=job.checkpoint)
     cost = {
         "samples_forward": 0,
         "samples_backward": 0,
@@ -87,8 +88,10 @@ def _checkpoint(job: TrainJob) -> str:
 
 
 def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Module, dict[str, Any]]:
-    recipe, store, model = scenario.experiment.train.recipe, scenario.store, scenario.fresh(job.seed)
-    split, validation = scenario.split(*job.roles, augment=True), scenario.split("validation", limit=AUDIT_LIMIT)
+    recipe, store = scenario.experiment.train.recipe_of(job.kind), scenario.store
+    model = scenario.fresh(job.seed)
+    split = scenario.split(*job.roles, augment=True, recipe=recipe)
+    validation = scenario.split("validation", limit=AUDIT_LIMIT)
     checkpoint: dict[str, Any] | None = None
     # every worker must go on from the same epoch, whatever it can see of the store
     if workers.from_first(store.exists(_checkpoint(job))):
@@ -142,12 +145,12 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
     cost = {
         "samples_forward": recipe.epochs * len(split),
         "samples_backward": recipe.epochs * len(split),
-        "steps": recipe.epochs * -(-len(split) // recipe.batch_size),
+        "steps": recipe.epochs * recipe.num_steps(len(split)),
         "seconds": before + time.perf_counter() - started,
     }
     return model, {
         **_identity(job, model),
-        "recipe": recipe.model_dump(),
+        "recipe": {**recipe.model_dump(), **scenario.started_from()},
         **cost,
         "epochs": recipe.epochs,
         "loss": loss,

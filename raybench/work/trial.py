@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from raybench import methods, models
 from raybench.audit import AUDITED, Audit, audit, collapse, objective
-from raybench.data.batches import ResidentSplit
+from raybench.data.batches import Split
 from raybench.devices import resolve_precision
 from raybench.methods.run import run
 from raybench.methods.spec import check
@@ -86,7 +86,7 @@ def _audit_of(row: Record) -> Audit:
 
 
 def _identity(job: TrialJob) -> Record:
-    arguments, settings = check(job.method, methods.get(job.method), job.setting)
+    arguments, settings = check(job.method, methods.get(job.function), job.setting)
     return {
         "key": job.key,
         "name": job.name,
@@ -107,7 +107,7 @@ def _run(
     report: Callable[[Record], None] | None,
 ) -> Record:
     experiment = scenario.experiment
-    function = methods.get(job.method)
+    function = methods.get(job.function)
     arguments, settings = check(job.method, function, job.setting)
     audited = scenario.audit_splits()
     precision = resolve_precision(experiment.resources.precision, scenario.device)
@@ -127,7 +127,7 @@ def _run(
 
         def on_epoch(task: UnlearningTask, epoch: int) -> str | None:
             row = look(task, epoch)
-            if not experiment.sweep.stop_collapsed or job.method == "retrain":  # from scratch it starts at chance
+            if not experiment.sweep.stop_collapsed or job.function == "retrain":  # from scratch it starts at chance
                 return None
             return collapse(row, num_classes=task.num_classes, multi_label=task.multi_label)
 
@@ -159,15 +159,19 @@ def _run(
     return {**status, "epochs": epochs, "audit": found, "ledger": ledger}
 
 
-def _from_scratch(scenario: Scenario, model: nn.Module, split: ResidentSplit, seed: int, task: UnlearningTask) -> None:
+def _from_scratch(scenario: Scenario, model: nn.Module, split: Split, seed: int, task: UnlearningTask) -> None:
     """Train as the retrained references were: what the `retrain` method does inside an experiment."""
+    usual, recipe = scenario.experiment.train.recipe, scenario.experiment.train.retrained_recipe
+    seen = split
+    if (recipe.augment, recipe.channels_last) != (usual.augment, usual.channels_last):
+        seen = scenario.split("retain", augment=True, recipe=recipe)
 
     def on_epoch(progress: Progress) -> None:
-        task.ledger.samples_backward += len(split)
-        task.ledger.steps += -(-len(split) // scenario.experiment.train.batch_size)
+        task.ledger.samples_backward += len(seen)
+        task.ledger.steps += recipe.num_steps(len(seen))
         task.end_epoch(progress.epoch)
 
-    train(model, split, scenario.experiment.train.recipe, seed=seed, on_epoch=on_epoch)
+    train(model, seen, recipe, seed=seed, on_epoch=on_epoch)
 
 
 def _peak_memory(device: torch.device) -> int | None:

@@ -105,6 +105,7 @@ def test_without_retrained_models_the_verdict_claims_no_more_than_was_seen(witho
     assert "same (FA-TA, MIA AUC" in line(board, "forget samples stand out")
     assert "over (FA-TA, MIA AUC" in line(board, "forget samples fall short")
     assert "useless (RA, TA)" in line(board, "lost utility")
+    assert "same" in line(board, "no nearer to the ideals than doing nothing")
     assert "seen in FA-TA, MIA AUC" in line(board, "control: the original's memory of the forget set is")
     for said in board.verdict:
         assert "indistinguishable" not in said

@@ -84,3 +84,58 @@ def test_a_model_is_loaded_once_and_a_prediction_is_read_once(trained, evaluated
     assert loaded == [trained.original]
     stored = StoredPredictions(trained.scenario)
     assert stored.read(trained.original, "test") is stored.read(trained.original, "test")
+
+
+# -- the view of the training samples ----------------------------------------------------------------------------------
+
+AUGMENTED = {"train__augment": ["crop", "flip"], "evaluate__train_view": "augmented"}
+
+
+def run_predictions(scenario, *keys):
+    audited = [plan.AuditedModel(str(number), "unlearned", "m", number, key) for number, key in enumerate(keys)]
+    for job in plan.predict_jobs(scenario, audited):
+        Predictor(scenario)(job)
+    return StoredPredictions(scenario)
+
+
+def test_only_what_was_trained_on_is_predicted_through_the_training_augmentation(make_scenario, trained):
+    clean = StoredPredictions(trained.scenario)
+    augmented = run_predictions(make_scenario(**AUGMENTED), trained.original)
+    for role in ROLES:
+        one, other = (stored.read(trained.original, role) for stored in (clean, augmented))
+        assert np.array_equal(one.ids, other.ids)
+        assert np.array_equal(one.labels, other.labels)
+        assert np.array_equal(one.logits, other.logits) == (role not in ("retain", "forget"))
+
+
+def test_the_draws_are_the_same_for_every_model_and_every_run(make_scenario, trained):
+    scenario = make_scenario(**AUGMENTED)
+    store = scenario.store
+    twin = "artefacts/models/twin"
+    store.write_bytes(f"{twin}.pt", store.read_bytes(f"{trained.original}.pt"))
+    first = run_predictions(scenario, trained.original, twin)
+    one, other = (first.read(key, "forget").logits for key in (trained.original, twin))
+    assert np.array_equal(one, other)
+    for *_, key in plan.predictions_keys(scenario, twin, "forget"):
+        store.delete(key)
+    assert np.array_equal(run_predictions(scenario, twin).read(twin, "forget").logits, one)
+
+
+def test_an_augmented_view_stands_under_its_own_key_and_says_so(make_scenario, trained):
+    def keys(**changes):
+        scenario = make_scenario(**changes)
+        return {role: plan.predictions_keys(scenario, trained.original, role)[0][2] for role in ROLES}
+
+    clean, augmented = keys(), keys(**AUGMENTED)
+    assert {role for role in ROLES if clean[role] != augmented[role]} == {"retain", "forget"}
+    # what is drawn depends on the batches, what is not drawn does not
+    other = keys(**AUGMENTED, evaluate__batch_size=64)
+    assert {role for role in ROLES if other[role] != augmented[role]} == {"retain", "forget"}
+    assert keys(evaluate__batch_size=64) == clean
+    assert keys(evaluate__train_view="augmented") == clean  # nothing is augmented in training
+    scenario = make_scenario(**AUGMENTED)
+    run_predictions(scenario, trained.original)
+    notes = [
+        scenario.store.read_table(augmented[role]).schema.metadata[b"raybench_view"] for role in ("forget", "test")
+    ]
+    assert notes == [b"augmented: crop, flip", b"clean"]

@@ -306,3 +306,61 @@ def test_two_workers_go_on_from_a_checkpoint_to_the_same_weights_bit_for_bit(par
         (key,) = store.keys("artefacts/models", suffix=".pt")
         contents.append(models.read_weights(store.read_bytes(key)))
     assert equal(*contents)
+
+
+# -- recipes of their own, and weights to start from -------------------------------------------------------------------
+
+
+def test_retrained_models_follow_their_own_recipe_and_the_original_does_not(trained, fresh):
+    other = {"epochs": 1, "lr": 0.05, "batch_size": 16, "accumulate": 2}
+    scenario, jobs = fresh(train__retrained=other)
+    assert jobs[0] == trained.jobs[0]
+    record = train_job(scenario, jobs[1])
+    assert record["recipe"].items() >= other.items()
+    assert record["samples_forward"] == 160
+    assert record["steps"] == 5
+    alone, same = fresh(**{f"train__{key}": value for key, value in other.items()})
+    train_job(alone, same[1])
+    assert equal(weights(scenario, jobs[1]), weights(alone, same[1]))
+
+
+def test_augmentation_of_the_retrained_models_is_their_own(fresh):
+    scenario, jobs = fresh(train__retrained={"augment": ["flip"]})
+    alone, same = fresh(train__augment=["flip"])
+    for where, job in ((scenario, jobs[1]), (alone, same[1])):
+        train_job(where, job)
+    assert equal(weights(scenario, jobs[1]), weights(alone, same[1]))
+
+
+def test_every_training_starts_from_the_weights_that_are_given_but_for_the_head(fresh, tmp_path):
+    file = tmp_path / "pretrained.pt"
+    given = models.build("cnn", num_classes=100, channels=1, width=4, seed=77)
+    file.write_bytes(models.to_bytes(given))
+    scenario, jobs = fresh(model__init=str(file))
+    file.unlink()  # every worker reads it from the store
+    for seed in (0, 5):
+        start = scenario.fresh(seed)
+        assert torch.equal(start[0].weight, given[0].weight)
+        assert start[13].weight.shape == (10, 16)
+    assert not torch.equal(scenario.fresh(0)[13].weight, scenario.fresh(5)[13].weight)
+    record = train_job(scenario, jobs[1])
+    assert record["recipe"]["init"] == str(file)
+    assert record["recipe"]["init_not_taken"] == ["13.weight", "13.bias"]
+    other, plain = fresh()
+    train_job(other, plain[1])
+    assert not equal(weights(scenario, jobs[1]), weights(other, plain[1]))
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (None, "model.init = .* cannot be read"),
+        (b"nothing", "cannot be read safely"),
+    ],
+)
+def test_weights_that_cannot_be_read_are_refused_before_anything_runs(fresh, tmp_path, write, said):
+    file = tmp_path / "pretrained.pt"
+    if write is not None:
+        file.write_bytes(write)
+    with pytest.raises(UserError, match=said):
+        fresh(model__init=str(file))

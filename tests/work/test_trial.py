@@ -15,6 +15,7 @@ from raybench.data.batches import ResidentSplit
 from raybench.errors import UserError
 from raybench.methods.ledger import Ledger
 from raybench.store import StorageError
+from raybench.work.train import train_job
 from raybench.work.trial import stopped_record, trial_job
 
 
@@ -59,6 +60,16 @@ def test_a_record_holds_what_was_given_and_every_default_beside_it(run):
     _, record = run("finetune", lr=0.02, epochs=1)
     assert record["setting"] == {"lr": 0.02, "epochs": 1}
     assert record["hyperparameters"].items() >= {"lr": 0.02, "epochs": 1, "batch_size": 64, "momentum": 0.9}.items()
+
+
+def test_a_trial_that_aims_at_ideals_reports_the_gap_to_them_and_is_the_same_trial(run, trained):
+    heard = []
+    _, record = run("finetune", lr=0.02, epochs=1, changes={"sweep__objective": "gap_to_ideal"}, report=heard.append)
+    audit, original = record["audit"], trained.records[0]["audit"]
+    differences = [audit[part] - original[part] for part in ("retain_accuracy", "validation_accuracy")]
+    differences += [audit["forget_accuracy"] - audit["validation_accuracy"], audit["mia_auc"] - 0.5]
+    assert heard[-1]["objective"] == pytest.approx(100 * np.mean(np.abs(differences)))
+    assert run("finetune", lr=0.02, epochs=1)[1]["audit"] == audit
 
 
 def test_a_second_call_runs_nothing_and_changes_no_file(run, trained, monkeypatch):
@@ -170,6 +181,19 @@ def test_retrain_is_a_retrained_model_of_the_same_seed_bit_for_bit(run, trained)
     assert record["audit"] == trained.records[1]["audit"]
     for name in ("samples_forward", "samples_backward", "steps"):
         assert record["ledger"][name] == trained.records[1][name]
+
+
+@pytest.mark.parametrize("recipe", [{"lr": 0.03, "epochs": 1}, {"augment": ["flip"]}], ids=["rate", "augmentation"])
+def test_retrain_follows_the_recipe_of_the_retrained_models_where_they_have_their_own(run, make_scenario, recipe):
+    changes = {"train__retrained": recipe}
+    scenario = make_scenario(**changes)
+    twin = plan.train_jobs(scenario)[1]
+    theirs = train_job(scenario, twin)
+    job, record = run("retrain", seed=twin.seed, phase="final", changes=changes)
+    mine, other = (models.read_weights(scenario.store.read_bytes(f"{key}.pt")) for key in (job.key, twin.key))
+    assert all(torch.equal(mine[key], other[key]) for key in other)
+    for name in ("samples_forward", "samples_backward", "steps"):
+        assert record["ledger"][name] == theirs[name]
 
 
 def test_retrain_keeps_the_recipes_precision_whatever_the_trials_have(run, trained):

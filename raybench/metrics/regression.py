@@ -1,0 +1,30 @@
+"""The error of a regression that a classifier does: ages, say, whose classes are the years or decades."""
+
+import numpy as np
+
+from raybench.metrics.arrays import Array, as_logits_and_labels
+from raybench.metrics.intervals import mean_interval
+from raybench.metrics.softmax import log_softmax
+from raybench.metrics.spec import Estimate, metric
+
+
+@metric(
+    source="DEX, Rothe et al. 2015 (ICCV workshops) and 2018 (IJCV 126)",
+    direction="match",
+    low=0,
+    splits=("forget", "test", "retain", "unseen"),
+)
+def mean_absolute_error(logits: Array, labels: Array, class_values: np.ndarray) -> Estimate:
+    """Return the mean |expected value - true value| over samples, in the unit of the class names, at least 0.
+
+    The expected value is the sum of softmax times the numbers (C,) that the class names are. Interval: Student's t.
+    Raise ValueError for labels (N, L), and where class names are no numbers.
+    """
+    scores, targets = as_logits_and_labels(logits, labels)
+    if targets.ndim != 1:
+        raise ValueError("a mean absolute error needs one class per sample, labels (N,)")
+    if len(class_values) != scores.shape[1]:
+        raise ValueError(f"{scores.shape[1]} logits, but {len(class_values)} class names")
+    expected = np.exp(log_softmax(scores)) @ class_values
+    found = mean_interval(np.abs(expected - class_values[targets]))
+    return found._replace(low=float(np.maximum(found.low, 0)))

@@ -1,0 +1,84 @@
+"""The user's own checkpoint: what is refused, and what is said about it."""
+
+import json
+import struct
+
+import pytest
+import torch
+
+from raybench import models
+from raybench.checkpoints import fit_checkpoint, read_checkpoint, read_file
+from raybench.errors import UserError
+
+
+@pytest.fixture
+def model():
+    return models.build("cnn", num_classes=3, seed=1, width=4)
+
+
+def other(**changes):
+    return models.build("cnn", **{"num_classes": 3, "width": 4, "seed": 5, **changes})
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda weights: weights,
+        lambda weights: {"state_dict": weights, "epoch": 3},
+        lambda weights: {"model": {f"module.{key}": value for key, value in weights.items()}},
+    ],
+    ids=["bare", "state_dict", "model, data parallel"],
+)
+def test_a_state_dict_is_read_however_it_is_packed(model, tmp_path, pack):
+    file = tmp_path / "mine.pt"
+    torch.save(pack(other().state_dict()), file)
+    fit_checkpoint(model, read_checkpoint(file), name="mine.pt")
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other().state_dict().values()))
+
+
+def test_a_head_of_another_size_is_refused_with_both_sizes_and_what_to_do(model):
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        fit_checkpoint(model, other(num_classes=7).state_dict(), name="mine.pt")
+    said = str(caught.value)
+    for part in ("mine.pt", "has 7 outputs", "has 3 classes", "all 7 classes", "(7, 16)", "(3, 16)"):
+        assert part in said
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_another_architecture_is_not_mistaken_for_another_head(model):
+    with pytest.raises(UserError, match=r"of another architecture than the model: .*shapes different"):
+        fit_checkpoint(model, other(num_classes=7, width=5).state_dict(), name="mine.pt")
+    with pytest.raises(UserError, match="tensors missing"):
+        fit_checkpoint(model, {}, name="mine.pt")
+
+
+@pytest.mark.parametrize("name", ["mine.safetensors", "mine.pt"])
+def test_a_safetensors_file_is_refused_by_its_name_or_its_content_with_the_line_that_converts_it(tmp_path, name):
+    header = json.dumps({"weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    file = tmp_path / name
+    file.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    with pytest.raises(UserError, match=r"is a safetensors file.*torch\.save\(safetensors\.torch\.load_file"):
+        read_checkpoint(file)
+
+
+def test_a_file_that_only_begins_like_one_is_called_damaged(tmp_path):
+    (tmp_path / "short.pt").write_bytes(b"\xff" * 8 + b"{")
+    with pytest.raises(UserError, match="damaged"):
+        read_checkpoint(tmp_path / "short.pt")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    with pytest.raises(UserError, match="damaged"):
+        read_checkpoint(tmp_path / "empty.pt")
+
+
+def test_a_missing_file_says_where_a_relative_path_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=r"'mine\.pt' cannot be read.*beside the experiment file.*current folder"
+    ) as caught:
+        read_file("mine.pt")
+    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(UserError, match=r"cannot be read: No such file or directory$"):
+        read_file(str(tmp_path / "mine.pt"))
+    (tmp_path / "mine.pt").write_bytes(b"content")
+    assert read_file("mine.pt") == b"content"

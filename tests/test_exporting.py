@@ -1,0 +1,57 @@
+"""The unlearned checkpoint of any method of a finished run."""
+
+import pytest
+import torch
+
+from raybench import models
+from raybench.errors import UserError
+from raybench.exporting import export
+
+
+@pytest.fixture
+def store(trained, tables_folder):
+    return trained.scenario.store
+
+
+def test_an_exported_model_is_the_methods_first_final_run_and_loads_into_its_class(store, swept, tmp_path):
+    out = tmp_path / "finetuned.pt"
+    said = export(store, "tiny", "finetune", out)
+    job = next(job for job in swept.jobs if job.method == "finetune")
+    assert "finetune, seed 1" in said
+    assert job.key.rsplit("/")[-1] in said
+    model = models.small_cnn(10, 1, 4)
+    model.load_state_dict(torch.load(out, weights_only=True))
+    stored = models.read_weights(store.read_bytes(f"{job.key}.pt"))
+    assert all(torch.equal(stored[key], value) for key, value in model.state_dict().items())
+    assert [path.name for path in tmp_path.iterdir()] == ["finetuned.pt"]
+
+
+def test_an_earlier_file_is_replaced(store, tmp_path):
+    out = tmp_path / "model.pt"
+    out.write_bytes(b"old")
+    export(store, "tiny", "retrain", out)
+    assert torch.load(out, weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("run", "method", "said"),
+    [
+        ("tyni", "finetune", r"unknown finished run on .*'tyni'; did you mean 'tiny'"),
+        ("tiny", "finetun", r"unknown method of run 'tiny': 'finetun'; did you mean 'finetune'\?"),
+        ("tiny", "scrub", r"allowed: finetune, gradient_ascent, own_tiny_methods\.crash, retrain"),
+        ("tiny", "own_tiny_methods.crash", r"left no model: ZeroDivisionError: the method's own fault"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(store, tmp_path, run, method, said):
+    out = tmp_path / "model.pt"
+    with pytest.raises(UserError, match=said):
+        export(store, run, method, out)
+    assert not out.exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(store, tmp_path):
+    with pytest.raises(UserError, match=r"is a folder; name the file"):
+        export(store, "tiny", "finetune", tmp_path)
+    with pytest.raises(UserError, match=r"nowhere.*cannot be written: No such file or directory"):
+        export(store, "tiny", "finetune", tmp_path / "nowhere" / "model.pt")
+    assert list(tmp_path.iterdir()) == []
