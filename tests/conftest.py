@@ -53,24 +53,29 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def starts_ray(nodeid: str) -> bool:
-    return nodeid.startswith(("tests/journeys/", "tests/stages/"))
+FIRST = {"tests/journeys/test_smoke.py": "smoke", "tests/journeys/": "journeys", "tests/stages/": "smoke"}
+
+
+def queue(nodeid: str) -> str:
+    """Return which tests a test waits its turn with: those of its file, or all that start Ray one after the other."""
+    return next((name for start, name in FIRST.items() if nodeid.startswith(start)), nodeid.partition("::")[0])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the journeys, which take longest: beside them, the other worker does the rest."""
-    items.sort(key=lambda item: not starts_ray(item.nodeid))
+    """Begin with what starts Ray, which takes longest and waits a lot; the rest fills the time beside it."""
+    order = list(dict.fromkeys(FIRST.values()))[::-1]
+    items.sort(key=lambda item: order.index(name) if (name := queue(item.nodeid)) in order else len(order))
 
 
-class ByFile(LoadScopeScheduling):
-    """A file's tests share a worker and its fixtures; what starts Ray is one after the other, since cores are few."""
+class ByQueue(LoadScopeScheduling):
+    """Keeps a queue on one worker, so that its fixtures are made once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "ray" if starts_ray(nodeid) else nodeid.partition("::")[0]
+        return queue(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return ByFile(config, log)
+    return ByQueue(config, log)
 
 
 OWN_METHODS = """

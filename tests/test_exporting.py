@@ -15,9 +15,9 @@ def store(trained, tables_folder):
 
 def test_an_exported_model_is_the_methods_first_final_run_and_loads_into_its_class(store, swept, tmp_path):
     out = tmp_path / "finetuned.pt"
-    said = export(store, "tiny", "finetune", out)
     job = next(job for job in swept.jobs if job.method == "finetune")
-    assert "finetune, seed 1" in said
+    said = export(store, "tiny", "finetune", out)
+    assert f"finetune, seed {job.seed}," in said
     assert job.key.rsplit("/")[-1] in said
     model = models.small_cnn(10, 1, 4)
     model.load_state_dict(torch.load(out, weights_only=True))
