@@ -17,6 +17,7 @@ import torch
 from raybench import __version__, methods
 from raybench.checkpoints import read_file
 from raybench.experiment import Experiment
+from raybench.plan import first_final_seed
 from raybench.tables import VERSION
 
 PACKAGES = ("torch", "torchvision", "ray", "numpy", "scipy", "scikit-learn", "pyarrow", "optuna", "pydantic")
@@ -43,7 +44,7 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
             "original": experiment.train.seed,
             "retrained": experiment.train.seeds,
             "search": experiment.sweep.seed,
-            "final": [experiment.sweep.seed + 1 + i for i in range(experiment.sweep.seeds)],
+            "final": [first_final_seed(experiment) + i for i in range(experiment.sweep.seeds)],
         },
         "retrained_recipe": experiment.train.retrained_recipe.model_dump(),
         "sweep": experiment.sweep.model_dump(),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from raybench import methods
 from raybench.checkpoints import read_file
+from raybench.experiment import Experiment
 from raybench.methods.spec import check
 from raybench.registry import source_fingerprint
 from raybench.scenario import NUMERICS, Scenario
@@ -171,7 +172,7 @@ def search_jobs(scenario: Scenario, original: str) -> dict[str, list[TrialJob]]:
 
 def final_jobs(scenario: Scenario, original: str, chosen: dict[str, dict[str, Any]]) -> list[TrialJob]:
     """Return the runs of each method's chosen setting, on seeds that the search did not select it by."""
-    first = _first_final_seed(scenario)
+    first = first_final_seed(scenario.experiment)
     return [
         trial_job(scenario, original, method, setting, seed=first + i, phase="final")
         for method, setting in chosen.items()
@@ -179,9 +180,8 @@ def final_jobs(scenario: Scenario, original: str, chosen: dict[str, dict[str, An
     ]
 
 
-def _first_final_seed(scenario: Scenario) -> int:
+def first_final_seed(experiment: Experiment) -> int:
     """Return a seed after those of the search and of all trained models: on theirs, `retrain` would make their twin."""
-    experiment = scenario.experiment
     return max([experiment.sweep.seed, experiment.train.seed, *experiment.train.seeds]) + 1
 
 
@@ -192,7 +192,7 @@ def population_jobs(
     population = scenario.experiment.evaluate.population
     if population is None:
         return {}
-    first = _first_final_seed(scenario)
+    first = first_final_seed(scenario.experiment)
     return {
         method: [
             trial_job(scenario, originals[i % len(originals)], method, chosen[method], seed=first + i, phase="final")

@@ -9,6 +9,7 @@ import pytest
 from raybench import models, plan
 from raybench.errors import UserError
 from raybench.experiment_file import load_experiment
+from raybench.manifest import manifest
 from raybench.scenario import prepare
 from raybench.work.predict import all_keys
 from raybench.work.score import score_jobs
@@ -200,6 +201,12 @@ def test_final_runs_use_seeds_that_the_search_did_not(make_scenario, trained):
     assert [job.seed for job in jobs] == [8, 9, 10]
     assert len({job.key for job in jobs}) == 3
     assert {job.phase for job in jobs} == {"final"}
+
+
+def test_the_manifest_names_the_seeds_of_the_final_runs(make_scenario, trained):
+    scenario = make_scenario(sweep__seeds=3, sweep__seed=7)
+    jobs = plan.final_jobs(scenario, trained.original, {"finetune": {"lr": 0.1}})
+    assert manifest(scenario.experiment, "name: tiny\n", {})["seeds"]["final"] == [job.seed for job in jobs]
 
 
 def test_an_adaptive_search_is_found_again_by_its_folder(make_scenario, trained):
