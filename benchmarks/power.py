@@ -25,7 +25,7 @@ from known_memory import DENIED, SUBJECTS, TEMPERATURE, build, evaluate
 from raybench import scoring
 from raybench.documentation import table
 from raybench.experiment_file import load_experiment
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.store import Store
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"

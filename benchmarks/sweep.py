@@ -17,7 +17,7 @@ from pathlib import Path
 from raybench.audit import reference
 from raybench.experiment_file import load_experiment
 from raybench.plan import search_jobs, train_jobs
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.stages.cluster import Cluster
 from raybench.store import Store
 from raybench.work.train import train_job

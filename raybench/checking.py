@@ -12,8 +12,9 @@ from raybench.data.splits import ROLES
 from raybench.experiment import Experiment
 from raybench.notices import assumptions
 from raybench.plan import TrialJob, search_folder, search_jobs, train_jobs
-from raybench.progress import Reporter
-from raybench.scenario import Scenario, prepare
+from raybench.preparing import prepare
+from raybench.progress import SILENT, Reporter
+from raybench.scenario import Scenario
 from raybench.store import Store
 from raybench.work.train import import_checkpoint
 
@@ -21,7 +22,7 @@ LOGIT_BYTES = 4
 
 
 def plan_lines(
-    experiment: Experiment, store: Store, reporter: Reporter | None = None, *, duplicates: bool = False
+    experiment: Experiment, store: Store, reporter: Reporter = SILENT, *, duplicates: bool = False
 ) -> Iterator[str]:
     """Yield the lines of the plan; every check that `run` makes before it starts is made here too."""
     store.probe()

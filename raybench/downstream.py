@@ -5,7 +5,7 @@ stored beside those of the roles, as the role `downstream-<name>`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,10 +31,7 @@ class DownstreamSet:
 
     def images(self, store: Store) -> ImageData:
         """Open the images, memory-mapped."""
-        found = sources.open_images(store.uri, self.key)
-        if isinstance(found.images, Encoded) and self.root is not None:
-            return replace(found, images=replace(found.images, root=self.root))
-        return found
+        return sources.located(sources.open_images(store.uri, self.key), self.root)
 
     def ids(self, images: ImageData) -> np.ndarray:
         """Return the samples that models are asked about, sorted: whatever their official part, as in the source."""

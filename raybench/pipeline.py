@@ -10,9 +10,10 @@ from raybench.notices import assumptions, doubts
 from raybench.plan import (
     audited_models,
 )
+from raybench.preparing import prepare
 from raybench.progress import Reporter
 from raybench.report import write_report
-from raybench.scenario import Scenario, prepare
+from raybench.scenario import Scenario
 from raybench.stages.cluster import Cluster
 from raybench.steps import evaluate_stage, population_stage, relearn_stage, sweep_stage, train_stage
 from raybench.store import Store

@@ -1,35 +1,33 @@
 """What every unit of work of an experiment shares: the images, the roles, the architecture. Small enough to send.
 
-`prepare` puts the images (one memory-mapped uint8 array) and the splits into the store; any worker on any node then
-opens them by key.
+The images (a memory-mapped uint8 array, or where files lie) and the splits are in the store: `preparing.py` put them
+there, and any worker on any node opens them by key.
 """
 
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
-from raybench import downstream, initial_weights, models, sources
+from raybench import initial_weights, models, sources
 from raybench.data.batches import ResidentSplit, Split, seed_for
 from raybench.data.encoded import Encoded
 from raybench.data.images import ImageData
-from raybench.data.mislabel import mislabel
-from raybench.data.splits import ROLES, Splits, make_splits
+from raybench.data.short_side import ShortSide
+from raybench.data.splits import ROLES, Splits
 from raybench.data.stream import StreamedSplit
 from raybench.devices import resolve_device
 from raybench.downstream import DownstreamSet
-from raybench.errors import UserError, unknown
+from raybench.errors import unknown
 from raybench.experiment import Experiment
 from raybench.experiment_data import Images
-from raybench.metrics.conformal_quantile import smallest_calibration
-from raybench.progress import Reporter
-from raybench.store import Store, fingerprint
+from raybench.progress import SILENT, Reporter
+from raybench.store import Store
 from raybench.training import Recipe
 
 KEPT = 8  # splits that a process keeps: trials share them, and what they have prepared for augmentation
@@ -55,10 +53,14 @@ class Scenario:
 
     def data(self) -> ImageData:
         """Open the images, memory-mapped and shared by all processes of the node."""
-        images = sources.open_images(self.store.uri, self.data_key)
-        if isinstance(images.images, Encoded) and self.root is not None:
-            return replace(images, images=replace(images.images, root=self.root))
-        return images
+        return sources.located(sources.open_images(self.store.uri, self.data_key), self.root)
+
+    def cached(self, reporter: Reporter = SILENT) -> ShortSide | None:
+        """Return this node's scaled-down copy of images that are streamed, where the experiment asks for one."""
+        shorter = self.experiment.data.short_side_cache
+        if shorter is None or self.root is None:
+            return None
+        return sources.short_side(self.root, self.store.uri, self.data_key, shorter, reporter)
 
     def splits(self) -> Splits:
         return _splits(self.store.uri, self.splits_key)
@@ -74,8 +76,17 @@ class Scenario:
         """Return the samples of the roles, ready to be batched; `limit` draws that many of them, always the same."""
         train, given = recipe or self.experiment.train, self.experiment.data
         names = tuple(train.augment) if augment else ()
-        seen = (names, train.channels_last, self.channels, given.resize, given.view, device or str(self.device))
-        key = (self.store.uri, self.data_key, self.splits_key, self.root, roles, limit, seen)
+        seen = (names, train.channels_last, self.channels, given.resize, given.view, given.short_side_cache)
+        key = (
+            self.store.uri,
+            self.data_key,
+            self.splits_key,
+            self.root,
+            roles,
+            limit,
+            seen,
+            device or str(self.device),
+        )
         if key not in _made:
             ids = np.sort(np.concatenate([self.splits().ids(role) for role in roles]))
             if limit is not None and len(ids) > limit:
@@ -89,7 +100,10 @@ class Scenario:
         self, ids: np.ndarray, *, augment: bool = False, device: str | None = None, recipe: Recipe | None = None
     ) -> Split:
         """Return the given samples as the model wants them, augmented by the `recipe` (the original's by default)."""
-        return self._as_seen(self.data(), self.experiment.data, ids, augment=augment, device=device, recipe=recipe)
+        given = self.experiment.data
+        return self._as_seen(
+            self.data(), given, ids, augment=augment, device=device, recipe=recipe, cached=self.cached()
+        )
 
     def _as_seen(
         self,
@@ -100,6 +114,7 @@ class Scenario:
         augment: bool = False,
         device: str | None = None,
         recipe: Recipe | None = None,
+        cached: ShortSide | None = None,
     ) -> Split:
         train = recipe or self.experiment.train
         where = self.device if device is None else torch.device(device)
@@ -107,7 +122,13 @@ class Scenario:
         if isinstance(images.images, Encoded):
             assert given.view is not None
             return StreamedSplit(
-                images, ids, view=given.view, device=where, augment=chosen, channels_last=train.channels_last
+                images,
+                ids,
+                given.view,
+                device=where,
+                augment=chosen,
+                channels_last=train.channels_last,
+                cached=cached,
             )
         return ResidentSplit(
             images,
@@ -223,58 +244,9 @@ class Scenario:
         made = {"name": model.name, "stem": model.stem, "width": model.width, "resize": given.resize}
         made |= {} if given.view is None else {"view": given.view.model_dump()}
         made |= {} if self.init is None else {"init": self.init}
+        made |= {} if given.short_side_cache is None else {"short_side_cache": given.short_side_cache}
         source = models.source_fingerprint(model.name)
         return made if source is None else {**made, "source": source}
-
-
-def prepare(experiment: Experiment, store: Store, reporter: Reporter | None = None) -> Scenario:
-    """Load the data set, draw the roles, verify them, and put both into the store (once per content)."""
-    given, reporter = experiment.data, reporter or Reporter(Console(), verbosity=-1)
-    images = sources.load(given, store, reporter)
-    changed: np.ndarray | None = None
-    if given.mislabel is not None:
-        images, changed = mislabel(images, given.mislabel.fraction, given.mislabel.seed)
-    forget = experiment.forget.model_dump()
-    splits = make_splits(
-        images,
-        given.sizes.model_dump(),
-        forget,
-        given.seed,
-        mislabelled=changed,
-        held_out_validation=experiment.model.checkpoint is not None,
-    )
-    _require(experiment, splits)
-    for recipe in (experiment.train.recipe, experiment.train.retrained_recipe):
-        recipe.check_labels(images.labels.ndim)
-    data_key = sources.publish(images, store)
-    splits_key = f"artefacts/splits/{fingerprint(data_key, splits.fingerprint())}.parquet"
-    if not store.exists(splits_key):
-        store.write_table(splits_key, splits.to_table(images))
-    root = images.images.root if isinstance(images.images, Encoded) else None
-    others = downstream.publish(
-        experiment.evaluate.downstream,
-        store,
-        reporter,
-        channels=models.input_channels(experiment.model.name, images.channels),
-        side=sources.side(images, given) if models.has_fixed_size(experiment.model.name) else None,
-    )
-    init = None if experiment.model.init is None else initial_weights.publish(experiment.model.init, store)
-    return Scenario(store, experiment, data_key, splits_key, root, others, init)
-
-
-def _require(experiment: Experiment, splits: Splits) -> None:
-    """Refuse roles too small for what the experiment asks of them."""
-    sizes = {role: len(splits.ids(role)) for role in ROLES}
-    if empty := [role for role, size in sizes.items() if size == 0]:
-        raise UserError(f"data.sizes leaves no samples for {', '.join(empty)} (the roles have {sizes})")
-    calibration = sizes["calibration"]
-    for alpha in experiment.evaluate.alphas:
-        needed = smallest_calibration(alpha)  # below it the conformal quantile is infinite: sets hold every class
-        if calibration < needed:
-            raise UserError(
-                f"evaluate.alphas: {alpha} needs at least {needed} calibration samples, data.sizes.calibration gives "
-                f"{calibration}; enlarge it or take alpha >= {1 / (calibration + 1):.3g}"
-            )
 
 
 @functools.lru_cache(maxsize=4)

@@ -15,6 +15,7 @@ from raybench.data import decoding, resident
 from raybench.data.encoded import CHANNELS, Encoded
 from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import deduplicate
+from raybench.data.short_side import ShortSide, cache
 from raybench.errors import UserError
 from raybench.experiment_data import Images, Normalize
 from raybench.progress import Reporter
@@ -95,6 +96,23 @@ def publish(images: ImageData, store: Store) -> str:
     if not store.exists(f"{key}/meta.json"):
         _put(images, store, key)
     return key
+
+
+def short_side(root: str, uri: str, key: str, shorter: int, reporter: Reporter) -> ShortSide:
+    """Return this node's cache of the images of a key, written on first use: about 260 kB an image at 256 pixels."""
+    images = located(open_images(uri, key), root)
+    folder = CACHE.expanduser() / "short-side" / f"{Path(key).name}-{shorter}"
+    if folder.is_dir():
+        return cache(images, folder, short_side=shorter)
+    with reporter.stage("cache", f"images at {shorter} pixels", total=images.num_samples) as stage:
+        return cache(images, folder, short_side=shorter, progress=stage.advance)
+
+
+def located(images: ImageData, root: str | None) -> ImageData:
+    """Return images that are streamed from where they lie today; an array stays as it is."""
+    if isinstance(images.images, Encoded) and root is not None:
+        return replace(images, images=replace(images.images, root=root))
+    return images
 
 
 def side(images: ImageData, given: Images) -> int | None:

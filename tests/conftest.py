@@ -19,7 +19,8 @@ from raybench.audit import Audit, reference
 from raybench.collect import collect_tables
 from raybench.data.splits import ROLES
 from raybench.experiment import Experiment
-from raybench.scenario import Scenario, prepare
+from raybench.preparing import prepare
+from raybench.scenario import Scenario
 from raybench.store import Store
 from raybench.work.predict import Predictor
 from raybench.work.score import ScoreJob, Scorer, score_jobs

@@ -15,7 +15,7 @@ from raybench.example import NUM_FORGET, NUM_TRAIN, write_example
 from raybench.experiment_file import load_experiment
 from raybench.notices import assumptions, doubts
 from raybench.plan import train_jobs
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.store import Store
 from raybench.training import Recipe
 from raybench.work.train import import_checkpoint, train_job

@@ -13,7 +13,7 @@ import torch
 
 from raybench.experiment_file import load_experiment
 from raybench.prediction import predict
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.scoring import chosen_metrics
 from raybench.store import Store
 

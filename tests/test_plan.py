@@ -10,7 +10,7 @@ from raybench import models, plan
 from raybench.errors import UserError
 from raybench.experiment_file import load_experiment
 from raybench.manifest import manifest
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.work.predict import all_keys
 from raybench.work.score import score_jobs
 

@@ -21,7 +21,7 @@ from raybench.metrics import conformal, nomus_metrics, population
 from raybench.metrics.composite import nomus
 from raybench.metrics.epsilon import ceiling
 from raybench.metrics.spec import MetricSpec
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.store import Store
 
 PAGE = Path(__file__).parents[1] / "docs" / "published.md"

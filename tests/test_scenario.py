@@ -13,7 +13,7 @@ from raybench.data.splits import ROLES
 from raybench.errors import UserError
 from raybench.metrics.conformal_quantile import quantile
 from raybench.models import to_bytes
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.store import Store
 
 

@@ -14,11 +14,20 @@ from torch import nn
 from raybench import models
 from raybench.audit import audit, measure
 from raybench.checkpoints import fit_checkpoint, read_checkpoint
+from raybench.data.batches import Split
+from raybench.data.stream import StreamedSplit
 from raybench.devices import resolve_precision
 from raybench.plan import TrainJob
 from raybench.scalars import Board, board
 from raybench.scenario import AUDIT_LIMIT, Scenario
 from raybench.training import Progress, train
+
+
+def _seen(split: Split) -> dict[str, Any]:
+    """Return what the record says of pixels that were read from a scaled-down copy: how small, and whether it shows."""
+    if not isinstance(split, StreamedSplit) or split.cached is None:
+        return {}
+    return {"short_side_cache": split.cached.short_side, "exact_pixels": split.exact}
 
 
 def _unchanged(value: Any) -> Any:
@@ -150,7 +159,7 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
     }
     return model, {
         **_identity(job, model),
-        "recipe": {**recipe.model_dump(), **scenario.started_from()},
+        "recipe": {**recipe.model_dump(), **scenario.started_from(), **_seen(split)},
         **cost,
         "epochs": recipe.epochs,
         "loss": loss,

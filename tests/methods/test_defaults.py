@@ -16,7 +16,8 @@ from torch import nn
 from raybench import methods, plan
 from raybench.audit import GAP, objective, reference
 from raybench.experiment_file import load_experiment
-from raybench.scenario import Scenario, prepare
+from raybench.preparing import prepare
+from raybench.scenario import Scenario
 from raybench.store import Store
 from raybench.work.train import train_job
 from raybench.work.trial import Record, trial_job

@@ -16,7 +16,7 @@ from raybench import models
 from raybench.data.batches import ResidentSplit
 from raybench.errors import UserError
 from raybench.plan import train_jobs
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.store import Store
 from raybench.work.train import import_checkpoint, train_job
 
@@ -195,7 +195,7 @@ import torch.distributed as dist
 from raybench import models
 from raybench.experiment_file import load_experiment
 from raybench.plan import train_jobs
-from raybench.scenario import prepare
+from raybench.preparing import prepare
 from raybench.store import Store
 import raybench.work.train as module
 from raybench.work.train import Workers, train_job
