@@ -23,6 +23,7 @@ from raybench.errors import UserError
 from raybench.experiment_file import load_experiment, merge, read
 from raybench.pipeline import run
 from raybench.progress import Reporter, clock
+from raybench.stages.cluster import Cluster
 from raybench.store import Store, fingerprint
 
 
@@ -53,22 +54,30 @@ def _content(file: Path) -> dict[str, Any]:
 
 
 def smoke(paths: Sequence[Path], folder: Path, reporter: Reporter, *, address: str | None = None) -> Iterator[Tried]:
-    """Run the smoke part of every file; data, runs and tables go under `folder`."""
-    for file in experiments(paths):
-        reporter.say(f"\n== {file}")
-        started = time.monotonic()
-        error = None
-        try:
-            experiment, text = load_experiment(small(file, folder))
-            run(experiment, text, Store(str(folder)), reporter, address=address)
-        except UserError as raised:
-            error = str(raised)
-        except Exception as raised:  # a fault of one experiment: shown, counted, and the others go on
-            reporter.console.print_exception()
-            error = f"{type(raised).__name__}: {raised}"
-        tried = Tried(file, time.monotonic() - started, error)
-        reporter.say(f"{file}: {error or 'ran'} in {clock(tried.seconds)}")
-        yield tried
+    """Run the smoke part of every file, all on one Ray; data, runs and tables go under `folder`."""
+    files = experiments(paths)
+    with Cluster(address, quiet=reporter.verbosity < 1) as cluster:
+        cluster.start()  # the runs find it, and its workers warm
+        for file in files:
+            reporter.say(f"\n== {file}")
+            started = time.monotonic()
+            error = _run(file, folder, reporter)
+            tried = Tried(file, time.monotonic() - started, error)
+            reporter.say(f"{file}: {error or 'ran'} in {clock(tried.seconds)}")
+            yield tried
+
+
+def _run(file: Path, folder: Path, reporter: Reporter) -> str | None:
+    """Run one file and return what went wrong; a fault of one experiment is shown, and the others go on."""
+    try:
+        experiment, text = load_experiment(small(file, folder))
+        run(experiment, text, Store(str(folder)), reporter)
+    except UserError as error:
+        return str(error)
+    except Exception as error:
+        reporter.console.print_exception()
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def small(file: Path, folder: Path) -> Path:

@@ -42,7 +42,7 @@ def test_the_small_form_is_valid_and_has_its_data(path, folder):
     experiment, _ = load_experiment(small(path, folder))
     assert experiment.data.root is None or Path(experiment.data.root).is_dir()
     assert experiment.train.epochs <= 5
-    assert experiment.sweep.trials == 1
+    assert experiment.sweep.trials <= 2
 
 
 def test_every_printed_table_has_a_released_and_a_corrected_experiment():

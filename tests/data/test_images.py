@@ -42,7 +42,7 @@ def test_the_fingerprint_does_not_depend_on_memory_layout(make_data):
         ({"labels": np.zeros(59, dtype=np.int64)}, r"labels should be int64 \(60,\)"),
         ({"labels": np.full(60, 3)}, "labels run from 3 to 3, but 3 names allow 0 to 2"),
         ({"labels": np.zeros((60, 2), dtype=np.uint8)}, r"labels should be uint8 \(60, 3\)"),
-        ({"part": np.full(60, 2, dtype=np.uint8)}, "part holds 2"),
+        ({"part": np.full(60, 3, dtype=np.uint8)}, "part holds 3"),
         ({"groups": np.zeros(60)}, "groups should be int64"),
         ({"std": (1.0, 1.0, 0.0)}, "std above 0"),
     ],
