@@ -109,6 +109,7 @@ def test_only_the_pipeline_and_the_command_line_start_stages():
     assert {name for name in MODULES if "stages" in rooms_that(name) and room(name) != "stages"} <= {
         "raybench.pipeline",
         "raybench.steps",
+        "raybench.smoke",  # many runs of the pipeline, on one Ray
         "raybench.cli",
     }
 
