@@ -64,9 +64,15 @@ def _metrics() -> Iterator[str]:
 
 def _datasets() -> Iterator[str]:
     for name in data.names():
-        spec = registry.find("dataset", name, data.__name__, DatasetSpec).raybench_spec  # type: ignore[attr-defined]
+        function = registry.find("dataset", name, data.__name__, DatasetSpec)
+        spec = function.raybench_spec  # type: ignore[attr-defined]
         yield f"{name}   {spec.source}"
+        yield f"    {_first_paragraph(function)}"
         yield f"    needs {spec.needs}" if spec.needs else "    needs no files"
+        options = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        given = [f"{p.name} = {p.default!r}" for p in options if p.name != "download"]
+        if given:
+            yield f"    data.options: {', '.join(given)}"
 
 
 def _models() -> Iterator[str]:
