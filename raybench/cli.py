@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from raybench import __version__
+from raybench.commands.options import RUNS, Address, File, Quiet, Retry, Set, Storage, Verbose
 from raybench.errors import UserError
-from raybench.options import RUNS, Address, File, Quiet, Retry, Set, Storage, Verbose
 
 app = typer.Typer(
     name="raybench",
@@ -138,7 +138,7 @@ def export(
     storage: Storage = RUNS,
 ) -> None:
     """Write the unlearned checkpoint of a method of a finished run, to be loaded into the model that it is of."""
-    from raybench.exporting import export as export_model
+    from raybench.commands.exporting import export as export_model
     from raybench.store import Store
 
     print(export_model(Store(storage), _run_name(run), method, out))
@@ -152,7 +152,7 @@ def check(
     duplicates: Annotated[bool, typer.Option("--duplicates", help="Also look for images in two roles.")] = False,
 ) -> None:
     """Validate an experiment and print its plan: what would run, what is there already. Nothing is run."""
-    from raybench.checking import plan_lines
+    from raybench.commands.checking import plan_lines
     from raybench.experiment_file import load_experiment
     from raybench.progress import Reporter
     from raybench.store import Store
@@ -176,8 +176,8 @@ def smoke(
     quiet: Quiet = False,
 ) -> None:
     """Really run the small form of experiments on generated data in the true format: about a minute each."""
+    from raybench.commands.smoke import smoke as run_smoke
     from raybench.progress import Reporter
-    from raybench.smoke import smoke as run_smoke
 
     reporter = Reporter(_console(), verbosity=-1 if quiet else verbose)
     tried = list(run_smoke(paths, storage, reporter, address=address))
@@ -196,7 +196,7 @@ def list_(
     ],
 ) -> None:
     """List what an experiment can name, with hyperparameters and sources."""
-    from raybench.listing import print_list
+    from raybench.commands.listing import print_list
 
     print_list(what, _console())
 
@@ -218,7 +218,7 @@ def pack(
     quiet: Quiet = False,
 ) -> None:
     """Pack a data set into Parquet shards, every image decoded once and verified. Run it again to go on."""
-    from raybench.packing import pack_dataset
+    from raybench.commands.packing import pack_dataset
     from raybench.progress import Reporter
 
     reporter = Reporter(_console(), verbosity=-1 if quiet else 0)

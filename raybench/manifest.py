@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from raybench import __version__, methods
-from raybench.checkpoints import read_file
 from raybench.experiment import Experiment
+from raybench.models.checkpoints import read_file
 from raybench.plan import first_final_seed
 from raybench.tables import VERSION
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raybench import methods
-from raybench.checkpoints import read_file
 from raybench.experiment import Experiment
 from raybench.methods.spec import check
+from raybench.models.checkpoints import read_file
 from raybench.registry import source_fingerprint
 from raybench.scenario import NUMERICS, Scenario
 from raybench.spaces import draw_settings

@@ -82,7 +82,7 @@ def test_a_room_at_the_bottom_knows_only_what_is_below_it(rooms, allowed):
     [
         (("methods",), {"metrics", "work", "stages", "report", "store", "experiment", "scenario", "pipeline", "cli"}),
         (
-            ("models", "zoo", "training", "prediction", "audit"),
+            ("models", "training", "prediction", "audit"),
             {"store", "experiment", "scenario", "work", "stages", "pipeline"},
         ),
         (("scoring",), {"methods", "models", "store", "scenario", "work", "stages", "report", "pipeline"}),
@@ -109,7 +109,7 @@ def test_only_the_pipeline_and_the_command_line_start_stages():
     assert {name for name in MODULES if "stages" in rooms_that(name) and room(name) != "stages"} <= {
         "raybench.pipeline",
         "raybench.steps",
-        "raybench.smoke",  # many runs of the pipeline, on one Ray
+        "raybench.commands.smoke",  # many runs of the pipeline, on one Ray
         "raybench.cli",
     }
 

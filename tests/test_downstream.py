@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from raybench import checking, models, plan
+from raybench import models, plan
 from raybench.collect import collect_tables
+from raybench.commands import checking
 from raybench.data.splits import ROLES
 from raybench.errors import UserError
 from raybench.metrics.downstream import downstream_knn

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from raybench import published
+from raybench.commands.smoke import experiments, small
 from raybench.data import fixtures
 from raybench.experiment_file import load_experiment
-from raybench.smoke import experiments, small
 
 ROOT = Path(__file__).parents[1] / "experiments"
 NAMED = sorted(path for path in ROOT.rglob("*.yaml") if "name" in yaml.safe_load(path.read_text()))

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from raybench import methods, metrics, plan, published, registry
+from raybench.commands.listing import print_list
 from raybench.errors import UserError
 from raybench.experiment import Published
-from raybench.listing import print_list
 from raybench.manifest import manifest
 from raybench.methods.spec import check
 from raybench.metrics import conformal, nomus_metrics, population

@@ -13,10 +13,10 @@ from torch import nn
 
 from raybench import models
 from raybench.audit import audit, measure
-from raybench.checkpoints import fit_checkpoint, read_checkpoint
 from raybench.data.batches import Split
 from raybench.data.stream import StreamedSplit
 from raybench.devices import resolve_precision
+from raybench.models.checkpoints import fit_checkpoint, read_checkpoint
 from raybench.plan import TrainJob
 from raybench.scalars import Board, board
 from raybench.scenario import AUDIT_LIMIT, Scenario

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from raybench.commands.smoke import smoke
 from raybench.progress import Reporter
-from raybench.smoke import smoke
 from raybench.stages.cluster import Cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]

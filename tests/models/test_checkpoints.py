@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from raybench import models
-from raybench.checkpoints import fit_checkpoint, read_checkpoint, read_file
 from raybench.errors import UserError
+from raybench.models.checkpoints import fit_checkpoint, read_checkpoint, read_file
 
 
 @pytest.fixture

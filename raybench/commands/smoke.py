@@ -95,7 +95,7 @@ def small(file: Path, folder: Path) -> Path:
     for images in (merged["data"], *merged.get("evaluate", {}).get("downstream", {}).values()):
         if "root" not in images and _needs_files(images["dataset"]):
             images["root"] = str(_fixture(images["dataset"], options.get(images["dataset"], {}), folder))
-    target = folder / "smoke" / file.name
+    target = folder / "smoke" / f"{file.resolve().parent.name}-{file.name}"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(yaml.safe_dump(merged, sort_keys=False), encoding="utf-8")
     return target

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from raybench import models
+from raybench.commands.exporting import export
 from raybench.errors import UserError
-from raybench.exporting import export
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from raybench import own_model
 from raybench.errors import UserError, unknown
+from raybench.models import own_model
 
 Stem = Literal["cifar", "imagenet"]
 CHANNELS = 3  # what every torchvision classifier reads; `cnn` reads the images' own number
@@ -41,7 +41,7 @@ def small_cnn(num_classes: int, channels: int, width: int = 32) -> nn.Sequential
 
 def names() -> list[str]:
     """Return every model name: `cnn` and torchvision's classifiers."""
-    from raybench import zoo  # a second and a half of import, which a worker with a small model can do without
+    from raybench.models import zoo  # a second and a half of import, which a worker with a small model can do without
 
     return ["cnn", *zoo.names()]
 
@@ -68,7 +68,7 @@ def check_stem(name: str, stem: Stem) -> None:
     """Refuse the `cifar` stem for anything but a residual network; `cnn` is made for small images as it is."""
     if stem == "imagenet" or name == "cnn":
         return
-    from raybench import zoo
+    from raybench.models import zoo
 
     if own_model.is_own(name) or not zoo.is_residual(name):
         raise UserError(f"model.stem 'cifar' is for residual networks, not {name!r} (allowed for it: imagenet)")
@@ -110,7 +110,7 @@ def build(
                     f"model {name!r} ends in {head_name(built)!r}, of {found} outputs; num_classes is {num_classes}"
                 )
             return built
-        from raybench import zoo
+        from raybench.models import zoo
 
         return zoo.build(
             name, num_classes=num_classes, channels=channels, cifar_stem=stem == "cifar", image_size=image_size

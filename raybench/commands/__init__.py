@@ -1,0 +1,1 @@
+"""What the command line does beside running an experiment: `cli.py` parses, one module here does it."""
