@@ -54,7 +54,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FIRST = {"tests/journeys/test_smoke.py": "smoke", "tests/journeys/": "journeys", "tests/stages/": "smoke"}
+FIRST = {"tests/journeys/warm/": "warm", "tests/journeys/": "journeys", "tests/stages/": "warm"}
 
 
 def queue(nodeid: str) -> str:

@@ -28,6 +28,7 @@ DEFAULTS = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it stays after the sweep and swallows the first Ctrl-C of what follows
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # raybench's own artefacts are the state; Tune's is never read
 }
 

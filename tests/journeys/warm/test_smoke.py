@@ -8,10 +8,9 @@ from rich.console import Console
 
 from raybench.commands.smoke import smoke
 from raybench.progress import Reporter
-from raybench.stages.cluster import Cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
-ROOT = Path(__file__).parents[2] / "experiments"
+ROOT = Path(__file__).parents[3] / "experiments"
 ONE_PER_SOURCE = (
     "uuef/vit_ti_16_random100_released",
     "precision/agedb_released",
@@ -23,10 +22,7 @@ ONE_PER_SOURCE = (
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
-    """Return a folder for the runs, which find the same Ray and its warm workers."""
-    with Cluster() as cluster:
-        cluster.start()
-        yield tmp_path_factory.mktemp("smoke")
+    return tmp_path_factory.mktemp("smoke")
 
 
 @pytest.mark.parametrize("name", ONE_PER_SOURCE)
