@@ -95,4 +95,6 @@ def test_the_command_says_in_a_sentence_that_a_folder_is_in_the_way(folder):
 
 def test_the_example_network_is_one_that_a_user_could_write(folder):
     mine = models.small_cnn(10, 3, 6)
-    mine.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    found = mine.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    assert not found.missing_keys
+    assert not found.unexpected_keys

@@ -164,7 +164,9 @@ def test_a_setting_of_pillow_that_hides_truncation_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("name", ALL)
 def test_looking_at_a_whole_image_finds_nothing(tmp_path, name):
-    look(Encoded.of_files(tmp_path, write_files(tmp_path, {"a": ALL[name]})), 0)
+    images = Encoded.of_files(tmp_path, write_files(tmp_path, {"a": ALL[name]}))
+    look(images, 0)  # raises where it finds something
+    assert decode(images.read(0), "a").shape[2] == 3
 
 
 @pytest.mark.parametrize("name", ["jpeg", "jpeg of orientation 6", "progressive jpeg", "png", "gif", "bmp"])
