@@ -3,6 +3,7 @@
 A format lists its files in a fixed order and reads no pixels; decoding is `decode.py`, fixed shapes are `views.py`.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,11 @@ class Encoded:
 
     def sizes(self) -> np.ndarray:
         """Return the bytes of every image, int64 (N,); raises UserError naming the first files that are missing."""
+        return self._sizes
+
+    @functools.cached_property
+    def _sizes(self) -> np.ndarray:
+        # asked for by every fingerprint of the set: a million files are looked at once
         sizes = np.array(self.length)
         whole = np.flatnonzero(sizes == WHOLE)
         missing: list[str] = []
