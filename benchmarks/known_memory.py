@@ -18,6 +18,7 @@ from torch import nn
 from raybench.audit import measure
 from raybench.data.batches import ResidentSplit
 from raybench.data.splits import ROLES
+from raybench.plan import UNTRAINED_SEED
 from raybench.prediction import Predictions, predict
 from raybench.relearning import relearn
 from raybench.scenario import Scenario
@@ -119,7 +120,9 @@ def evaluate(
     """
     splits, images = {role: scenario.split(role) for role in ROLES}, scenario.data()
     stored: dict[tuple[str, str], Predictions] = {
-        (name, role): predict(model, split) for name, model in models.items() for role, split in splits.items()
+        (name, role): predict(model, split)
+        for name, model in [*models.items(), ("untrained", scenario.untrained(UNTRAINED_SEED))]
+        for role, split in splits.items()
     }
     retrained = tuple(name for name in models if name.startswith("retrained-"))
     numbers = [int(name.removeprefix("original-")) for name in models if name.startswith("original-")]
@@ -129,7 +132,13 @@ def evaluate(
 
     def rows_of(name: str, metrics: Mapping[str, Mapping[str, Any]], number: int) -> list[Row]:
         against = Models(
-            lambda key, role: stored[key, role], f"original-{number}", retrained, images.groups, images.num_classes
+            lambda key, role: stored[key, role],
+            f"original-{number}",
+            retrained,
+            images.groups,
+            images.num_classes,
+            untrained="untrained",
+            weights=lambda key: {n: values.detach().numpy() for n, values in models[key].named_parameters()},
         )
         kind = name.rsplit("-", 1)[0]
         found = score(name, metrics, alphas, against)

@@ -6,11 +6,14 @@ The bare time is that of the samples in the method's own ledger through the same
 a cross-entropy and no optimiser: forward and backward for those that went backward, forward alone for the rest
 (teachers, importance without gradients). 1 is perfect, the goal is 0.9; more than 1 is a backward pass that stops at
 frozen or earlier layers, or noise. Per-sample importances run in batches of one, whose bare time is measured as such.
-Random images, one process and thread, processor time, best of the repeats; only ratios mean anything.
+Random images, one process and thread, processor time; the bare passes are timed before and after each run, and the
+median of the repeats is printed; only ratios mean anything. With the allocator of raybench's own workers
+(`MALLOC` in raybench/stages/cluster.py) put MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736 before the command.
 """
 
 import argparse
 import copy
+import statistics
 import time
 from collections.abc import Callable
 
@@ -63,7 +66,7 @@ def main() -> None:
 def measure(
     name: str, model: nn.Module, data: ImageData, parts: list[np.ndarray], *, batch_size: int, repeats: int
 ) -> tuple[float, float]:
-    """Return samples (forward) per second, and bare time over own time, each the best of the repeats."""
+    """Return samples (forward) per second, and bare time over own time, each the median of the repeats."""
     function = methods.get(name)
     short = {key: value for key, value in SHORT.items() if key in hyperparameters(function).model_fields}
     arguments, settings = check(name, function, {"batch_size": batch_size, **short})
@@ -71,9 +74,9 @@ def measure(
         parts = [parts[0][:32], parts[1][:64], parts[2]]
     forget, retain, calibration = (ResidentSplit(data, ids) for ids in parts)
     size = 1 if name in SINGLE else batch_size
-    best_rate = best_ratio = 0.0
+    rates, ratios = [], []
+    before = bare(model, batch_size=size)
     for _ in range(repeats):
-        forward, both = bare(model, batch_size=size)
         task = UnlearningTask(
             model,
             forget=forget,
@@ -85,12 +88,15 @@ def measure(
         start = time.process_time()
         ledger = run(function, task, arguments).ledger
         seconds = time.process_time() - start
+        after = bare(model, batch_size=size)
+        forward, both = np.mean([before, after], axis=0)
+        before = after
         shared = min(ledger.samples_backward, ledger.samples_forward)
         backward_only = (ledger.samples_backward - shared) * max(0.0, both - forward)
         needed = shared * both + (ledger.samples_forward - shared) * forward + backward_only
-        best_rate = max(best_rate, ledger.samples_forward / seconds)
-        best_ratio = max(best_ratio, needed / seconds)
-    return best_rate, best_ratio
+        rates.append(ledger.samples_forward / seconds)
+        ratios.append(needed / seconds)
+    return statistics.median(rates), statistics.median(ratios)
 
 
 def bare(model: nn.Module, *, batch_size: int) -> tuple[float, float]:
@@ -110,13 +116,12 @@ def bare(model: nn.Module, *, batch_size: int) -> tuple[float, float]:
 
 
 def _seconds(work: Callable[[], None], times: int = 3) -> float:
-    work()
     measured = []
     for _ in range(times):
         start = time.process_time()
         work()
         measured.append(time.process_time() - start)
-    return float(np.median(measured))
+    return statistics.median(measured)
 
 
 def _fresh(model: nn.Module) -> nn.Module:

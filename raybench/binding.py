@@ -21,7 +21,8 @@ Metric = Callable[..., Estimate | Mapping[str, Estimate]]
 Found = Mapping[str, Estimate]  # by what completes the metric's name
 
 ARRAYS = ("logits", "labels", "features", "groups")
-OWNERS = ("original", "retrained")
+OWNERS = ("original", "retrained", "shadow", "untrained")
+WEIGHTS = "weights"
 GIVEN = ("alpha", "num_classes", "class_values")
 VALUES = "_values"  # ends the name of an argument that is another metric's result
 DOWNSTREAM = "downstream"  # among a metric's splits: every downstream set of the experiment
@@ -73,14 +74,17 @@ def asked(argument: str, metric: str, *, split: str | None) -> Asked:
     rest = argument.removeprefix(f"{owner}_")
     if rest.endswith(VALUES) and rest.removesuffix(VALUES) in set(metric_names()) - {metric}:
         return Asked(owner, "", rest)
+    if rest == WEIGHTS and owner in (None, "original", "retrained"):
+        return Asked(owner, "", WEIGHTS)
     role = next((name for name in ROLES if rest.startswith(f"{name}_")), None)
     array = rest.removeprefix(f"{role}_")
     if array not in ARRAYS or (role is None and split is None):
         where = "" if array not in ARRAYS else "; without a role it needs splits=(...) in @metric"
         raise UserError(
             f"metric {metric}: its argument {argument!r} names nothing that is stored (allowed: {', '.join(GIVEN)}, "
-            f"[original_|retrained_][<role>_]<array>, or [original_|retrained_]<metric>{VALUES}; roles: "
-            f"{', '.join(ROLES)}; arrays: {', '.join(ARRAYS)}; a setting needs a default){where}"
+            f"[{'|'.join(f'{name}_' for name in OWNERS)}][<role>_]<array>, [original_|retrained_]{WEIGHTS}, or "
+            f"[original_|retrained_]<metric>{VALUES}; roles: {', '.join(ROLES)}; arrays: {', '.join(ARRAYS)}; a "
+            f"setting needs a default){where}"
         )
     return Asked(owner, role or str(split), array)
 
@@ -112,6 +116,8 @@ class Models:
     num_classes: int
     class_names: tuple[str, ...] = ()
     downstream: tuple[str, ...] = ()  # the roles by which downstream sets are read
+    untrained: str | None = None  # where a metric asks for it
+    weights: Callable[[str], Mapping[str, np.ndarray]] | None = None
     known: dict[Any, Found] = field(default_factory=dict, compare=False)  # results, since metrics read each other's
 
     def splits(self, spec: MetricSpec) -> list[str | None]:
@@ -159,8 +165,16 @@ def _bound(part: Asked, model: str, alpha: float | None, retrained: str | None, 
     if part.array in GIVEN:
         values = {"alpha": alpha, "num_classes": models.num_classes}
         return class_values(models.class_names) if part.array == "class_values" else values[part.array]
-    key = {"original": models.original, "retrained": retrained, None: model}[part.owner]
+    if part.owner == "shadow":
+        others = [key for key in models.retrained if key != model]
+        if not others:
+            raise ValueError("there is no retrained model to compare with (train.retrained_seeds)")
+        return [getattr(models.read(key, part.split), part.array) for key in others]
+    key = {"original": models.original, "retrained": retrained, "untrained": models.untrained, None: model}[part.owner]
     assert key is not None
+    if part.array == WEIGHTS:
+        assert models.weights is not None
+        return models.weights(key)
     if part.metric:
         return _values(part.metric, key, retrained if "retrained" in owners(part.metric) else None, models)
     stored = models.read(key, part.split)

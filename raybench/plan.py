@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from raybench import methods
+from raybench import methods, scoring
 from raybench.experiment import Experiment
 from raybench.methods.spec import check
 from raybench.models.checkpoints import read_file
@@ -20,6 +20,7 @@ from raybench.spaces import draw_settings
 from raybench.store import fingerprint
 
 POPULATION_ROLES = ("retain", "forget", "test")
+UNTRAINED_SEED = 1_000_003  # far from those that models are trained from
 PIECE = 65_536  # rows of one predictions file: small enough to redo, large enough to stream
 
 
@@ -209,6 +210,19 @@ def audited_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> list
     return trained + [AuditedModel(job.name, "unlearned", job.method, job.seed, job.key) for job in final]
 
 
+def chosen_metrics(scenario: Scenario) -> dict[str, dict[str, Any]]:
+    """Return {name: settings} of the metrics that the experiment asks for."""
+    return scoring.chosen_metrics(scenario.experiment.evaluate.metrics, downstream=bool(scenario.downstream))
+
+
+def untrained_model(scenario: Scenario) -> str | None:
+    """Return the key of the architecture at random weights, where a metric compares with it; it is never stored."""
+    if not any("untrained" in scoring.owners(name) for name in chosen_metrics(scenario)):
+        return None
+    mark = fingerprint("untrained", NUMERICS, scenario.data_key, scenario.architecture(), UNTRAINED_SEED)
+    return f"artefacts/models/{mark}"
+
+
 def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[int, int, str]]:
     """Return (start, stop, key) of every piece of a model's predictions on a role or a downstream set."""
     resources = scenario.experiment.resources
@@ -230,11 +244,14 @@ def predict_jobs(
 ) -> list[PredictJob]:
     """Return what is missing, grouped so that a worker reads each piece of a split once for all models.
 
+    An untrained model is among them where a metric compares with one.
+
     The models of a `population`, given by key, are only asked about the splits that populations are compared on.
     """
     missing: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
+    compared = [model.key for model in audited] + [key for key in [untrained_model(scenario)] if key]
     for role in scenario.roles:
-        models = [model.key for model in audited] + list(population if role in POPULATION_ROLES else ())
+        models = compared + list(population if role in POPULATION_ROLES else ())
         for model in dict.fromkeys(models):
             for start, stop, key in predictions_keys(scenario, model, role):
                 if not scenario.store.exists(key):

@@ -193,12 +193,13 @@ class Scenario:
 
     def fresh(self, seed: int) -> nn.Module:
         """Build the model as training starts from it, on the scenario's device: new weights, `model.init` over them."""
-        model = self._built(seed)
+        model = self.untrained(seed)
         if self.init is not None:
             self._start(model)
         return model
 
-    def _built(self, seed: int) -> nn.Module:
+    def untrained(self, seed: int) -> nn.Module:
+        """Build the architecture with random weights."""
         images, model = self.data(), self.experiment.model
         built = models.build(
             model.name,
@@ -219,7 +220,7 @@ class Scenario:
         """Return which file every training starts from, and which tensors of its head are of another size; else {}."""
         if self.init is None:
             return {}
-        return {"init": self.experiment.model.init, "init_not_taken": self._start(self._built(0))}
+        return {"init": self.experiment.model.init, "init_not_taken": self._start(self.untrained(0))}
 
     def load(self, model_key: str) -> nn.Module:
         """Load a finished model by its key."""
@@ -228,7 +229,7 @@ class Scenario:
 
     def with_weights(self, weights: dict[str, Tensor], *, name: str = "weights") -> nn.Module:
         """Build the model with the given weights."""
-        model = self._built(0)
+        model = self.untrained(0)
         models.load_weights(model, weights, name=name)
         return model
 

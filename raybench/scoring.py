@@ -46,6 +46,7 @@ __all__ = [
     "metric_names",
     "metric_spec",
     "metrics_fingerprint",
+    "owners",
     "population_rows",
     "score",
     "with_gaps",
@@ -59,10 +60,11 @@ def chosen_metrics(
 ) -> dict[str, dict[str, Any]]:
     """Return {name: settings} of the metrics that the experiment asks for; refuse unknown names and settings.
 
-    `all` are those that ship with raybench; without `downstream` sets, those that need none.
+    `all` are those that ship with raybench, less those `on_request`; without `downstream` sets, those that need none.
     """
     if isinstance(given, str):
-        return {name: {} for name in metric_names() if downstream or not needs_downstream(name)}
+        shipped = [name for name in metric_names() if not metric_spec(get_metric(name)).on_request]
+        return {name: {} for name in shipped if downstream or not needs_downstream(name)}
     return {name: _checked(name, dict(given[name] or {}) if isinstance(given, Mapping) else {}) for name in given}
 
 
@@ -99,7 +101,7 @@ def score(model: str, chosen: Mapping[str, Mapping[str, Any]], alphas: Sequence[
                 "split": split,
                 "metric": name,
                 "setting": setting,
-                "reference": next((owner for owner in OWNERS if owner in read), None),
+                "reference": next(("retrained" if o == "shadow" else o for o in OWNERS if o in read), None),
                 "protocol": spec.protocol,
                 "direction": spec.direction,
             }

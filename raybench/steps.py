@@ -17,6 +17,7 @@ from raybench.plan import (
     search_folder,
     search_jobs,
     train_jobs,
+    untrained_model,
 )
 from raybench.progress import Reporter
 from raybench.scenario import Scenario
@@ -215,13 +216,14 @@ def evaluate_stage(
     """Predict each model once per split, then score models and populations from the stored predictions."""
     store = scenario.store
     members = [key for job in populations for key in job.unlearned]
+    compared = [*(model.key for model in audited), *filter(None, [untrained_model(scenario)])]
     jobs = predict_jobs(scenario, audited, members)
     asked = [
-        *all_keys(scenario, [m.key for m in audited], scenario.roles),
+        *all_keys(scenario, compared, scenario.roles),
         *all_keys(scenario, members, POPULATION_ROLES),
     ]
     passes = len(set(asked))
-    models = len({*members, *(model.key for model in audited)})
+    models = len({*members, *compared})
     with reporter.stage("predict", f"passes, {models} models", total=passes, done=passes - num_passes(jobs)) as stage:
         if jobs:
             cluster.start()

@@ -1,7 +1,7 @@
 """The six tables: their columns, in Parquet that pandas, polars and DuckDB read with no Ray installed.
 
-A run that names a table of printed numbers has a seventh, `published`. Arrays are plain lists. The version stands in
-the schema's metadata; it is raised when a column changes its meaning.
+The report writes `leaderboard` beside them, and `published` where the run names a table of printed numbers. Arrays are
+plain lists. The version stands in the schema's metadata; it is raised when a column changes its meaning.
 """
 
 import json
@@ -139,6 +139,27 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 }
 
 
+# one row per line of the printed ranking, in its order; written with the report
+LEADERBOARD = pa.schema(
+    [
+        pa.field("method", pa.string()),  # retrained, original, or the entry of `methods:`
+        pa.field("kind", pa.string()),  # original, retrained, unlearned
+        pa.field("rank", pa.int64()),  # by the mean gap; null for what is not ranked
+        pa.field("rank_low", pa.int64()),  # ranks that the seeds do not rule out (95 %, all methods together)
+        pa.field("rank_high", pa.int64()),  # null with one seed, and for a method that lacks a seed
+        pa.field("pareto", pa.int64()),  # front of (forget_gap, utility_gap, cost_share); null where one of them is
+        pa.field("ranked_by", pa.string()),  # the metric that `gap` is the mean of: average_gap, gap_to_ideal
+        pa.field("gap", pa.float64()),  # points
+        pa.field("gap_low", pa.float64()),
+        pa.field("gap_high", pa.float64()),
+        pa.field("n", pa.int64()),  # models
+        pa.field("forget_gap", pa.float64()),  # points: mean absolute gap of the models over the memory columns
+        pa.field("utility_gap", pa.float64()),  # points: the same over the utility columns
+        pa.field("cost_share", pa.float64()),  # mean over models
+        pa.field("reason", pa.string()),  # why there is no gap
+    ]
+)
+
 # of a run whose experiment names a table of printed numbers: one row per printed number, and one per number of a method
 # that is not printed; written with the report
 PUBLISHED = pa.schema(
@@ -195,7 +216,7 @@ def cast(name: str, content: pa.Table) -> pa.Table:
 
 
 def _schema(name: str) -> pa.Schema:
-    return PUBLISHED if name == "published" else SCHEMAS[name]
+    return {**SCHEMAS, "leaderboard": LEADERBOARD, "published": PUBLISHED}[name]
 
 
 def noted(content: pa.Table, **notes: str) -> pa.Table:

@@ -44,7 +44,10 @@ TINY: dict[str, Any] = {
         "own_tiny_methods.crash": {},
     },
     "sweep": {"trials": 2, "seeds": 1},
-    "evaluate": {"metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained"], "alphas": [0.1, 0.3]},
+    "evaluate": {
+        "metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained", "zrf", "weight_distance_to_original"],
+        "alphas": [0.1, 0.3],
+    },
 }
 
 

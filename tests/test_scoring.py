@@ -52,6 +52,22 @@ def of_roles(forget_logits, unseen_logits, original_test_logits, retrained_retai
     return {f"_{i}": estimate(value[0, 0]) for i, value in enumerate(values)} | {"": estimate(num_classes)}
 
 
+@metric(source="s", direction="match", splits=("forget",))
+def of_all_the_others(shadow_logits, shadow_test_features):
+    assert len(shadow_logits) == len(shadow_test_features)
+    return estimate(sum(logits[0, 0] for logits in shadow_logits), len(shadow_logits))
+
+
+@metric(source="s", direction="match", splits=("forget",))
+def of_an_untrained(untrained_logits):
+    return estimate(untrained_logits[0, 0])
+
+
+@metric(source="s", direction="match")
+def of_weights(weights, original_weights, retrained_weights):
+    return estimate(sum(given["w"] for given in (weights, original_weights, retrained_weights)))
+
+
 @metric(source="s", direction="match", splits=("test",))
 def per_alpha(logits, calibration_logits, alpha, *, scale: float = 1.0):
     return estimate(alpha * scale)
@@ -163,6 +179,28 @@ def test_a_retrained_model_is_no_reference_of_itself(rows, model):
     assert row["value"] == pytest.approx(np.mean([number(other, "forget") for other in others]))
 
 
+def test_shadows_are_all_retrained_models_but_the_one_that_is_scored(rows, models):
+    (row,) = rows("of_all_the_others")
+    assert (row["value"], row["n"]) == (sum(number(model, "forget") for model in ("one", "two", "three")), 3)
+    assert row["reference"] == "retrained"
+    (row,) = rows("of_all_the_others", model="two")
+    assert (row["value"], row["n"]) == (number("one", "forget") + number("three", "forget"), 2)
+    (row,) = rows("of_all_the_others", against=replace(models, retrained=(), known={}))
+    assert "no retrained model to compare with" in row["reason"]
+
+
+def test_an_untrained_model_is_read_like_any_other(rows, models):
+    (row,) = rows("of_an_untrained", against=replace(models, untrained="three"))
+    assert (row["value"], row["reference"]) == (number("three", "forget"), "untrained")
+
+
+def test_weights_are_those_of_the_model_the_original_and_each_retrained_one(rows, models):
+    size = {"mine": 1, "original": 10, "one": 100, "two": 200, "three": 300}
+    (row,) = rows("of_weights", against=replace(models, weights=lambda key: {"w": size[key]}))
+    assert row["value"] == 1 + 10 + 200
+    assert row["split"] is None
+
+
 def test_a_lone_retrained_model_has_a_reason_and_no_number(rows, models):
     (row,) = rows("of_a_retrained", model="one", against=replace(models, retrained=("one",)))
     assert "value" not in row
@@ -238,7 +276,11 @@ def test_a_metric_that_could_never_be_computed_is_refused_before_the_run(own, na
 
 
 def test_all_metrics_that_ship_ask_only_for_what_is_stored():
-    assert scoring.chosen_metrics("all") == {name: {} for name in scoring.metric_names()}
+    shipped = set(scoring.metric_names())
+    on_request = {name for name in shipped if scoring.metric_spec(scoring.get_metric(name)).on_request}
+    assert "weight_distance_by_layer" in on_request
+    assert scoring.chosen_metrics("all") == {name: {} for name in sorted(shipped - on_request)}
+    assert scoring.chosen_metrics(on_request).keys() == on_request
     assert set(scoring.chosen_metrics(scoring.metric_names())) == set(scoring.metric_names())
 
 

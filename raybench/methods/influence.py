@@ -44,11 +44,14 @@ def influence(
     direction = _flat(mean_gradient(task, task.forget())) - _flat(mean_gradient(task, task.retain()))
     count = min(samples, task.num_samples("retain"))
     rows = np.sort(task.random.choice(task.num_samples("retain"), size=count, replace=False))
-    gradients = (_sample_gradient(task, x, y) for x, y in task.retain(rows=rows, batch_size=1))
+    pairs = task.retain(rows=rows, batch_size=1)
     if inverse == "recursion":
-        step = recursion(gradients, direction, samples=samples)
+        step = recursion((_sample_gradient(task, x, y) for x, y in pairs), direction, samples=samples)
     else:
-        step = woodbury(torch.stack(list(gradients)), direction, dampening=dampening)
+        gradients = direction.new_empty(count, len(direction))  # filled in place: a list to stack would double it
+        for row, (x, y) in zip(gradients, pairs):
+            _sample_gradient(task, x, y, out=row)
+        step = woodbury(gradients, direction, dampening=dampening)
     start = 0
     with torch.no_grad():
         for parameter in task.model.parameters():
@@ -77,9 +80,10 @@ def recursion(gradients: Iterable[Tensor], vector: Tensor, *, samples: int) -> T
     return result
 
 
-def _sample_gradient(task: UnlearningTask, x: Tensor, y: Tensor) -> Tensor:
+def _sample_gradient(task: UnlearningTask, x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     with task.eval_mode() as model:
-        return torch.cat([g.flatten() for g in task.gradients(task.loss(model(x), y), list(model.parameters()))])
+        found = task.gradients(task.loss(model(x), y), list(model.parameters()))
+    return torch.cat([part.flatten() for part in found], out=out)
 
 
 def _flat(parts: dict[str, Tensor]) -> Tensor:

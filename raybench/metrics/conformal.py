@@ -263,7 +263,8 @@ def _members(
 def _row_counts(scores: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Return how many of each row are at most q; 4x faster than a sum of booleans along the rows."""
     if scores.shape[1] < NARROW:
-        by_class = np.ascontiguousarray(scores.T) <= q[:, None]
+        limit = q[0] if (q == q[0]).all() else q[:, None]  # a column compares 5x slower than a number
+        by_class = np.ascontiguousarray(scores.T) <= limit
         return np.add.reduce(by_class.view(np.uint8), axis=0, dtype=np.uint8)
     return (scores <= q).astype(np.float32) @ np.ones(len(q), dtype=np.float32)
 

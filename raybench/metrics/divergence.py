@@ -37,6 +37,15 @@ def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to
     return _by_block(_kl, model, reference)
 
 
+@metric(
+    source="Chundawat et al. 2023, arXiv 2205.08096, Eq. 9",
+    direction="match",
+    low=0,
+    high=1,
+    splits=_SPLITS,
+    cost="samples * classes, and a forward pass of one more model over every split",
+    caution="It depends on the untrained network's own draw, and a model that answers at random scores 1.",
+)
 def zrf(logits: Array, untrained_logits: Array) -> Estimate:
     """Return the zero retrain forgetting score, 1 - mean Jensen-Shannon to an untrained model, in 0..1.
 

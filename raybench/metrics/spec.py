@@ -8,9 +8,12 @@ Argument names (arrays, one row per sample, rows in sample-id order):
     logits labels features groups                    of the split the metric is computed on (`splits` given)
     original_<name>                                  the original model on that split
     retrained_<name>                                 one retrained model on that split; averaged over them all
+    shadow_<name>                                    a list of all retrained models' but that of the scored one
+    untrained_<name>                                 the same architecture at random weights
     <role>_logits <role>_labels <role>_features ...  of a named split, whatever the current one is
                                                      (role: retain forget validation calibration test unseen)
     original_<role>_<name>, retrained_<role>_<name>  the same of the references
+    weights, original_weights, retrained_weights     {name: array} of what was learned
     alpha                                            one call for each of the experiment's `evaluate.alphas`
     num_classes                                      an int
     class_values                                     the numbers that the class names are, (C,)
@@ -53,6 +56,10 @@ class MetricSpec:
     ideal: float | None
     splits: tuple[str, ...]
     protocol: Literal["corrected", "released"]
+    cost: str = ""  # in the sizes it depends on
+    caution: str = ""  # when not to trust it
+    released: str = ""  # what released code computes instead, and by how much that differs on an example
+    on_request: bool = False  # left out of `metrics: all`: it takes long, or makes very many rows
 
 
 def metric(
@@ -64,11 +71,21 @@ def metric(
     ideal: float | None = None,
     splits: Sequence[str] = (),
     protocol: Literal["corrected", "released"] = "corrected",
+    cost: str = "",
+    caution: str = "",
+    released: str = "",
+    on_request: bool = False,
 ) -> Callable[[Function], Function]:
-    """Mark a pure function as a metric of the evaluation; its name is the function's."""
+    """Mark a pure function as a metric of the evaluation; its name is the function's.
+
+    `cost`, `caution` (when not to trust it) and `released` (what a source's code computes instead, with the size of the
+    difference on an example) are for readers of docs/metrics.md.
+    """
 
     def mark(function: Function) -> Function:
-        function.raybench_spec = MetricSpec(source, direction, low, high, ideal, tuple(splits), protocol)  # type: ignore[attr-defined]
+        function.raybench_spec = MetricSpec(  # type: ignore[attr-defined]
+            source, direction, low, high, ideal, tuple(splits), protocol, cost, caution, released, on_request
+        )
         return function
 
     return mark

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
 from raybench.metrics.arrays import Array, as_array, as_vector
 from raybench.metrics.intervals import (
@@ -183,13 +183,14 @@ def minimum_detectable_difference(
     """Return the smallest true gap that n models against n_reference retrained ones show at `alpha` with `power`.
 
     `sd` is that of one retrained model, in the metric's unit, assumed on both sides. A smaller gap than this, "not
-    significant", is no evidence of forgetting.
+    significant", is no evidence of forgetting. Exact for normal values: the shift of the noncentral t distribution.
     """
     if n < 1 or n_reference < 2 or not sd >= 0:
         raise ValueError(f"need n >= 1, n_reference >= 2 and sd >= 0, got {n}, {n_reference} and {sd}")
     freedom = n + n_reference - 2
-    quantiles = stdtrit(freedom, 1 - alpha / 2) + stdtrit(freedom, power)
-    return float(quantiles * sd * np.sqrt(1 / n + 1 / n_reference))
+    # the sum of two t quantiles is shorter: at a level of 0.05 / 7 and 2 retrained models its power is 69 %, not 80 %
+    shift = nctdtrinc(freedom, 1 - power, stdtrit(freedom, 1 - alpha / 2))
+    return float(shift * sd * np.sqrt(1 / n + 1 / n_reference))
 
 
 def bonferroni(p_values: Array) -> np.ndarray:

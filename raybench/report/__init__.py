@@ -7,6 +7,7 @@ import pandas as pd
 
 from raybench import published, tables
 from raybench.progress import Reporter
+from raybench.report import ranking
 from raybench.report.evidence import evidence, write_evidence
 from raybench.report.leaderboard import Leaderboard, leaderboard
 from raybench.report.populations import populations
@@ -19,7 +20,7 @@ __all__ = ["Leaderboard", "leaderboard", "write_report"]
 
 
 def write_report(store: Store, name: str, reporter: Reporter) -> None:
-    """Write `<run>/report.md` and `<run>/evidence/` from the tables and print the leaderboard.
+    """Write `<run>/report.md`, `<run>/evidence/` and the leaderboard's table from the other tables, and print it.
 
     Where the experiment names a table of printed numbers, write `<run>/tables/published.parquet` too.
     """
@@ -35,6 +36,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
         manifest.get("method_notes"),
         retraining=_retraining(manifest, splits),
     )
+    store.write_table(f"{name}/tables/leaderboard.parquet", tables.table("leaderboard", ranking.as_rows(board)))
     printed = _beside_printed(store, name, manifest, metrics, models)
     text = as_markdown(board, name, manifest, compared, printed)
     store.write_bytes(f"{name}/report.md", text.encode())

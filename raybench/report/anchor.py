@@ -22,6 +22,11 @@ class Column:
     complement: bool = False  # shown as 1 - value
     anchor: Literal["retrained", "original"] | float | None = "retrained"  # what its gap is to; a number is an ideal
 
+    @property
+    def scale(self) -> tuple[int, int]:
+        """Return the factor and the number of digits that its numbers are printed with."""
+        return (100, 1) if self.percent else (1, 3)
+
 
 COLUMNS = (
     Column("UA", "accuracy", "forget", "memory", -1, percent=True, complement=True),
@@ -60,6 +65,11 @@ class Anchor:
     forgot_too_much: str
     control: str  # how the sentence about the original begins
     idle: str = "no nearer to retraining than doing nothing"
+
+    @property
+    def level(self) -> float:
+        """Return the level of the test of one column: 5 % for all of them together, by Bonferroni."""
+        return 0.05 / sum(column.anchor is not None for column in self.columns)
 
 
 SEVERAL = Anchor(

@@ -102,7 +102,7 @@ def _shows(found: Found) -> list[str]:
         f"{method}: {words}{' (' + ', '.join(titles) + ')' if titles else ''}"
         for words, titles in found["findings"].items()
     ]
-    return [*own, *(line for line in found["verdict"] if line.startswith(("control:", "anchor:")))]
+    return [*own, *(line for line in found["verdict"] if line.startswith(("control:", "power:", "anchor:")))]
 
 
 def _repeat(found: Found) -> list[str]:

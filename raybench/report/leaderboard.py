@@ -2,7 +2,8 @@
 
 A method's row is the mean over its seeds. A gap counts as real only when it lies outside what one further retrained
 model would show (prediction interval, t distribution), with Bonferroni over the metrics that the verdict looks at. With
-one retrained model or none only the samples' intervals decide, and the words say so (`anchor`).
+one retrained model or none only the samples' intervals decide, and the words say so (`anchor`). What a rank is worth
+stands beside it (`ranking`).
 """
 
 import math
@@ -15,6 +16,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from raybench.metrics.statistics import gap_to_reference, mean_interval
+from raybench.report import ranking
 from raybench.report.anchor import PER_ALPHA, Anchor, Column, anchor_for, anchor_note
 
 LOST, DIFFER, UNMEASURED = "lost utility", "features differ", "not measured in full"
@@ -32,6 +34,7 @@ class Cell:
     gap_high: float
     outside: bool  # the gap is not what retrained models (or, of one or none, the samples) explain, Bonferroni
     reason: str | None
+    away: float = math.nan  # mean over the models of the absolute gap of each
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Row:
     gap: Cell
     cost: float | None
     note: str
+    rank_low: int | None = None  # the ranks that the seeds do not rule out; None where they cannot say
+    rank_high: int | None = None
+    forget_gap: float = math.nan  # mean of `away` over the columns of memory, in points
+    utility_gap: float = math.nan
+    pareto: int | None = None  # the front of forget_gap, utility_gap and cost
 
 
 @dataclass(frozen=True)
@@ -80,15 +88,18 @@ def leaderboard(
     floor = 0.0 if num_retrained < 2 else rows[0].gap.value
     idle = rows[-1].gap.value
     ranked = [_explained(row, notes or {}, anchor) if row.gap.value >= idle - floor else row for row in ranked]
-    gaps = [row.gap.value for row in ranked]
-    rows += [replace(row, rank=gaps.index(row.gap.value) + 1) if row.gap.value in gaps else row for row in ranked]
+    measured = [row for row in ranked if not math.isnan(row.gap.value)]
+    gaps = ranking.gaps_by_seed(metrics, anchor.gap_metric, [row.name for row in measured])
+    placed = ranking.placed(measured, gaps, anchor)
+    rows += [*placed, *ranked[len(measured) :]]
     failed = [name for name in names if not _has(metrics, name)]
     for name in failed:
         reasons = trials.loc[(trials.method == name) & trials.reason.notna(), "reason"]
         reason = str(reasons.iloc[0]) if len(reasons) else "no trial finished"
         empty = Cell(math.nan, math.nan, 0, math.nan, math.nan, math.nan, False, reason)
         rows.append(Row(name, "unlearned", None, {}, empty, None, f"failed: {reason}"))
-    verdict = [*_verdict(rows, anchor), *filter(None, [anchor_note(num_retrained, retraining)])]
+    of_ranks = [*ranking.in_words(placed, gaps, anchor), ranking.power(table.references(), anchor.level)]
+    verdict = [*_verdict(rows, anchor), *filter(None, [*of_ranks, anchor_note(num_retrained, retraining)])]
     alpha = next((table.settings[column.metric] for column in anchor.columns if column.metric in PER_ALPHA), "")
     return Leaderboard(rows, verdict, alpha, anchor)
 
@@ -145,7 +156,8 @@ class _Table:
         gap, low, high, outside = self.gap(column, mean, _sample_half(found), kind)
         sign = -1.0 if column.complement else 1.0
         ends = sorted((sign * low, sign * high))
-        return Cell(shown, half, len(values), sign * gap, ends[0], ends[1], outside, None)
+        away = float(np.abs(values - mean + gap).mean())
+        return Cell(shown, half, len(values), sign * gap, ends[0], ends[1], outside, None, away)
 
     def gap(self, column: Column, mean: float, half: float, kind: str) -> tuple[float, float, float, bool]:
         """Return the gap of a mean to the column's anchor, its interval, and whether it is more than chance."""
@@ -163,7 +175,7 @@ class _Table:
         # the retrained mean: a method whose seeds all land on the same perfect retrained model is not to be called
         # different
         plain = gap_to_reference(mean, reference)
-        strict = gap_to_reference(mean, reference, confidence=1 - 0.05 / len(self.anchor.columns))
+        strict = gap_to_reference(mean, reference, confidence=1 - self.anchor.level)
         outside = bool(strict.low > 0 or strict.high < 0)
         if np.ptp(reference) == 0:  # all the same (100 % on retain, say): only the samples limit what can be seen
             outside = abs(plain.gap) > half
@@ -171,9 +183,14 @@ class _Table:
 
     def gap_by_samples(self, gap: float, half: float) -> tuple[float, float, float, bool]:
         """Return a gap to one value, whose own spread is not known: the half-width is that of the samples."""
-        tested = sum(column.anchor is not None for column in self.anchor.columns)
-        strict = float(ndtri(1 - 0.025 / tested) / ndtri(0.975))
+        strict = float(ndtri(1 - self.anchor.level / 2) / ndtri(0.975))
         return gap, gap - half, gap + half, abs(gap) > strict * half
+
+    def references(self) -> dict[Column, np.ndarray]:
+        """Return the retrained models' values (N,) in each column of memory that is held against them."""
+        retrained = self.metrics[self.metrics.kind == "retrained"]
+        told = [column for column in self.anchor.columns if (column.about, column.anchor) == ("memory", "retrained")]
+        return {column: self.values(retrained, column)["value"].dropna().to_numpy(dtype=float) for column in told}
 
     def values(self, frame: pd.DataFrame, column: Column) -> pd.DataFrame:
         chosen = frame[

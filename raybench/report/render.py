@@ -19,7 +19,7 @@ WIDE = 148  # columns of a terminal that intervals fit into; a narrower one gets
 def _number(cell: Cell | None, column: Column, *, interval: bool = True) -> str:
     if cell is None or math.isnan(cell.value):
         return NOTHING
-    scale, digits = (100, 1) if column.percent else (1, 3)
+    scale, digits = column.scale
     spread = "" if math.isnan(cell.half) or not interval else f" ±{scale * cell.half:.{digits}f}"
     return f"{scale * cell.value:.{digits}f}{spread}{'*' if cell.outside else ''}"
 
@@ -33,7 +33,7 @@ def _gap(row: Row, *, interval: bool = True) -> str:
 def _signed(cell: Cell | None, column: Column) -> str:
     if cell is None or math.isnan(cell.gap):
         return NOTHING
-    scale, digits = (100, 1) if column.percent else (1, 3)
+    scale, digits = column.scale
     interval = (
         ""
         if math.isnan(cell.gap_low)
@@ -43,7 +43,10 @@ def _signed(cell: Cell | None, column: Column) -> str:
 
 
 def _label(row: Row) -> str:
-    return f"{row.rank} {row.name}" if row.rank is not None else row.name
+    if row.rank is None:
+        return row.name
+    open_ranks = row.rank_low is not None and row.rank_low != row.rank_high
+    return f"{f'{row.rank_low}-{row.rank_high}' if open_ranks else row.rank} {row.name}"
 
 
 def _cost(row: Row) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 from raybench import tables
 from raybench.data.batches import seed_for
 from raybench.devices import resolve_precision
-from raybench.plan import PredictJob, predictions_keys
+from raybench.plan import UNTRAINED_SEED, PredictJob, predictions_keys, untrained_model
 from raybench.prediction import Predictions, predict
 from raybench.scenario import Scenario
 
@@ -27,6 +27,8 @@ class Predictor:
         self._model = functools.lru_cache(maxsize=LOADED)(self._load)
 
     def _load(self, key: str) -> nn.Module:
+        if key == untrained_model(self._scenario):
+            return self._scenario.untrained(UNTRAINED_SEED)
         return self._scenario.load(key)
 
     def __call__(self, job: PredictJob) -> int:

@@ -1,5 +1,6 @@
 """Score one model from stored predictions: its metric rows and its sample rows, no model touched."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,14 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raybench import scoring, tables
+from raybench import models, scoring, tables
 from raybench.metrics import signals
 from raybench.metrics.conformal import set_members
 from raybench.metrics.conformal_quantile import thresholds
 from raybench.metrics.conformal_scores import true_label_scores
 from raybench.metrics.representation import knn_predict
 from raybench.metrics.spec import Estimate
-from raybench.plan import AuditedModel, predictions_keys, source_fingerprint
+from raybench.plan import AuditedModel, chosen_metrics, predictions_keys, source_fingerprint, untrained_model
 from raybench.prediction import Predictions
 from raybench.scenario import NUMERICS, Scenario
 from raybench.store import fingerprint
@@ -22,6 +23,7 @@ from raybench.work.predict import StoredPredictions
 
 SAMPLED = ("forget", "test", "unseen")  # splits whose samples get a row each
 NEIGHBOURS = 5
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of BatchNorm: gathered, not learned
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class ScoreJob:
     model: AuditedModel
     original: str
     retrained: tuple[str, ...]
+    untrained: str | None
     key: str
 
     @property
@@ -41,26 +44,20 @@ class ScoreJob:
 def score_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[ScoreJob]:
     """Return one job per model; its key holds the predictions read, the metrics asked for and the metrics' own code."""
     evaluate = scenario.experiment.evaluate
-    chosen = _chosen(scenario)
+    chosen = chosen_metrics(scenario)
     code = [scoring.metrics_fingerprint()]
     code += [source_fingerprint(scoring.get_metric(name)) for name in chosen if "." in name]  # the user's own
     original = next(model.key for model in audited if model.kind == "original")
     retrained = tuple(model.key for model in audited if model.kind == "retrained")
+    untrained = untrained_model(scenario)
 
     def read(key: str) -> list[str]:
         return [piece for role in scenario.roles for _, _, piece in predictions_keys(scenario, key, role)]
 
     against = [read(original), [read(key) for key in retrained], chosen, code, evaluate.alphas, NUMERICS]
-    return [
-        ScoreJob(
-            model, original, retrained, f"artefacts/scores/{fingerprint('score', read(model.key), against)}.parquet"
-        )
-        for model in audited
-    ]
-
-
-def _chosen(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    return scoring.chosen_metrics(scenario.experiment.evaluate.metrics, downstream=bool(scenario.downstream))
+    against += [read(untrained)] if untrained else []
+    keys = [f"artefacts/scores/{fingerprint('score', read(model.key), against)}.parquet" for model in audited]
+    return [ScoreJob(model, original, retrained, untrained, key) for model, key in zip(audited, keys)]
 
 
 class Scorer:
@@ -70,6 +67,7 @@ class Scorer:
         self._scenario = scenario
         self._stored = StoredPredictions(scenario)
         self._known: dict[Any, Mapping[str, Estimate]] = {}
+        self._weights = functools.lru_cache(maxsize=2)(self._read_weights)  # the model's and the original's
 
     def __call__(self, job: ScoreJob) -> None:
         """Write the model's rows where they are missing; metric rows last, since their existence means complete."""
@@ -77,7 +75,7 @@ class Scorer:
         if store.exists(job.key):
             return
         images, evaluate = scenario.data(), scenario.experiment.evaluate
-        models = scoring.Models(
+        compared = scoring.Models(
             self._stored.read,
             job.original,
             job.retrained,
@@ -85,11 +83,17 @@ class Scorer:
             images.num_classes,
             images.class_names,
             tuple(scenario.downstream),
+            job.untrained,
+            self._weights,
             self._known,
         )
-        rows = scoring.score(job.model.key, _chosen(scenario), evaluate.alphas, models)
+        rows = scoring.score(job.model.key, chosen_metrics(scenario), evaluate.alphas, compared)
         store.write_table(job.samples_key, self._samples(job.model, evaluate.alphas[0]))
         store.write_table(job.key, tables.table("metrics", rows))
+
+    def _read_weights(self, key: str) -> dict[str, np.ndarray]:
+        stored = models.read_weights(self._scenario.store.read_bytes(f"{key}.pt"), name=key)
+        return {name: values.numpy() for name, values in stored.items() if not name.endswith(STATISTICS)}
 
     def _samples(self, model: AuditedModel, alpha: float) -> pa.Table:
         calibration, retain = self._stored.read(model.key, "calibration"), self._stored.read(model.key, "retain")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import stdtr
 from scipy.stats import false_discovery_control, permutation_test, ttest_ind, ttest_rel
 
 from raybench.metrics.statistics import (
@@ -131,6 +132,10 @@ def test_the_minimum_detectable_difference_is_found_with_the_stated_power():
     difference = minimum_detectable_difference(1.0, n=6, n_reference=8)
     p = [ttest_ind(rng.normal(difference, 1, 6), rng.normal(0, 1, 8)).pvalue for _ in range(600)]
     assert 0.75 <= np.mean(np.array(p) < 0.05) <= 0.86
+    few = minimum_detectable_difference(1.0, n_reference=3, alpha=0.05 / 7)
+    own, others = rng.normal(few, 1, 40_000), rng.normal(size=(40_000, 3))
+    t = (own - others.mean(axis=1)) / (others.std(axis=1, ddof=1) * np.sqrt(1 + 1 / 3))
+    assert np.mean(2 * stdtr(2, -np.abs(t)) < 0.05 / 7) == pytest.approx(0.8, abs=0.01)
     assert minimum_detectable_difference(1.0, n_reference=80) < minimum_detectable_difference(1.0, n_reference=5)
 
 

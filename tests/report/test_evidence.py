@@ -95,6 +95,7 @@ def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(found):
         "| UA | accuracy of forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
         "near: indistinguishable from retrained",
         "control: the original against the retrained models is seen in",
+        "power: with 4 retrained models",
         "raybench export made_up --method near",
         "torch 2.9; started 2026-01-01",
     ):

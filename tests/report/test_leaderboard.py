@@ -72,10 +72,11 @@ def test_a_failed_method_is_a_row_without_a_rank_and_with_its_reason(make_run):
     assert not any("broken" in line for line in verdict(board, "indistinguishable"))
 
 
-def test_a_method_without_numbers_is_ranked_last_and_is_not_called_a_success(make_run):
+def test_a_method_without_numbers_stands_last_without_a_rank_and_is_not_called_a_success(make_run):
     board = make_run({"close": LIKE_RETRAINED, "diverged": [(None,) * 7] * 2}).board()
     assert board.rows[-1].name == "diverged"
     assert math.isnan(board.rows[-1].gap.value)
+    assert board.rows[-1].rank is None
     assert board.rows[-1].cells["UA"].reason == "it diverged"
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.metrics import accuracy_score
 
 from raybench import models, plan, tables
 from raybench.metrics import signals
+from raybench.metrics.divergence import zrf
 from raybench.metrics.representation import knn_predict
 from raybench.work.predict import Predictor, StoredPredictions
 from raybench.work.score import SAMPLED, Scorer, read_rows, score_jobs
@@ -49,6 +51,28 @@ def test_accuracy_is_that_of_the_predictions(rows, trained):
         (row,) = [r for r in rows if r["name"] == "original" and r["metric"] == "accuracy" and r["split"] == role]
         assert row["value"] == pytest.approx(accuracy_score(found.labels, found.logits.argmax(1)))
         assert row["n"] == len(found.ids)
+
+
+def test_an_untrained_model_is_predicted_for_the_metric_that_asks_and_is_nowhere_stored(rows, trained):
+    scenario = trained.scenario
+    key = plan.untrained_model(scenario)
+    found = StoredPredictions(scenario).read(key, "forget")
+    original = StoredPredictions(scenario).read(trained.original, "forget")
+    (row,) = [r for r in rows if r["name"] == "original" and r["metric"] == "zrf" and r["split"] == "forget"]
+    assert row["value"] == pytest.approx(zrf(original.logits, found.logits).value)
+    assert row["reference"] == "untrained"
+    assert not scenario.store.exists(f"{key}.pt")
+    asked = scenario.experiment.evaluate.model_copy(update={"metrics": ["accuracy"]})
+    experiment = scenario.experiment.model_copy(update={"evaluate": asked})
+    assert plan.untrained_model(replace(scenario, experiment=experiment)) is None
+
+
+def test_weights_are_compared_without_what_batchnorm_gathers(rows, trained):
+    own = [r for r in rows if r["metric"] == "weight_distance_to_original"]
+    (untouched,) = [r for r in own if r["name"] == "original"]
+    learned = sum(p.numel() for p in trained.scenario.load(trained.original).parameters())
+    assert (untouched["value"], untouched["n"]) == (0, learned)
+    assert all(r["value"] > 0 for r in own if r["name"] != "original")
 
 
 def test_samples_hold_what_the_predictions_say_about_each(trained, evaluated):
