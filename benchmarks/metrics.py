@@ -4,18 +4,23 @@
 
 Baselines: CKA from Gram matrices and a dense centring matrix (float32, torch); scikit-learn's brute-force cosine k-NN;
 for conformal sets a pass of a DataLoader (batches of 64, logits in memory) for each alpha; for MIACR an SVC with
-cross-validated probabilities.
+cross-validated probabilities; for the SVC attack that machine on every point.
 One process, one thread; both sides alternate, CPU seconds are counted, and the medians' ratio is printed. Every pair is
 checked to give the same number. --full adds the sizes that take minutes (CKA at 5,000 rows takes the baseline 30 s).
+On Linux the memory that k-NN and CKA need beside their inputs follows, each measured in a process of its own.
 """
 
 import argparse
 import math
 import platform
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from raybench.metrics.cka import cka
 from raybench.metrics.conformal import coverage_ratio, membership_coverage_ratio, membership_probabilities
 from raybench.metrics.knn import knn_predict
+from raybench.metrics.svc_attack import svc
 
 ALPHAS = (0.05, 0.1, 0.15, 0.2)
 
@@ -157,6 +163,26 @@ def miacr_case(n: int, goal: float, rounds: int = 0) -> Case:
     )
 
 
+def svc_case(n: int, goal: float, rounds: int = 0) -> Case:
+    rng = np.random.default_rng(0)
+    members, others, targets = rng.beta(6, 1, n), rng.beta(3, 1.2, n), rng.beta(4, 1.1, 2000)
+
+    def plain() -> float:
+        machine = SVC(C=3, gamma="auto")
+        machine.fit(np.concatenate([members, others])[:, None], np.repeat([1, 0], n))
+        return float(np.mean(machine.predict(targets[:, None]) == 0))
+
+    return Case(
+        f"SVC attack, {n} a side",
+        lambda: svc(members, others, targets).efficacy.value,
+        plain,
+        lambda a, b: abs(a - b),
+        0.002,
+        goal,
+        rounds,
+    )
+
+
 def cases(full: bool) -> Iterator[Case]:
     yield cka_case(1000, 512, 10)
     yield cka_case(2000, 512, 40)
@@ -167,12 +193,48 @@ def cases(full: bool) -> Iterator[Case]:
     yield conformal_case(45_000, 100, ALPHAS, 30)
     yield conformal_case(20_000, 1000, ALPHAS, 4)
     yield miacr_case(2000, 28)
+    yield svc_case(2000, 3)
     if full:
         yield cka_case(5000, 512, 300, rounds=1)
         yield cka_case(5000, 2048, 20, rounds=1)
         yield knn_case(10_000, 2000, 2048, 1)
         yield knn_case(50_000, 2000, 512, 1)
         yield miacr_case(5000, 100, rounds=1)
+        yield svc_case(10_000, 50, rounds=1)
+
+
+def extra_memory(case: str, n: int, ours: bool) -> float:
+    """Return the MiB by which the peak of this process exceeds what it held with the inputs alone."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((n, 512), dtype=np.float32), rng.standard_normal((n, 512), dtype=np.float32)
+    labels = rng.integers(10, size=n)
+    torch.set_num_threads(1)
+    if case == "CKA":
+        x, y = torch.from_numpy(x), torch.from_numpy(y)  # type: ignore[assignment]
+        work = (lambda: cka(x, y, "biased")) if ours else (lambda: plain_cka(x, y))  # type: ignore[arg-type]
+    else:
+        points = y[:2000].copy()
+        del y
+        neighbours = KNeighborsClassifier(5, metric="cosine", algorithm="brute")
+        work = lambda: knn_predict(x, labels, points) if ours else neighbours.fit(x, labels).predict(points)  # noqa: E731
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _status("VmHWM")
+    work()
+    return _status("VmHWM") - before
+
+
+def _status(key: str) -> float:
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key)]
+    return int(line.split()[1]) / 1024
+
+
+def memory() -> None:
+    print(f"\n{'extra memory in MiB':32}{'ours':>10}{'plain':>10}")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        for case, n, plain in (("k-NN", 50_000, True), ("CKA", 2_000, True), ("CKA", 50_000, False)):
+            found = [pool.submit(extra_memory, case, n, ours).result() for ours in (True, False)[: 1 + plain]]
+            name = f"{case} {n} x {'2000 x ' if case == 'k-NN' else ''}512"
+            print(f"{name:32}" + "".join(f"{value:10.0f}" for value in found), flush=True)
 
 
 def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -200,6 +262,8 @@ def main() -> None:
         )
         if difference > case.allowed:
             missed.append(f"{case.name}: the results differ by {difference:.1e}, more than {case.allowed:.0e}")
+    if sys.platform == "linux":
+        memory()
     if missed:
         raise SystemExit("\n".join(missed))
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from raybench import tables
 from raybench.audit import objective
-from raybench.ideal_gap import ideal_gap_rows
+from raybench.mean_gaps import average_gap_rows, ideal_gap_rows
 from raybench.plan import AuditedModel, TrialJob
 from raybench.scenario import Scenario
-from raybench.scoring import average_gap_rows, with_gaps
+from raybench.scoring import with_gaps
 from raybench.work.population import PopulationJob
 from raybench.work.population import read_rows as read_populations
 from raybench.work.predict import all_keys

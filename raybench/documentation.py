@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from raybench import methods, metrics, registry, relearning
+from raybench.documented import FUNCTIONS, OF_FUNCTIONS, OF_METRICS, OF_POPULATIONS, RELEARNING, functions
 from raybench.methods.spec import MethodSpec, Settings, hyperparameters, spec_of
 from raybench.metrics import epsilon, likelihood, population
 from raybench.metrics.spec import MetricSpec
@@ -24,19 +25,6 @@ from raybench.relearning import relearn
 
 GENERATED = "<!-- written by `python -m raybench.documentation`; edit the docstrings instead -->"
 DIRECTIONS = {"match": "match retrained", "raise": "higher is better", "lower": "lower is better"}
-OF_POPULATIONS = (
-    population.population_metrics,
-    epsilon.per_sample,
-    epsilon.gaussian,
-    epsilon.certified_lower_bound,
-    epsilon.ceiling,
-    epsilon.forgetting_quality,
-    epsilon.competition_score,
-    epsilon.klom,
-    likelihood.lira,
-    likelihood.u_lira,
-    likelihood.rmia,
-)
 COMMON = {"lr": "learning rate", "epochs": "passes, as the method counts them"}
 TARGETS = {"single_label": "single-label", "multi_label": "multi-label"}
 LABELS = ("Released: ", "On small models: ")  # paragraphs of a method's docstring that the page sets off
@@ -48,13 +36,6 @@ OF_METHODS = (
     'the method as it is here by default, and how to get its form; "on small models" where the default, a paper\'s '
     "value, falls short on a network and a data set as small as the quickstart's, and what works there."
 )
-RELEARNING = {
-    "Asked for by": "`evaluate: {relearning: {lr: 0.01}}`; off by default, since it trains every "
-    "model of the leaderboard",
-    "Rows": "`relearning_epochs` and `relearning_samples` on forget; a reason where the level was not reached",
-    "Level": "the original's accuracy on the forget set, less `tolerance` (0.01)",
-    "Direction": "match retrained; fewer epochs than they need means that something is left",
-}
 SETTING = ("name", "default", "allowed", "meaning")
 
 
@@ -151,17 +132,13 @@ def flat(annotation: Any) -> Iterator[Any]:
 
 
 def metrics_page() -> str:
-    """Return docs/metrics.md: every metric of the evaluation, then what is measured on whole populations of models."""
+    """Return docs/metrics.md: every metric of the evaluation, what is measured on populations, and the functions."""
     found = registry.discover(metrics.__name__, MetricSpec)
     specs = {name: function.raybench_spec for name, function in found.items()}  # type: ignore[attr-defined]
     parts = [
         "# Metrics",
         GENERATED,
-        "The evaluation computes every metric that the experiment asks for, on each split named here, with its gap to "
-        "the retrained models. Where a metric is not defined on an input, its reason stands in the table instead of a "
-        "number. `released` is what a source's code computes, faults included; `corrected` is what its text defines.",
-        "[What each metric can see](power.md): how often each tells models that remember from retrained ones, how "
-        "often it errs, and what it says of models that only hide what they know.",
+        *OF_METRICS,
         overview(specs),
         *(entry(name, function, metric_facts(function, specs[name])) for name, function in found.items()),
         "# Relearning",
@@ -176,6 +153,9 @@ def metrics_page() -> str:
         "## Likelihood ratios",
         docstring(likelihood),
         *(entry(function.__name__, function, {}) for function in OF_POPULATIONS),
+        "# Functions",
+        OF_FUNCTIONS,
+        *function_entries(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -191,26 +171,40 @@ def overview(specs: Mapping[str, MetricSpec]) -> str:
 
 def metric_facts(function: Callable[..., Any], spec: MetricSpec) -> dict[str, str]:
     """Return what stands in the list under a metric's definition."""
-    needs = [p.name for p in parameters(function) if p.default is inspect.Parameter.empty]
-    return {
+    facts = {
         "Source": spec.source,
-        "Reads": ", ".join(f"`{name}`" for name in needs),
+        "Reads": needs(function),
         "Splits": ", ".join(spec.splits) or "once per model",
         "Direction": f"{DIRECTIONS[spec.direction]}; range {span(spec)}, ideal {ideal(spec)}",
         "Protocol": spec.protocol,
+        "Asked for": "by name only; `metrics: all` leaves it out" if spec.on_request else "",
+        "Cost": spec.cost,
+        "When not to trust it": spec.caution,
+        "Released code": spec.released,
     }
+    return {key: value for key, value in facts.items() if value}
 
 
-def entry(name: str, function: Callable[..., Any], facts: Mapping[str, str]) -> str:
+def function_entries() -> Iterator[str]:
+    """Yield the sections of modules whose functions are for use alone, each with what it takes and returns."""
+    for module, names in FUNCTIONS:
+        room = module.__name__.rsplit(".", 1)[-1]
+        yield from (f"## {room}", docstring(module))
+        for name, function in functions(module, names).items():
+            facts = {"Takes": needs(function), "Returns": returned(function)}
+            yield entry(f"{room}.{name}", function, facts, level=3)
+
+
+def entry(name: str, function: Callable[..., Any], facts: Mapping[str, str], level: int = 2) -> str:
     """Return the section of one function: its docstring, the facts, a table of its settings and their defaults."""
     listed = "\n".join(f"- {key}: {value}" for key, value in facts.items())
     settings = [
-        (f"`{p.name}`", f"`{annotation(p)}`", f"`{p.default!r}`")
+        (f"`{p.name}`", f"`{written(p.annotation)}`", f"`{p.default!r}`")
         for p in parameters(function)
         if p.default is not inspect.Parameter.empty
     ]
     defaults = table(("setting", "type", "default"), settings) if settings else ""
-    return "\n\n".join(part for part in (f"## {name}", docstring(function), listed, defaults) if part)
+    return "\n\n".join(part for part in (f"{'#' * level} {name}", docstring(function), listed, defaults) if part)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -218,10 +212,24 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(function).parameters.values())
 
 
-def annotation(parameter: inspect.Parameter) -> str:
-    """Return a parameter's type as written, without module names; a `|` would end a table cell."""
-    written = inspect.formatannotation(parameter.annotation)
-    text = re.sub(r"\b(raybench|typing|collections|numpy|torch)(\.\w+)*\.(?=\w)", "", written)
+def needs(function: Callable[..., Any]) -> str:
+    """Return the arguments without a default."""
+    return ", ".join(f"`{p.name}`" for p in parameters(function) if p.default is inspect.Parameter.empty)
+
+
+def returned(function: Callable[..., Any]) -> str:
+    """Return the type that a function returns, with the names of its fields if it has any."""
+    given = inspect.signature(function).return_annotation
+    found = given if inspect.isclass(given) else (get_args(given) or (None,))[-1]
+    names = ", ".join(getattr(found, "__annotations__", {}))
+    return f"`{written(given)}`" + (f" ({names})" if names else "")
+
+
+def written(annotation: Any) -> str:
+    """Return a type as written, without module names; a `|` would end a table cell."""
+    text = re.sub(
+        r"\b(raybench|typing|collections|numpy|torch)(\.\w+)*\.(?=\w)", "", inspect.formatannotation(annotation)
+    )
     return text.replace(" | ", " or ")
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from raybench import metrics
@@ -40,7 +39,6 @@ from raybench.metrics.statistics import gap_to_reference
 __all__ = [
     "Models",
     "Row",
-    "average_gap_rows",
     "chosen_metrics",
     "get_metric",
     "metric_names",
@@ -176,45 +174,3 @@ def with_gaps(rows: Iterable[Row]) -> list[Row]:
 
 def _cell(row: Row) -> tuple[Any, ...]:
     return row["metric"], row["split"], row["setting"]
-
-
-def average_gap_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return one `average_gap` row per model: the mean absolute gap, in points, of UA, RA, TA and the attack's AUC.
-
-    (Jia et al. 2023 and Fan et al. 2024 call it "Avg. Gap"; there the reference is one retrained model.) The interval
-    is that of the four gaps, each taken to be independent.
-    """
-    parts = {("accuracy", "forget"), ("accuracy", "retain"), ("accuracy", "test"), ("mia_auc", None)}
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if (row["metric"], row["split"]) in parts and row.get("gap") is not None:
-            found.setdefault(row["model"], []).append(row)
-    out = []
-    for cells in found.values():
-        if len(cells) < len(parts):
-            continue
-        identity = {key: cells[0][key] for key in ("model", "name", "kind", "method", "seed")}
-        widths = [(c["gap_high"] - c["gap_low"]) / 2 if c["gap_high"] is not None else math.nan for c in cells]
-        value = 100 * float(np.mean([abs(c["gap"]) for c in cells]))
-        half = 100 * float(np.sqrt(np.sum(np.square(widths)))) / len(cells)
-        known = math.isfinite(half)
-        out.append(
-            {
-                **identity,
-                "split": None,
-                "metric": "average_gap",
-                "setting": "",
-                "reference": "retrained",
-                "protocol": "corrected",
-                "direction": "lower",
-                "value": value,
-                "low": max(0.0, value - half) if known else None,
-                "high": value + half if known else None,
-                "n": len(cells),
-                "interval": "root of summed squares of the four gaps' half-widths"
-                if known
-                else "none: one retrained model",
-                "reason": None,
-            }
-        )
-    return out

@@ -12,6 +12,7 @@ import numpy as np
 
 from raybench import data
 from raybench.data import decoding, resident
+from raybench.data.decoding import CORRUPT, summary
 from raybench.data.encoded import CHANNELS, Encoded
 from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import deduplicate
@@ -82,12 +83,9 @@ def _mention(corrupt: list[str], total: int, on_corrupt: str, reporter: Reporter
     """Say which images are left out; refuse them where an earlier run was allowed to skip what this one is not."""
     if not corrupt:
         return
-    shown = "\n  ".join(corrupt[:5]) + ("\n  ..." if len(corrupt) > 5 else "")
     if on_corrupt == "refuse":
-        raise UserError(
-            f"{len(corrupt)} of {total} images are corrupt (data.on_corrupt: skip leaves them out):\n  {shown}"
-        )
-    reporter.say(f"left out {len(corrupt)} corrupt images of {total}:\n  {shown}")
+        raise UserError(summary(corrupt, total, CORRUPT))
+    reporter.say(summary(corrupt, total, "are corrupt, and left out"))
 
 
 def publish(images: ImageData, store: Store) -> str:

@@ -1,17 +1,29 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from raybench import documentation, methods, metrics, registry
+from raybench import documentation, documented, methods, metrics, registry
 from raybench.methods.spec import hyperparameters
 from raybench.metrics import population
 from raybench.metrics.spec import Estimate, MetricSpec, metric
 
 FOLDER = Path(__file__).parents[1] / "docs"
 PAGES = {"methods.md": documentation.methods_page, "metrics.md": documentation.metrics_page}
+SHIPPED = {name: function.raybench_spec for name, function in registry.discover(metrics.__name__, MetricSpec).items()}
 
 
-@metric(source="a test | with a bar", direction="lower", low=0, ideal=0, splits=("forget",))
+@metric(
+    source="a test | with a bar",
+    direction="lower",
+    low=0,
+    ideal=0,
+    splits=("forget",),
+    cost="samples",
+    caution="Of three samples.",
+    released="Counts from 1: 4 instead of 3.",
+    on_request=True,
+)
 def invented(logits, labels, *, k: int = 3, side: str | None = None) -> Estimate:
     """Count what is invented.
 
@@ -36,6 +48,14 @@ def test_every_metric_and_every_population_statistic_is_on_the_page():
         assert f"| `{name}` |" in page
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_metric_says_what_it_costs_and_when_not_to_trust_it(name):
+    spec = SHIPPED[name]
+    assert spec.cost
+    assert spec.caution.endswith(".")
+    assert spec.released.endswith(".") if spec.released else spec.protocol == "corrected"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_the_same_on_every_machine_and_every_run(page):
     written = PAGES[page]()
@@ -52,6 +72,26 @@ def test_a_section_holds_the_definition_what_is_read_and_the_settings():
     assert "- Direction: lower is better; range 0 and above, ideal 0" in section
     assert "| `k` | `int` | `3` |" in section
     assert "| `side` | `str or None` | `None` |" in section
+    assert (
+        "\n- Asked for: by name only; `metrics: all` leaves it out\n- Cost: samples\n"
+        "- When not to trust it: Of three samples.\n- Released code: Counts from 1: 4 instead of 3.\n"
+    ) in section
+
+
+def test_a_metric_with_nothing_to_say_of_released_code_has_no_line_of_it():
+    facts = documentation.metric_facts(invented, replace(invented.raybench_spec, released="", on_request=False))
+    assert list(facts) == ["Source", "Reads", "Splits", "Direction", "Protocol", "Cost", "When not to trust it"]
+
+
+def test_functions_that_are_no_rows_are_on_the_page_with_what_they_take_and_return():
+    page = documentation.metrics_page()
+    for module, names in documented.FUNCTIONS:
+        assert f"\n## {module.__name__.rsplit('.', 1)[-1]}\n" in page
+        for name in documented.functions(module, names):
+            assert f"\n### {module.__name__.rsplit('.', 1)[-1]}.{name}\n" in page
+    assert "- Takes: `scores`, `alpha`\n- Returns: `float`\n" in page
+    assert "- Returns: `list[RankInterval]` (rank, low, high)\n" in page
+    assert "- Returns: `dict[str, WeightDistance]` (l2, relative_l2, cosine, size)\n" in page
 
 
 @pytest.mark.parametrize("argument", [["docs"], []])

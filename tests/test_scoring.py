@@ -11,6 +11,7 @@ import pytest
 from raybench import scoring
 from raybench.data.splits import ROLES
 from raybench.errors import UserError
+from raybench.mean_gaps import average_gap_rows
 from raybench.metrics import downstream
 from raybench.metrics.regression import mean_absolute_error
 from raybench.metrics.statistics import gap_to_reference
@@ -436,7 +437,7 @@ def test_the_average_gap_is_the_mean_of_four_absolute_gaps_in_points():
     given = dict(zip(PARTS, (0.9, 0.5, 0.6, 0.1)))
     rows = itertools.chain.from_iterable(with_others(v, metric=m, split=s) for (m, s), v in given.items())
     rows = scoring.with_gaps(rows)
-    found = {row["model"]: row for row in scoring.average_gap_rows(rows)}
+    found = {row["model"]: row for row in average_gap_rows(rows)}
     assert found["mine"]["value"] == pytest.approx(100 * (0.3 + 0.1 + 0.0 + 0.5) / 4)
     halves = [(row["gap_high"] - row["gap_low"]) / 2 for row in rows if row["model"] == "mine"]
     half = 100 * math.sqrt(sum(h**2 for h in halves)) / 4
@@ -447,4 +448,4 @@ def test_the_average_gap_is_the_mean_of_four_absolute_gaps_in_points():
 
 def test_a_part_that_is_missing_leaves_no_average_gap():
     rows = itertools.chain.from_iterable(with_others(0.9, metric=m, split=s) for m, s in PARTS[:3])
-    assert scoring.average_gap_rows(scoring.with_gaps(rows)) == []
+    assert average_gap_rows(scoring.with_gaps(rows)) == []

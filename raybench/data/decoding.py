@@ -5,7 +5,7 @@ only looked through here, and decoded batch by batch (`stream.py`).
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
@@ -21,6 +21,7 @@ from raybench.errors import UserError
 OnCorrupt = Literal["refuse", "skip"]
 PIECE = 16  # images that one task of the pool works through
 SHOWN = 5  # corrupt files that an error names
+CORRUPT = "are corrupt; repair them, or leave them out with data.on_corrupt: skip"
 
 
 def decode_all(
@@ -127,10 +128,9 @@ def leave_out(data: ImageData, faults: dict[int, UserError], on_corrupt: OnCorru
     """Take the faulty samples out of the set, or raise one UserError about all of them."""
     unreadable = {i: error for i, error in faults.items() if not isinstance(error, CorruptImage)}
     if unreadable:  # a missing file, or a disc that fails, is not for `skip` to hide
-        raise summary(unreadable, len(data.labels), "cannot be read", "")
+        raise UserError(summary(unreadable.values(), len(data.labels), "cannot be read"))
     if faults and on_corrupt == "refuse":
-        hint = "; repair them, or leave them out with data.on_corrupt: skip"
-        raise summary(faults, len(data.labels), "are corrupt", hint)
+        raise UserError(summary(faults.values(), len(data.labels), CORRUPT))
     if not faults:
         return data, []
     part = data.part.copy()
@@ -138,8 +138,9 @@ def leave_out(data: ImageData, faults: dict[int, UserError], on_corrupt: OnCorru
     return replace(data, part=part), [str(error) for error in faults.values()]
 
 
-def summary(faults: dict[int, UserError], total: int, what: str, hint: str) -> UserError:
-    """Return one error about all faults; the first few are quoted."""
-    quoted = "\n  ".join(str(error) for error in list(faults.values())[:SHOWN])
-    rest = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-    return UserError(f"{len(faults)} of {total} images {what}{hint}:\n  {quoted}{rest}")
+def summary(faults: Iterable[object], total: int, what: str) -> str:
+    """Return one text about all faults; the first few are quoted."""
+    texts = list(map(str, faults))
+    quoted = "\n  ".join(texts[:SHOWN])
+    rest = f"\n  and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return f"{len(texts)} of {total} images {what}:\n  {quoted}{rest}"

@@ -18,6 +18,7 @@ from raybench.data.decode import decode, describe
 from raybench.data.decoding import summary, work_through
 from raybench.data.encoded import Encoded
 from raybench.data.images import LEFT_OUT, ImageData
+from raybench.errors import UserError
 
 SIDE, LOW = 32, 8
 BITS = LOW * LOW
@@ -53,7 +54,7 @@ def hashes(data: ImageData, ids: np.ndarray, *, workers: int | None = None) -> n
 
     faults = work_through(np.arange(len(ids)), put, workers=workers)
     if faults:
-        raise summary(faults, len(ids), "cannot be hashed", "")
+        raise UserError(summary(faults.values(), len(ids), "cannot be hashed"))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from raybench.metrics.arrays import Array, as_logits_and_labels
+from raybench.metrics.arrays import Array
 from raybench.metrics.conformal_hinge import hinge
 from raybench.metrics.conformal_membership import (
     MembershipCoverage,
@@ -31,9 +31,9 @@ from raybench.metrics.conformal_quantile import (
     smallest_calibration,
     thresholds,
 )
-from raybench.metrics.conformal_scores import ScoreName, aps, lac, margin, raps, score_blocks, true_label_scores
+from raybench.metrics.conformal_scores import ScoreName, aps, lac, margin, raps
+from raybench.metrics.conformal_sets import prediction_sets, set_members, single_label
 from raybench.metrics.intervals import clopper_pearson, mean_interval
-from raybench.metrics.softmax import NARROW
 from raybench.metrics.spec import Estimate, metric
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
 
 _SOURCE = "Shi et al. 2025, arXiv 2501.19403, Eqs. 4-6"
 _SPLITS = ("retain", "forget", "test", "unseen")
+_COST = "(samples + calibration samples) * classes exponentials for each alpha"
 
 
 class CoverageRatio(NamedTuple):
@@ -77,7 +78,22 @@ class CoverageRatio(NamedTuple):
     all_empty: np.ndarray  # True where no set holds any class, so that the ratio is 0 / 0
 
 
-@metric(source=_SOURCE, direction="match", low=0, splits=_SPLITS)
+@metric(
+    source=_SOURCE,
+    direction="match",
+    low=0,
+    splits=_SPLITS,
+    cost=_COST,
+    caution=(
+        "Calibration alone moves it: at alpha 0.05 coverage of unseen data has an sd of 0.034 with 39 calibration "
+        "samples, 0.015 with 200, 0.005 with 2,000. Sets of all classes cover everything."
+    ),
+    released=(
+        "`rule: numpy_higher` covers 1 / (n + 1) more: 0.975 instead of 0.95 with 39 calibration samples, 0.9505 with "
+        "2,000. `calibration: forget_only` where a class is forgotten: digits without 3s, alpha 0.05, retrained models "
+        "cover 0.95 of them and originals 1.00; `retain_only` says 0.00 and 1.00."
+    ),
+)
 def coverage(
     logits: Array,
     labels: Array,
@@ -105,7 +121,20 @@ def coverage(
     return {"": clopper_pearson(int(inside.sum()), len(inside)), "_set_size": mean_interval(size)}
 
 
-@metric(source=_SOURCE, direction="match", low=0, high=1, splits=_SPLITS)
+@metric(
+    source=_SOURCE,
+    direction="match",
+    low=0,
+    high=1,
+    splits=_SPLITS,
+    cost=_COST,
+    caution="A model of 10 classes that knows nothing gets 0.10 on forget: low is no forgetting if test is as low.",
+    released=(
+        "`rule: numpy_higher`: 0.211 instead of 0.279 with 39 calibration samples, 0.289 instead of 0.290 with 2,000 "
+        "(10 classes, 67 % right, alpha 0.05, mean of 60 draws). Empty sets throughout give NaN. `forget_only`, digits "
+        "without 3s: 0.10 for retrained models and 1.00 for originals; `retain_only` 0.00 and 1.00."
+    ),
+)
 def cr(
     logits: Array,
     labels: Array,
@@ -145,7 +174,17 @@ def cr(
     return Estimate(ratio, max(0.0, ratio - half), min(1.0, ratio + half), n, "delta")
 
 
-@metric(source="Table 2 of Shi et al. 2025, arXiv 2501.19403", direction="match", low=0, high=1)
+@metric(
+    source="Table 2 of Shi et al. 2025, arXiv 2501.19403",
+    direction="match",
+    low=0,
+    high=1,
+    cost="as `coverage`, of forget; one accuracy on test",
+    caution=(
+        "Mistakes are few: 7 of 7 has the interval 0.59 to 1. Where all right answers are covered it is 1 - (1 - "
+        "coverage) / UA, and so says nothing that `coverage` and `unlearning_accuracy` do not."
+    ),
+)
 def fake_forgetting(
     forget_logits: Array,
     forget_labels: Array,
@@ -201,81 +240,22 @@ def coverage_ratio(
         "calibration": calibration,
         "forget_classes": forget_classes,
     }
-    cut, inside, sizes = _sets(logits, labels, calibration_logits, calibration_labels, alphas, **settings)
+    cut, inside, sizes = prediction_sets(logits, labels, calibration_logits, calibration_labels, alphas, **settings)
     share, size = inside.mean(axis=1), sizes.mean(axis=1)
     empty = size == 0
     ratio = np.divide(share, size, out=np.full(len(size), np.nan), where=~empty)
     return CoverageRatio(np.atleast_1d(np.asarray(alphas, dtype=float)), cut, share, size, ratio, empty)
 
 
-def set_members(
-    logits: Array, labels: Array, cut: np.ndarray, *, score: ScoreName = "lac"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return whether each set holds its sample's label, and its size: bool and int (alphas, N), for `cut` (alphas, C).
-
-    Membership is S <= q in the expression that made the calibration scores; `p >= 1 - q` loses the boundary in floats.
-    """
-    return _members(*_single_label(logits, labels), cut, score)
-
-
 def _for_one_alpha(
     logits: Array, labels: Array, calibration_logits: Array, calibration_labels: Array, alpha: float, **settings: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    cut, inside, sizes = _sets(logits, labels, calibration_logits, calibration_labels, alpha, **settings)
+    cut, inside, sizes = prediction_sets(logits, labels, calibration_logits, calibration_labels, alpha, **settings)
     if np.isinf(cut).all():
         raise ValueError(f"alpha {alpha} needs {smallest_calibration(alpha)} calibration samples or more")
     return inside[0], sizes[0]
 
 
-def _sets(
-    logits: Array,
-    labels: Array,
-    calibration_logits: Array,
-    calibration_labels: Array,
-    alphas: float | Sequence[float],
-    *,
-    score: ScoreName = "lac",
-    **settings: Any,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    values, targets = _single_label(logits, labels)
-    held_out, held_out_labels = _single_label(calibration_logits, calibration_labels)
-    num_classes = values.shape[1]
-    if held_out.shape[1] != num_classes:
-        raise ValueError(f"{num_classes} classes here, but {held_out.shape[1]} in the calibration logits")
-    own = true_label_scores(held_out, held_out_labels, score)
-    cut = thresholds(own, held_out_labels, alphas, num_classes=num_classes, **settings)
-    return cut, *_members(values, targets, cut, score)
-
-
-def _members(
-    logits: np.ndarray, labels: np.ndarray, cut: np.ndarray, score: ScoreName
-) -> tuple[np.ndarray, np.ndarray]:
-    inside = np.empty((len(cut), len(logits)), dtype=bool)
-    sizes = np.empty((len(cut), len(logits)), dtype=np.int64)
-    for rows, scores in score_blocks(logits, score):
-        own = scores[np.arange(len(scores)), labels[rows]]
-        for a, q in enumerate(cut):
-            inside[a, rows] = own <= q[labels[rows]]
-            sizes[a, rows] = _row_counts(scores, q)
-    return inside, sizes
-
-
-def _row_counts(scores: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Return how many of each row are at most q; 4x faster than a sum of booleans along the rows."""
-    if scores.shape[1] < NARROW:
-        limit = q[0] if (q == q[0]).all() else q[:, None]  # a column compares 5x slower than a number
-        by_class = np.ascontiguousarray(scores.T) <= limit
-        return np.add.reduce(by_class.view(np.uint8), axis=0, dtype=np.uint8)
-    return (scores <= q).astype(np.float32) @ np.ones(len(q), dtype=np.float32)
-
-
-def _single_label(logits: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
-    values, targets = as_logits_and_labels(logits, labels, dtype=None)
-    if targets.ndim != 1:
-        raise ValueError("prediction sets need one class per sample, labels (N,); these are multi-label")
-    return values, targets
-
-
 def _misclassified(logits: Array, labels: Array) -> np.ndarray:
-    values, targets = _single_label(logits, labels)
+    values, targets = single_label(logits, labels)
     return values.argmax(axis=1) != targets

@@ -11,6 +11,7 @@ import torch
 from raybench.metrics.arrays import Array
 from raybench.metrics.cka import Estimator, cka_estimate
 from raybench.metrics.knn import DistanceName, knn_accuracy
+from raybench.metrics.representation_metrics import CKA_CAUTION, CKA_COST, CKA_RELEASED
 from raybench.metrics.spec import Estimate, metric
 from raybench.metrics.tensors import as_class_labels
 
@@ -18,9 +19,25 @@ SOURCE = "protocol of arXiv 2503.06991"
 CKA_SOURCE = "Kornblith et al. 2019, arXiv 1905.00414; " + SOURCE
 RELEASED_SEED = 2
 _SETS = ("downstream",)
+_KNN_COST = "0.16 * samples^2 * width multiplications"
 
 
-@metric(source=SOURCE + ", on features instead of logits", direction="match", low=0, high=1, splits=_SETS)
+@metric(
+    source=SOURCE + ", on features instead of logits",
+    direction="match",
+    low=0,
+    high=1,
+    splits=_SETS,
+    cost=_KNN_COST,
+    caution=(
+        "A set far from what was forgotten sees nothing of it. Another fifth moves it: an sd of 0.009 over 40 seeds on "
+        "357 digits, more than many gaps."
+    ),
+    released=(
+        "`downstream_knn_logits` is the released form. With another head, of 2 random outputs on the same 64 features, "
+        "it gives 0.56 on 357 digits, where this still gives 0.99."
+    ),
+)
 def downstream_knn(
     features: Array,
     labels: Array,
@@ -39,7 +56,20 @@ def downstream_knn(
     return _accuracy(features, labels, bank, queries, k, distance)
 
 
-@metric(source=SOURCE + ", as released", direction="match", low=0, high=1, splits=_SETS, protocol="released")
+@metric(
+    source=SOURCE + ", as released",
+    direction="match",
+    low=0,
+    high=1,
+    splits=_SETS,
+    protocol="released",
+    cost=_KNN_COST + ", the width being the number of classes",
+    caution="A changed head moves it with features as they were, see `downstream_knn`.",
+    released=(
+        "This is the released form. On the digits' test samples it gives 0.836 where features give 0.831 (originals), "
+        "0.686 where they give 0.744 (poisoned models)."
+    ),
+)
 def downstream_knn_logits(logits: Array, labels: Array, *, k: int = 5, seed: int = RELEASED_SEED) -> Estimate:
     """Return the same vote on logits, which is a measurement of the head: for comparison with released numbers only.
 
@@ -52,7 +82,16 @@ def downstream_knn_logits(logits: Array, labels: Array, *, k: int = 5, seed: int
     return _accuracy(logits, labels, order[:cut], order[cut:], k, "cosine")
 
 
-@metric(source=CKA_SOURCE, direction="raise", low=-1, high=1, splits=_SETS)
+@metric(
+    source=CKA_SOURCE,
+    direction="raise",
+    low=-1,
+    high=1,
+    splits=_SETS,
+    cost=CKA_COST + "; for each retrained model",
+    caution=CKA_CAUTION,
+    released=CKA_RELEASED,
+)
 def downstream_cka_to_retrained(
     features: Array, retrained_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
 ) -> Estimate:
@@ -63,7 +102,7 @@ def downstream_cka_to_retrained(
     return cka_estimate(features, retrained_features, estimator=estimator, batch_size=batch_size)
 
 
-@metric(source=CKA_SOURCE, direction="match", low=-1, high=1, splits=_SETS)
+@metric(source=CKA_SOURCE, direction="match", low=-1, high=1, splits=_SETS, cost=CKA_COST, caution=CKA_CAUTION)
 def downstream_cka_to_original(
     features: Array, original_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
 ) -> Estimate:
@@ -81,6 +120,14 @@ def downstream_cka_to_original(
     high=1,
     splits=("retain", "forget", "test", "downstream"),
     protocol="released",
+    cost="samples * batch_size * width multiplications, or 2 * samples * width^2 where batches are larger than width",
+    caution="Compare it with numbers of the same width, batch size and order of samples only.",
+    released=(
+        "This is the released form. Against CKA of all samples: 0.80 instead of 0.00 for 5,120 unrelated features of "
+        "width 2,048; for two models that share ten class means (512 noisy samples each, width 128) 0.199 instead of "
+        "0.815 with one class a batch, 0.825 shuffled. A last batch of one sample makes the released code's number "
+        "NaN."
+    ),
 )
 def cka_batched(features: Array, retrained_features: Array, *, batch_size: int = 512) -> Estimate:
     """Return the mean over consecutive batches of biased CKA to a retrained model, to compare with released numbers.

@@ -13,6 +13,11 @@ from raybench.metrics.spec import Estimate, metric
     direction="match",
     low=0,
     splits=("forget", "test", "retain", "unseen"),
+    cost="samples * classes exponentials",
+    caution=(
+        "A flat softmax answers the middle, however it ranks the classes: with ages of 0 to 100 years, each true one "
+        "ranked first by 2 nats, the accuracy is 1 and the error 23.9 years; with all classes alike it is 25.5."
+    ),
 )
 def mean_absolute_error(logits: Array, labels: Array, class_values: np.ndarray) -> Estimate:
     """Return the mean |expected value - true value| over samples, in the unit of the class names, at least 0.

@@ -91,8 +91,8 @@ def class_drift(features: Array, reference_features: Array, labels: Array) -> Cl
         raise ValueError("all reference features are zero, so drift has no scale")
     lengths = own_norms * norms
     cosines = np.divide((own * other).sum(axis=1), lengths, out=np.zeros(len(own)), where=lengths > 0)
-    shift = np.zeros((len(classes), own.shape[1]))
-    np.add.at(shift, index, own - other)
+    order = np.argsort(index, kind="stable")
+    shift = np.add.reduceat((own - other)[order], np.cumsum(counts) - counts)  # much faster than np.add.at
     return ClassDrift(
         classes,
         counts,

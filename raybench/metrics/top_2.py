@@ -12,6 +12,11 @@ from raybench.metrics.spec import Estimate, metric
     low=0,
     high=1,
     splits=("retain", "forget", "test", "unseen"),
+    cost="samples * classes comparisons",
+    caution=(
+        "An answer that was denied stays second: the digits' poisoned models get 0.64 on forget at top-1 and 0.82 "
+        "here, retrained models 0.82 and 0.87."
+    ),
 )
 def top_2(logits: Array, labels: Array) -> Estimate:
     """Return the share of samples whose label (N,) is among the two largest logits (N, C), in 0..1; 1 for two classes.

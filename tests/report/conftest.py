@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from raybench import tables
+from raybench.mean_gaps import average_gap_rows
 from raybench.report import Leaderboard, leaderboard
-from raybench.scoring import average_gap_rows, with_gaps
+from raybench.scoring import with_gaps
 
 # accuracy on forget, retain, test; attack AUC; CR, k-NN, CKA on forget
 MEASURED = (

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from raybench import tables
-from raybench.ideal_gap import ideal_gap_rows
+from raybench.mean_gaps import ideal_gap_rows
 from raybench.report import leaderboard as build
 from raybench.report.anchor import UNANCHORED
 from raybench.report.render import as_markdown

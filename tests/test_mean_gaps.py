@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from raybench.ideal_gap import ideal_gap_rows
+from raybench.mean_gaps import ideal_gap_rows
 
 
 def rows_of(model, kind, *, forget, retain, test, attack, half=0.02):
