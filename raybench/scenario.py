@@ -4,6 +4,7 @@ The images (a memory-mapped uint8 array, or where files lie) and the splits are 
 there, and any worker on any node opens them by key.
 """
 
+import copy
 import functools
 import hashlib
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ AUDIT_LIMIT = 10_000  # samples of a large retain set that the quick audit looks
 
 
 _made: dict[Any, Split] = {}
+_templates: dict[Any, nn.Module] = {}  # the last one
 
 
 @dataclass(frozen=True)
@@ -229,9 +231,17 @@ class Scenario:
 
     def with_weights(self, weights: dict[str, Tensor], *, name: str = "weights") -> nn.Module:
         """Build the model with the given weights."""
-        model = self.untrained(0)
+        model = copy.deepcopy(self._template())
         models.load_weights(model, weights, name=name)
         return model
+
+    def _template(self) -> nn.Module:
+        """Return a model to be copied: drawing weights that are then replaced takes seconds for a large one."""
+        key = (self.store.uri, self.data_key, str(self.architecture()), str(self.device))
+        if key not in _templates:
+            _templates.clear()
+            _templates[key] = self.untrained(0)
+        return _templates[key]
 
     def ids_fingerprint(self, *roles: str) -> str:
         """Return a hash of the samples in the roles, which is what a model trained on them depends on."""
