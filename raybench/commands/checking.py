@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from raybench import models, scoring
+from raybench import models
 from raybench.data.encoded import Encoded
 from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import cross_role_pairs
 from raybench.data.splits import ROLES
 from raybench.experiment import Experiment
 from raybench.notices import assumptions
-from raybench.plan import TrialJob, search_folder, search_jobs, train_jobs
+from raybench.plan import TrialJob, chosen_metrics, search_folder, search_jobs, train_jobs, untrained_model
 from raybench.preparing import prepare
 from raybench.progress import SILENT, Reporter
 from raybench.scenario import Scenario
@@ -73,16 +73,17 @@ def plan_lines(
     )
     audited = len(train) + final
     sizes |= {role: len(scenario.role_ids(role)) for role in scenario.downstream}
-    with_features = sum(sizes.values()) * audited * LOGIT_BYTES * (images.num_classes + _feature_size(model))
+    predicted = audited + (untrained_model(scenario) is not None)
+    with_features = sum(sizes.values()) * predicted * LOGIT_BYTES * (images.num_classes + _feature_size(model))
     yield (
-        f"evaluate     {audited} models x {len(sizes)} splits = {audited * len(sizes)} forward passes "
-        f"({audited * sum(sizes.values()):,} images)"
+        f"evaluate     {predicted} models x {len(sizes)} splits = {predicted * len(sizes)} forward passes "
+        f"({predicted * sum(sizes.values()):,} images)"
     )
     for role, found in scenario.downstream.items():
         yield f"  {role}: {sizes[role]} images of {found.given.dataset}"
     if any(scenario.is_augmented(role) for role in ROLES):
         yield f"  retain and forget are predicted {scenario.view_name('forget')}"
-    chosen = scoring.chosen_metrics(experiment.evaluate.metrics, downstream=bool(scenario.downstream))
+    chosen = chosen_metrics(scenario)
     yield f"metrics      {', '.join(chosen)}"
     for notice in assumptions(scenario):
         yield f"note         {notice}"
