@@ -125,6 +125,13 @@ class Models:
         named = ([*self.downstream] if split == DOWNSTREAM else [split] for split in spec.splits)
         return [split for part in named for split in part] if spec.splits else [None]
 
+    def others(self, model: str) -> list[str]:
+        """Return the retrained models but the given one; raises ValueError, which is a row's reason, without any."""
+        found = [key for key in self.retrained if key != model]
+        if not found:
+            raise ValueError("there is no retrained model to compare with (train.retrained_seeds)")
+        return found
+
 
 def measure(
     name: str, settings: Mapping[str, Any], model: str, split: str | None, alpha: float | None, models: Models
@@ -135,10 +142,7 @@ def measure(
     """
     if "retrained" not in owners(name):
         return _once(name, settings, model, split, alpha, None, models)
-    others = [key for key in models.retrained if key != model]
-    if not others:
-        raise ValueError("there is no retrained model to compare with (train.retrained_seeds)")
-    results = [_once(name, settings, model, split, alpha, key, models) for key in others]
+    results = [_once(name, settings, model, split, alpha, key, models) for key in models.others(model)]
     return {suffix: _mean([result[suffix] for result in results]) for suffix in results[0]}
 
 
@@ -166,10 +170,7 @@ def _bound(part: Asked, model: str, alpha: float | None, retrained: str | None, 
         values = {"alpha": alpha, "num_classes": models.num_classes}
         return class_values(models.class_names) if part.array == "class_values" else values[part.array]
     if part.owner == "shadow":
-        others = [key for key in models.retrained if key != model]
-        if not others:
-            raise ValueError("there is no retrained model to compare with (train.retrained_seeds)")
-        return [getattr(models.read(key, part.split), part.array) for key in others]
+        return [getattr(models.read(key, part.split), part.array) for key in models.others(model)]
     key = {"original": models.original, "retrained": retrained, "untrained": models.untrained, None: model}[part.owner]
     assert key is not None
     if part.array == WEIGHTS:

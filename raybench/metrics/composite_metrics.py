@@ -13,7 +13,7 @@ from raybench.metrics import composite, divergence
 from raybench.metrics.accuracy import accuracy
 from raybench.metrics.arrays import Array
 from raybench.metrics.folds import Balance
-from raybench.metrics.nomus_metrics import mia
+from raybench.metrics.nomus_metrics import forgetting_score
 from raybench.metrics.shadow_metrics import mia_svc
 from raybench.metrics.spec import Estimate, metric
 from raybench.metrics.unanchored import difference
@@ -122,7 +122,7 @@ def indiscernibility(
 
     Match the retrained models. The interval maps that of M, so it ends at 1 wherever M is compatible with chance.
     """
-    attack = mia(
+    score = forgetting_score(
         forget_logits,
         forget_labels,
         unseen_logits,
@@ -131,10 +131,9 @@ def indiscernibility(
         test_fraction=test_fraction,
         seed=seed,
         balance=balance,
-    )["_accuracy"]
-    ends = [composite.indiscernibility(end) for end in (attack.low, attack.high)]
-    high = 1.0 if attack.low <= 0.5 <= attack.high else max(ends)
-    return Estimate(composite.indiscernibility(attack.value), min(ends), high, attack.n, attack.interval)
+    )
+    value, low, high = (1 - 2 * end for end in (score.value, score.high, score.low))
+    return Estimate(value, low, high, score.n, score.interval)
 
 
 @metric(

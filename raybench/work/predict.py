@@ -24,10 +24,11 @@ class Predictor:
     def __init__(self, scenario: Scenario) -> None:
         torch.set_num_threads(scenario.experiment.resources.threads)
         self._scenario = scenario
+        self._untrained = untrained_model(scenario)
         self._model = functools.lru_cache(maxsize=LOADED)(self._load)
 
     def _load(self, key: str) -> nn.Module:
-        if key == untrained_model(self._scenario):
+        if key == self._untrained:
             return self._scenario.untrained(UNTRAINED_SEED)
         return self._scenario.load(key)
 
