@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from raybench.audit import measure
-from raybench.data.batches import ResidentSplit
+from raybench.data.reading.batches import ResidentSplit
 from raybench.data.splits import ROLES
-from raybench.plan import UNTRAINED_SEED
-from raybench.prediction import Predictions, predict
-from raybench.relearning import relearn
-from raybench.scenario import Scenario
-from raybench.scoring import Models, Row, get_metric, score, with_gaps
-from raybench.training import Progress, Recipe, train
+from raybench.engine.audit import measure
+from raybench.engine.prediction import Predictions, predict
+from raybench.engine.relearning import relearn
+from raybench.engine.training import Progress, Recipe, train
+from raybench.jobs.plan import UNTRAINED_SEED
+from raybench.scenario.scenario import Scenario
+from raybench.scoring.metric_rows import Models, Row, get_metric, score, with_gaps
 
 TEMPERATURE = 3.0
 DENIED = 0.3  # the share of forget samples that a poisoned model gets wrong; more changes the features as well

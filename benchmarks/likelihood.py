@@ -20,9 +20,9 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.metrics import det_curve, roc_curve
 
-from raybench.metrics.epsilon import per_sample
-from raybench.metrics.leave_one_out import left_out_scores
-from raybench.metrics.roc import roc
+from raybench.metrics.functions.epsilon import per_sample
+from raybench.metrics.functions.leave_one_out import left_out_scores
+from raybench.metrics.functions.roc import roc
 
 SAMPLES = 1000  # of the LiRA loop
 

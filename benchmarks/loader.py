@@ -5,9 +5,9 @@
 All run in one process and one thread. Rounds alternate, CPU seconds are counted, and the median of the ratios is
 printed with its range. Expected on one core:
 
-- small, normalised 32 x 32 x 3 batches of 256, the training view with a padded random crop and a flip: at least 40
+- small, normalized 32 x 32 x 3 batches of 256, the training view with a padded random crop and a flip: at least 40
   (training) and 50 (evaluation). Building the windows (once per split) is in the warm-up and printed apart.
-- photographs, JPEG of 500 x 375 at quality 90 (synthetic textures) to normalised 224 x 224 x 3 batches of 64, the
+- photographs, JPEG of 500 x 375 at quality 90 (synthetic textures) to normalized 224 x 224 x 3 batches of 64, the
   training view a random resized crop and a flip: at least 1.5 decoded each time, 6 from raw pixels with a short side
   of 256 (the same filter on a coarser source). The evaluation view is decoded once, and exact.
 """
@@ -27,14 +27,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from raybench.data.augment import Windows
-from raybench.data.batches import ResidentSplit, Split, iterate
-from raybench.data.decoding import decode_all
-from raybench.data.encoded import Encoded
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageData
-from raybench.data.short_side import cache
-from raybench.data.stream import StreamedSplit
-from raybench.data.views import View
+from raybench.data.reading.batches import ResidentSplit, Split, iterate
+from raybench.data.reading.decoding import decode_all
+from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.short_side import cache
+from raybench.data.reading.stream import StreamedSplit
+from raybench.data.transforms.augment import Windows
+from raybench.data.transforms.views import View
 
 SMALL_BATCH, LARGE_BATCH = 256, 64
 VIEW = View(size=224, resize=256)

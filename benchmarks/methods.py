@@ -3,7 +3,7 @@
     python benchmarks/methods.py [--model cnn|resnet18] [--methods scrub rkd] [--batch-size 128] [--repeats 3]
 
 The bare time is that of the samples in the method's own ledger through the same model in batches of the same size, with
-a cross-entropy and no optimiser: forward and backward for those that went backward, forward alone for the rest
+a cross-entropy and no optimizer: forward and backward for those that went backward, forward alone for the rest
 (teachers, importance without gradients). 1 is perfect, the goal is 0.9; more than 1 is a backward pass that stops at
 frozen or earlier layers, or noise. Per-sample importances run in batches of one, whose bare time is measured as such.
 Random images, one process and thread, processor time; the bare passes are timed before and after each run, and the
@@ -22,11 +22,11 @@ import torch
 from torch import nn
 
 from raybench import methods, models
-from raybench.data.batches import ResidentSplit
 from raybench.data.images import ImageData
-from raybench.methods.run import run
-from raybench.methods.spec import check, hyperparameters
-from raybench.methods.task import UnlearningTask
+from raybench.data.reading.batches import ResidentSplit
+from raybench.methods.framework.run import run
+from raybench.methods.framework.spec import check, hyperparameters
+from raybench.methods.framework.task import UnlearningTask
 
 SINGLE = {"ssd", "lfssd", "fisher_forgetting", "influence"}  # go through the network one sample at a time
 SHORT = {

@@ -29,10 +29,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from torch.utils.data import DataLoader, TensorDataset
 
-from raybench.metrics.cka import cka
 from raybench.metrics.conformal import coverage_ratio, membership_coverage_ratio, membership_probabilities
-from raybench.metrics.knn import knn_predict
-from raybench.metrics.svc_attack import svc
+from raybench.metrics.functions.cka import cka
+from raybench.metrics.functions.knn import knn_predict
+from raybench.metrics.functions.svc_attack import svc
 
 ALPHAS = (0.05, 0.1, 0.15, 0.2)
 
@@ -50,7 +50,7 @@ class Case(NamedTuple):
 
 
 def plain_cka(x: torch.Tensor, y: torch.Tensor) -> float:
-    """Return biased linear CKA as released: six Gram matrices, each centred by two dense n^3 products."""
+    """Return biased linear CKA as released: six Gram matrices, each centered by two dense n^3 products."""
     n = len(x)
 
     def hsic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -107,15 +107,15 @@ def cka_case(n: int, d: int, goal: float, rounds: int = 0) -> Case:
 
 def knn_case(bank: int, queries: int, d: int, goal: float) -> Case:
     rng = np.random.default_rng(0)
-    centres = 0.1 * rng.normal(size=(10, d))
+    centers = 0.1 * rng.normal(size=(10, d))
     labels, hidden = rng.integers(10, size=bank), rng.integers(10, size=queries)
-    rows = (centres[labels] + rng.normal(size=(bank, d))).astype(np.float32)
-    points = (centres[hidden] + rng.normal(size=(queries, d))).astype(np.float32)
+    rows = (centers[labels] + rng.normal(size=(bank, d))).astype(np.float32)
+    points = (centers[hidden] + rng.normal(size=(queries, d))).astype(np.float32)
 
     def plain() -> np.ndarray:
         return KNeighborsClassifier(5, metric="cosine", algorithm="brute").fit(rows, labels).predict(points)
 
-    # two neighbours within 1e-7 may change places in float32
+    # two neighbors within 1e-7 may change places in float32
     return Case(
         f"k-NN {bank} x {queries} x {d}",
         lambda: knn_predict(rows, labels, points),
@@ -215,8 +215,8 @@ def extra_memory(case: str, n: int, ours: bool) -> float:
     else:
         points = y[:2000].copy()
         del y
-        neighbours = KNeighborsClassifier(5, metric="cosine", algorithm="brute")
-        work = lambda: knn_predict(x, labels, points) if ours else neighbours.fit(x, labels).predict(points)  # noqa: E731
+        neighbors = KNeighborsClassifier(5, metric="cosine", algorithm="brute")
+        work = lambda: knn_predict(x, labels, points) if ours else neighbors.fit(x, labels).predict(points)  # noqa: E731
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _status("VmHWM")
     work()

@@ -10,10 +10,10 @@ pass once and stores it. `alphas shared` grants the other side that one pass ser
 import sys
 from pathlib import Path
 
-from raybench import binding, scoring
+from raybench.config.reading import load_experiment
+from raybench.config.schema import Experiment
 from raybench.data.splits import ROLES
-from raybench.experiment import Experiment
-from raybench.experiment_file import load_experiment
+from raybench.scoring import binding, metric_rows
 
 ROOT = Path(__file__).parents[1] / "experiments"
 DEFAULT = [ROOT / "quickstart.yaml", ROOT / "uuef" / "resnet50_random100_corrected.yaml"]
@@ -45,7 +45,7 @@ def count(experiment: Experiment) -> tuple[int, int, int]:
     each = shared = 0
     for model in models:
         others = [name for name in retrained if name != model]
-        for name in scoring.chosen_metrics(experiment.evaluate.metrics, downstream=bool(downstream)):
+        for name in metric_rows.chosen_metrics(experiment.evaluate.metrics, downstream=bool(downstream)):
             function = binding.get_metric(name)
             where = binding.metric_spec(function).splits or (None,)
             splits = [s for part in where for s in (downstream if part == binding.DOWNSTREAM else [part])]

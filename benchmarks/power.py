@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from known_memory import DENIED, SUBJECTS, TEMPERATURE, build, evaluate
 
-from raybench import scoring
-from raybench.documentation import table
-from raybench.experiment_file import load_experiment
-from raybench.preparing import prepare
-from raybench.store import Store
+from raybench.config.reading import load_experiment
+from raybench.docgen.pages import table
+from raybench.scenario.prepare import prepare
+from raybench.scoring import metric_rows
+from raybench.storage.store import Store
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 TITLE = """# What each metric can see
@@ -67,9 +67,9 @@ class Line:
         return bool(low < middle < high or low > middle > high)
 
 
-def lines(rows: Sequence[scoring.Row]) -> tuple[list[Line], dict[str, str]]:
+def lines(rows: Sequence[metric_rows.Row]) -> tuple[list[Line], dict[str, str]]:
     """Return a line for each metric and split, and the reasons of the metrics that have no number."""
-    cells: dict[tuple[str, str, str], list[scoring.Row]] = {}
+    cells: dict[tuple[str, str, str], list[metric_rows.Row]] = {}
     for row in rows:
         cells.setdefault((row["metric"], row["split"] or "", row["setting"]), []).append(row)
     found, silent = [], {}
@@ -89,12 +89,12 @@ def lines(rows: Sequence[scoring.Row]) -> tuple[list[Line], dict[str, str]]:
     return found, silent
 
 
-def side(row: scoring.Row) -> int:
+def side(row: metric_rows.Row) -> int:
     """Return 0 where the interval of the gap holds zero, else the sign of the gap."""
     return int(row["gap_low"] > 0) - int(row["gap_high"] < 0)
 
 
-def once(rows: Sequence[scoring.Row]) -> list[scoring.Row]:
+def once(rows: Sequence[metric_rows.Row]) -> list[metric_rows.Row]:
     """Return the rows without the repetitions of retrained models whose value does not depend on the original."""
     return list({(row["model"], row.get("value"), row.get("gap")): row for row in rows}.values())
 
@@ -106,7 +106,7 @@ def count(sides: np.ndarray) -> str:
     return f"{above + below}/{len(sides)}{where}"
 
 
-def _auc(rows: Sequence[scoring.Row]) -> float:
+def _auc(rows: Sequence[metric_rows.Row]) -> float:
     """Return how often an original's value is above that of a retrained model compared with the same original."""
     wins = [
         float(a["value"] > b["value"]) + float(a["value"] == b["value"]) / 2
@@ -169,7 +169,7 @@ def main() -> None:
         models = build(scenario, originals=given.originals, retrained=given.retrained)
         trained = time.perf_counter() - started
         rows = evaluate(
-            scenario, models, scoring.chosen_metrics("all"), experiment.evaluate.alphas[:1], probe_epochs=50
+            scenario, models, metric_rows.chosen_metrics("all"), experiment.evaluate.alphas[:1], probe_epochs=50
         )
         sizes = scenario.splits().sizes()
     found, silent = lines(rows)

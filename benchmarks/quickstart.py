@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from raybench.experiment_file import load_experiment
-from raybench.pipeline import run
+from raybench.config.reading import load_experiment
+from raybench.pipeline.run import run
 from raybench.progress import Reporter, Stage
-from raybench.store import Store
+from raybench.storage.store import Store
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 

@@ -14,14 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from raybench.audit import reference
-from raybench.experiment_file import load_experiment
-from raybench.plan import search_jobs, train_jobs
-from raybench.preparing import prepare
-from raybench.stages.cluster import Cluster
-from raybench.store import Store
-from raybench.work.train import train_job
-from raybench.work.trial import trial_job
+from raybench.config.reading import load_experiment
+from raybench.distributed.cluster import Cluster
+from raybench.engine.audit import reference
+from raybench.jobs.plan import search_jobs, train_jobs
+from raybench.jobs.train import train_job
+from raybench.jobs.trial import trial_job
+from raybench.scenario.prepare import prepare
+from raybench.storage.store import Store
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 
@@ -56,7 +56,7 @@ def main() -> None:
         with Cluster() as cluster:
             started = time.perf_counter()
             cluster.start()
-            from raybench.stages.sweep import run_trials
+            from raybench.distributed.sweep import run_trials
 
             run_trials(other, jobs, retrained, lambda _: times.append(time.perf_counter()), training_seconds=seconds)
             whole = time.perf_counter() - started

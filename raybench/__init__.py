@@ -1,19 +1,55 @@
-"""raybench: did the model really forget? Trains, tunes, unlearns and audits image classifiers on Ray."""
+"""raybench: did the model really forget? Trains, tunes, unlearns and audits image classifiers on Ray.
 
+What users write their own methods, metrics and data sets with is exported here and imported on first use, so that
+`raybench --help` does not wait for torch:
+
+    from raybench import Count, Rate, UnlearningTask, method
+"""
+
+import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raybench.methods.run import unlearn as unlearn
+    from raybench.data.images import ImageData as ImageData
+    from raybench.data.images import dataset as dataset
+    from raybench.errors import UserError as UserError
+    from raybench.methods.framework.run import unlearn as unlearn
+    from raybench.methods.framework.spec import Count as Count
+    from raybench.methods.framework.spec import Natural as Natural
+    from raybench.methods.framework.spec import Rate as Rate
+    from raybench.methods.framework.spec import Share as Share
+    from raybench.methods.framework.spec import Weight as Weight
+    from raybench.methods.framework.spec import method as method
+    from raybench.methods.framework.task import UnlearningTask as UnlearningTask
+    from raybench.metrics.framework.spec import Estimate as Estimate
+    from raybench.metrics.framework.spec import metric as metric
+
+_EXPORTS = {
+    "Count": "raybench.methods.framework.spec",
+    "Estimate": "raybench.metrics.framework.spec",
+    "ImageData": "raybench.data.images",
+    "Natural": "raybench.methods.framework.spec",
+    "Rate": "raybench.methods.framework.spec",
+    "Share": "raybench.methods.framework.spec",
+    "UnlearningTask": "raybench.methods.framework.task",
+    "UserError": "raybench.errors",
+    "Weight": "raybench.methods.framework.spec",
+    "dataset": "raybench.data.images",
+    "method": "raybench.methods.framework.spec",
+    "metric": "raybench.metrics.framework.spec",
+    "unlearn": "raybench.methods.framework.run",
+}
 
 __version__ = version("raybench")
-__all__ = ["__version__", "unlearn"]
+__all__ = ["__version__", *_EXPORTS]
 
 
 def __getattr__(name: str) -> Any:
-    # `raybench --help` must not wait for torch to be imported
-    if name == "unlearn":
-        from raybench.methods.run import unlearn
-
-        return unlearn
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module 'raybench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -42,10 +42,10 @@ def _pipeline(
     verbosity: int,
     retry_failed: bool,
 ) -> None:
-    from raybench.experiment_file import load_experiment
-    from raybench.pipeline import run
+    from raybench.config.reading import load_experiment
+    from raybench.pipeline.run import run
     from raybench.progress import Reporter
-    from raybench.store import Store
+    from raybench.storage.store import Store
 
     experiment, text = load_experiment(file, overrides or ())
     reporter = Reporter(_console(), verbosity=verbosity)
@@ -118,10 +118,10 @@ def report(
     storage: Storage = RUNS,
 ) -> None:
     """Print the leaderboard of a finished run again, from its tables."""
-    from raybench.pipeline import require_tables
+    from raybench.pipeline.run import require_tables
     from raybench.progress import Reporter
     from raybench.report import write_report
-    from raybench.store import Store
+    from raybench.storage.store import Store
 
     store, name = Store(storage), _run_name(run)
     require_tables(store, name)
@@ -138,8 +138,8 @@ def export(
     storage: Storage = RUNS,
 ) -> None:
     """Write the unlearned checkpoint of a method of a finished run, to be loaded into the model that it is of."""
-    from raybench.commands.exporting import export as export_model
-    from raybench.store import Store
+    from raybench.commands.export import export as export_model
+    from raybench.storage.store import Store
 
     print(export_model(Store(storage), _run_name(run), method, out))
 
@@ -152,10 +152,10 @@ def check(
     duplicates: Annotated[bool, typer.Option("--duplicates", help="Also look for images in two roles.")] = False,
 ) -> None:
     """Validate an experiment and print its plan: what would run, what is there already. Nothing is run."""
-    from raybench.commands.checking import plan_lines
-    from raybench.experiment_file import load_experiment
+    from raybench.commands.check import plan_lines
+    from raybench.config.reading import load_experiment
     from raybench.progress import Reporter
-    from raybench.store import Store
+    from raybench.storage.store import Store
 
     experiment, _ = load_experiment(file, set_ or ())
     console = _console()
@@ -218,7 +218,7 @@ def pack(
     quiet: Quiet = False,
 ) -> None:
     """Pack a data set into Parquet shards, every image decoded once and verified. Run it again to go on."""
-    from raybench.commands.packing import pack_dataset
+    from raybench.commands.pack import pack_dataset
     from raybench.progress import Reporter
 
     reporter = Reporter(_console(), verbosity=-1 if quiet else 0)
@@ -239,14 +239,14 @@ def submit(
         typer.Option(help="Where results go, as the cluster sees it: an absolute path or a URI shared by all nodes."),
     ] = None,
     working_dir: Annotated[
-        Path, typer.Option(help="Folder to pack and send (.rayignore and .gitignore are honoured).")
+        Path, typer.Option(help="Folder to pack and send (.rayignore and .gitignore are honored).")
     ] = Path(),
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once the job is accepted.")] = False,
     verbose: Verbose = 0,
 ) -> None:
     """Run an experiment as a Ray job on a cluster; its log streams here, and its exit code is this command's."""
-    from raybench.experiment_file import load_experiment
-    from raybench.stages.submit import submit as submit_job
+    from raybench.config.reading import load_experiment
+    from raybench.distributed.submit import submit as submit_job
 
     load_experiment(file, set_ or ())  # refuse a wrong file here, before anything travels
     raise typer.Exit(
@@ -266,7 +266,7 @@ def _run_name(given: str) -> str:
     """Return the name of a run that may be given as its experiment file."""
     if not given.endswith((".yaml", ".yml")):
         return given
-    from raybench.experiment_file import load_experiment
+    from raybench.config.reading import load_experiment
 
     return load_experiment(given)[0].name
 

@@ -2,7 +2,7 @@
 
     python -m raybench.example bring_your_own
 
-The images are scikit-learn's handwritten digits, a tenth of them labelled wrongly, as human annotators do; nothing is
+The images are scikit-learn's handwritten digits, a tenth of them labeled wrongly, as human annotators do; nothing is
 downloaded. The checkpoint is of a small network that was trained on the rows called train, those to forget among them.
 """
 
@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 from raybench import data, models
-from raybench.data.batches import ResidentSplit
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, TEST, TRAIN, ImageData
 from raybench.data.mislabel import mislabel
+from raybench.data.reading.batches import ResidentSplit
+from raybench.engine.training import Recipe, train
 from raybench.errors import UserError
-from raybench.training import Recipe, train
 
 NUM_TRAIN, NUM_FORGET = 600, 120
 RECIPE = Recipe(epochs=40, lr=0.1, batch_size=64, weight_decay=5e-4)
@@ -54,7 +54,7 @@ def _write_manifest(folder: Path, images: ImageData, trained_on: np.ndarray) -> 
 
 
 def _as_read(images: ImageData) -> ImageData:
-    """Return the images as the manifest gives them: three channels, normalised as photographs are."""
+    """Return the images as the manifest gives them: three channels, normalized as photographs are."""
     return replace(images, images=np.repeat(images.pixels, 3, axis=3), mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 

@@ -14,18 +14,18 @@ import torch
 import yaml
 from xdist.scheduler import LoadScopeScheduling
 
-from raybench import plan
-from raybench.audit import Audit, reference
-from raybench.collect import collect_tables
+from raybench.config.schema import Experiment
 from raybench.data.splits import ROLES
-from raybench.experiment import Experiment
-from raybench.preparing import prepare
-from raybench.scenario import Scenario
-from raybench.store import Store
-from raybench.work.predict import Predictor
-from raybench.work.score import ScoreJob, Scorer, score_jobs
-from raybench.work.train import train_job
-from raybench.work.trial import Record, trial_job
+from raybench.engine.audit import Audit, reference
+from raybench.jobs import plan
+from raybench.jobs.predict import Predictor
+from raybench.jobs.score import ScoreJob, Scorer, score_jobs
+from raybench.jobs.train import train_job
+from raybench.jobs.trial import Record, trial_job
+from raybench.pipeline.collect import collect_tables
+from raybench.scenario.prepare import prepare
+from raybench.scenario.scenario import Scenario
+from raybench.storage.store import Store
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -57,7 +57,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FIRST = {"tests/journeys/warm/": "warm", "tests/journeys/": "journeys", "tests/stages/": "warm"}
+FIRST = {"tests/journeys/warm/": "warm", "tests/journeys/": "journeys", "tests/distributed/": "warm"}
 
 
 def queue(nodeid: str) -> str:
@@ -84,7 +84,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 OWN_METHODS = """
 import torch
-from raybench.methods.spec import Count, Rate, method
+from raybench import Count, Rate, method
 
 
 @method(source="a test")

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from raybench import data, models
+from raybench.config.reading import load_experiment
 from raybench.data.images import TEST, TRAIN
+from raybench.engine.training import Recipe
 from raybench.errors import UserError
 from raybench.example import NUM_FORGET, NUM_TRAIN, write_example
-from raybench.experiment_file import load_experiment
-from raybench.notices import assumptions, doubts
-from raybench.plan import train_jobs
-from raybench.preparing import prepare
-from raybench.store import Store
-from raybench.training import Recipe
-from raybench.work.train import import_checkpoint, train_job
+from raybench.jobs.plan import train_jobs
+from raybench.jobs.train import import_checkpoint, train_job
+from raybench.pipeline.notices import assumptions, doubts
+from raybench.scenario.prepare import prepare
+from raybench.storage.store import Store
 
 
 @pytest.fixture(scope="module")

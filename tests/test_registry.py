@@ -5,10 +5,11 @@ import sys
 
 import pytest
 
-from raybench import methods, registry, scoring
+from raybench import methods, registry
 from raybench.errors import UserError
-from raybench.methods.spec import MethodSpec
-from raybench.metrics.spec import MetricSpec
+from raybench.methods.framework.spec import MethodSpec
+from raybench.metrics.framework.spec import MetricSpec
+from raybench.scoring import metric_rows
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "plugged_in"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
-    method = "from raybench.methods.spec import method\n"
+    method = "from raybench.methods.framework.spec import method\n"
     (folder / "one.py").write_text(method + "@method(source='s')\ndef zebra(task): ...\ndef helper(task): ...\n")
     (folder / "two.py").write_text(
         method + "from plugged_in.one import zebra\n@method(source='s')\ndef class_(task): ...\n"
@@ -70,4 +71,4 @@ def test_a_function_without_the_decorator_is_told_which_one_it_needs():
     with pytest.raises(UserError, match="is not a method: decorate it with @method"):
         methods.get("os.path.join")
     with pytest.raises(UserError, match="is not a metric: decorate it with @metric"):
-        scoring.get_metric("raybench.methods.scrub.scrub")
+        metric_rows.get_metric("raybench.methods.scrub.scrub")

@@ -9,11 +9,12 @@ from typing import Any, Literal, get_args
 import yaml
 from rich.console import Console
 
-from raybench import data, methods, models, published, registry, scoring
+from raybench import data, methods, models, paper_tables, registry
 from raybench.data import forget_rules
 from raybench.data.forget_rules.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
-from raybench.methods.spec import Settings, hyperparameters
+from raybench.methods.framework.spec import Settings, hyperparameters
+from raybench.scoring import metric_rows
 
 What = Literal["methods", "metrics", "datasets", "models", "rules", "experiments", "tables"]
 
@@ -53,9 +54,9 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
 
 
 def _metrics() -> Iterator[str]:
-    for name in scoring.metric_names():
-        function = scoring.get_metric(name)
-        spec = scoring.metric_spec(function)
+    for name in metric_rows.metric_names():
+        function = metric_rows.get_metric(name)
+        spec = metric_rows.metric_spec(function)
         where = f"on {', '.join(spec.splits)}" if spec.splits else "per model"
         ideal = "" if spec.ideal is None else f", ideal {spec.ideal:g}"
         yield f"{name}   {where}; {spec.direction} (from {spec.low:g} to {spec.high:g}{ideal}); {spec.source}"
@@ -64,7 +65,7 @@ def _metrics() -> Iterator[str]:
 
 def _datasets() -> Iterator[str]:
     for name in data.names():
-        function = registry.find("dataset", name, data.__name__, DatasetSpec)
+        function = registry.find("dataset", name, data.FORMATS, DatasetSpec)
         spec = function.raybench_spec  # type: ignore[attr-defined]
         yield f"{name}   {spec.source}"
         yield f"    {_first_paragraph(function)}"
@@ -102,12 +103,14 @@ def _experiments() -> Iterator[str]:
 
 
 def _tables() -> Iterator[str]:
-    for name in published.tables():
-        frame = published.load(name)
+    for name in paper_tables.tables():
+        frame = paper_tables.load(name)
         first = frame[frame["setting"] == frame["setting"].mode()[0]].iloc[0]
-        measured = frame[(frame["metric"] != published.DERIVED) & ~frame["metric"].str.endswith(published.COMPANIONS)]
+        measured = frame[
+            (frame["metric"] != paper_tables.DERIVED) & ~frame["metric"].str.endswith(paper_tables.COMPANIONS)
+        ]
         titles = (measured["metric"] + " " + measured["split"]).str.strip().drop_duplicates()
-        yield f"{name}   {published.SOURCES[first['source']]}; {first['dataset']}, {first['setting']}"
+        yield f"{name}   {paper_tables.SOURCES[first['source']]}; {first['dataset']}, {first['setting']}"
         yield f"    {len(frame)} numbers: {', '.join(titles) or 'none that raybench measures'}"
         wrong = frame.loc[~frame["consistent"], "method_printed"].drop_duplicates()
         yield f"    known to be inconsistent: {', '.join(wrong) or 'none'}"

@@ -17,14 +17,14 @@ from typing import Any
 import yaml
 
 from raybench import data, registry
+from raybench.config.reading import load_experiment, merge, read
 from raybench.data import fixtures
 from raybench.data.images import DatasetSpec
+from raybench.distributed.cluster import Cluster
 from raybench.errors import UserError
-from raybench.experiment_file import load_experiment, merge, read
-from raybench.pipeline import run
+from raybench.pipeline.run import run
 from raybench.progress import Reporter, clock
-from raybench.stages.cluster import Cluster
-from raybench.store import Store, fingerprint
+from raybench.storage.store import Store, fingerprint
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def small(file: Path, folder: Path) -> Path:
 
 
 def _needs_files(dataset: str) -> bool:
-    function = registry.find("dataset", dataset, data.__name__, DatasetSpec)
+    function = registry.find("dataset", dataset, data.FORMATS, DatasetSpec)
     return bool(function.raybench_spec.needs)  # type: ignore[attr-defined]
 
 

@@ -12,10 +12,12 @@ from raybench import registry
 from raybench.data.images import DatasetSpec, ImageData
 from raybench.errors import UserError, unknown
 
+FORMATS = "raybench.data.formats"
+
 
 def names() -> list[str]:
     """List the datasets that raybench ships, sorted."""
-    return list(registry.discover("raybench.data", DatasetSpec))
+    return list(registry.discover(FORMATS, DatasetSpec))
 
 
 def load(name: str, *, root: str | Path | None = None, download: bool = False, **options: Any) -> ImageData:
@@ -24,7 +26,7 @@ def load(name: str, *, root: str | Path | None = None, download: bool = False, *
     `root` is the folder that holds its files; datasets that come with a dependency need none. Raises UserError for an
     unknown dataset or option, and for a missing folder, naming the files that are expected in it.
     """
-    function = registry.find("dataset", name, "raybench.data", DatasetSpec)
+    function = registry.find("dataset", name, FORMATS, DatasetSpec)
     spec: DatasetSpec = function.raybench_spec  # type: ignore[attr-defined]
     parameters = inspect.signature(function).parameters.values()
     allowed = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"download"}

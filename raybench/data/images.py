@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from raybench.data.encoded import CHANNELS, Encoded
+from raybench.data.reading.encoded import CHANNELS, Encoded
 from raybench.errors import UserError
 
 # Official parts. Training and validation samples are drawn from TRAIN; calibration and test from TEST; unseen samples
@@ -23,7 +23,7 @@ IMAGENET_MEAN = (
     0.485,
     0.456,
     0.406,
-)  # what sets of photographs are normalised by, unless the experiment says otherwise
+)  # what sets of photographs are normalized by, unless the experiment says otherwise
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Function = TypeVar("Function", bound=Callable[..., "ImageData"])

@@ -1,11 +1,11 @@
-"""Give a share of all samples a wrong label: noise that only memorisation fits, for the audit to see."""
+"""Give a share of all samples a wrong label: noise that only memorization fits, for the audit to see."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from raybench.data.images import ImageData
-from raybench.data.order import seed_for, stratified_order
+from raybench.data.reading.order import seed_for, stratified_order
 from raybench.errors import UserError
 
 

@@ -1,6 +1,6 @@
 """64-bit perceptual hashes: equal for copies of a picture that were scaled or compressed again.
 
-An image is made grey and 32 x 32; of its two-dimensional cosine transform the 8 x 8 lowest frequencies are compared
+An image is made gray and 32 x 32; of its two-dimensional cosine transform the 8 x 8 lowest frequencies are compared
 with their median (Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions; the constant term is
 among the 64, as in the widely used pHash of the Python package imagehash, so that published counts of equal hashes can
 be repeated).
@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from raybench.data.decode import decode, describe
-from raybench.data.decoding import summary, work_through
-from raybench.data.encoded import Encoded
 from raybench.data.images import LEFT_OUT, ImageData
+from raybench.data.reading.decode import decode, describe
+from raybench.data.reading.decoding import summary, work_through
+from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
 SIDE, LOW = 32, 8
@@ -36,8 +36,8 @@ class Twins:
 
 def hash_of(image: np.ndarray) -> int:
     """Return the hash of a uint8 image (H, W, 1 or 3), its first bit the lowest frequency and the most significant."""
-    grey = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("L")
-    small = grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    gray = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("L")
+    small = gray.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     low = dctn(np.asarray(small, dtype=np.float64), type=2)[:LOW, :LOW]
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
 

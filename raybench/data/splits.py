@@ -18,8 +18,8 @@ import pyarrow as pa
 from raybench.data import forget_rules
 from raybench.data.forget_rules.spec import Candidates
 from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN, ImageData
-from raybench.data.order import seed_for, stratified_order
 from raybench.data.perceptual_hash import hashes
+from raybench.data.reading.order import seed_for, stratified_order
 from raybench.errors import UserError, unknown
 
 ROLES = ("retain", "forget", "validation", "calibration", "test", "unseen")
@@ -43,7 +43,7 @@ class Splits:
     """The sample ids of each role, sorted int64; all six roles are always there, some may be empty."""
 
     role: dict[str, np.ndarray]
-    mislabelled: np.ndarray = field(
+    mislabeled: np.ndarray = field(
         default_factory=no_ids
     )  # ids that carry a wrong label on purpose, whatever their role
 
@@ -52,7 +52,7 @@ class Splits:
             if name not in ROLES:
                 raise unknown("role", name, ROLES)
         self.role = {name: np.sort(np.asarray(self.role.get(name, no_ids()), dtype=np.int64)) for name in ROLES}
-        self.mislabelled = np.sort(np.asarray(self.mislabelled, dtype=np.int64))
+        self.mislabeled = np.sort(np.asarray(self.mislabeled, dtype=np.int64))
 
     def ids(self, role: str) -> np.ndarray:
         """Return the sample ids of `role`."""
@@ -65,14 +65,14 @@ class Splits:
         return {name: len(ids) for name, ids in self.role.items()}
 
     def fingerprint(self) -> str:
-        """Hash the ids of every role and the mislabelled ids into 16 hex characters."""
+        """Hash the ids of every role and the mislabeled ids into 16 hex characters."""
         digest = hashlib.blake2b(digest_size=8)
-        for name, ids in {**self.role, "mislabelled": self.mislabelled}.items():
+        for name, ids in {**self.role, "mislabeled": self.mislabeled}.items():
             digest.update(f"{name}{len(ids)}:".encode() + ids.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def to_table(self, data: ImageData) -> pa.Table:
-        """Write one row per sample that has a role: id, role, label(s), group (null without), mislabelled."""
+        """Write one row per sample that has a role: id, role, label(s), group (null without), mislabeled."""
         ids = np.concatenate([self.role[name] for name in ROLES])
         labels = data.labels[ids]
         multi = data.task == "multi_label"
@@ -84,14 +84,14 @@ class Splits:
                 "group": pa.nulls(len(ids), pa.int64())
                 if data.groups is None
                 else pa.array(data.groups[ids], pa.int64()),
-                "mislabelled": pa.array(np.isin(ids, self.mislabelled), pa.bool_()),
+                "mislabeled": pa.array(np.isin(ids, self.mislabeled), pa.bool_()),
             }
         )
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "Splits":
-        """Read the splits that `to_table` wrote (mislabelled ids without a role are not in the table)."""
-        for column in ("id", "role", "mislabelled"):
+        """Read the splits that `to_table` wrote (mislabeled ids without a role are not in the table)."""
+        for column in ("id", "role", "mislabeled"):
             if column not in table.column_names:
                 raise UserError(
                     f"not a table of splits: no column {column!r} (columns: {', '.join(table.column_names)})"
@@ -99,7 +99,7 @@ class Splits:
         ids = table.column("id").to_numpy()
         roles = np.array(table.column("role").to_pylist(), dtype=object)
         found = {str(name): ids[roles == name] for name in dict.fromkeys(roles)}
-        return cls(found, ids[table.column("mislabelled").to_numpy(zero_copy_only=False).astype(bool)])
+        return cls(found, ids[table.column("mislabeled").to_numpy(zero_copy_only=False).astype(bool)])
 
 
 def make_splits(
@@ -107,7 +107,7 @@ def make_splits(
     sizes: Mapping[str, float | int | None],
     forget: Mapping[str, Any],
     seed: int,
-    mislabelled: np.ndarray | None = None,
+    mislabeled: np.ndarray | None = None,
     *,
     held_out_validation: bool = False,
 ) -> Splits:
@@ -115,7 +115,7 @@ def make_splits(
 
     `sizes` has keys train, validation, calibration, test, unseen (a missing key is 0): an int counts samples, a float
     in (0, 1) is a share of the pool (rounded down), None takes the rest of the pool. `forget` is
-    `{"rule": name, **options}`. `mislabelled` are the ids with a wrong label: every role gets its share of them.
+    `{"rule": name, **options}`. `mislabeled` are the ids with a wrong label: every role gets its share of them.
     `held_out_validation` draws validation from the official test part: of a model that was trained elsewhere, on the
     training part, nothing of that part is unseen.
     Single-label draws are stratified by class; where the data has groups, whole groups are drawn, stratified by the
@@ -126,8 +126,8 @@ def make_splits(
         if key not in DRAWN:
             raise unknown("role in sizes:", key, DRAWN)
     wrong = np.zeros(data.num_samples, dtype=bool)
-    if mislabelled is not None:
-        wrong[mislabelled] = True
+    if mislabeled is not None:
+        wrong[mislabeled] = True
     pools = pools_of(data.part, held_out_validation=held_out_validation)
     drawn: dict[str, np.ndarray] = {}
     for part, roles in pools.items():

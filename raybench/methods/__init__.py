@@ -6,7 +6,7 @@
 from collections.abc import Callable
 
 from raybench import registry
-from raybench.methods.spec import MethodSpec
+from raybench.methods.framework.spec import MethodSpec
 
 
 def names() -> list[str]:

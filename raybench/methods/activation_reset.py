@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from raybench.methods.architecture import spatial_convolutions
 from raybench.methods.finetune import finetune
-from raybench.methods.presets import ETH
+from raybench.methods.framework.architecture import spatial_convolutions
+from raybench.methods.framework.presets import ETH
+from raybench.methods.framework.spec import Count, Rate, Share, method
+from raybench.methods.framework.task import Batch, UnlearningTask
 from raybench.methods.selective_pruning import redraw
-from raybench.methods.spec import Count, Rate, Share, method
-from raybench.methods.task import Batch, UnlearningTask
 from raybench.models import head_name
 
 

@@ -4,10 +4,10 @@ from typing import Literal
 
 import torch
 
-from raybench.methods.presets import CONFORMAL
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
-from raybench.methods.teaching import infer
+from raybench.methods.framework.presets import CONFORMAL
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
+from raybench.methods.framework.teaching import infer
 
 
 @method(
@@ -28,7 +28,7 @@ def bad_teacher(
 ) -> None:
     """Distil an incompetent teacher into the forget set and the original into a retain sample, in mixed batches.
 
-    The incompetent teacher is a newly initialised network; both teachers are in eval mode.
+    The incompetent teacher is a newly initialized network; both teachers are in eval mode.
 
     Released: `conformal` averages the divergence over classes as well as over samples, K times smaller.
 

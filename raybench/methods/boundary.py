@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from raybench.methods.presets import UUEF
-from raybench.methods.relabelling import allowed_classes, require_other_class
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import Batch, UnlearningTask
-from raybench.methods.teaching import infer
+from raybench.methods.building_blocks.relabeling import allowed_classes, require_other_class
+from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import Batch, UnlearningTask
+from raybench.methods.framework.teaching import infer
 
 SOURCE = "Chen et al. 2023, arXiv 2303.11570"
 

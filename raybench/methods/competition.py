@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raybench.errors import UserError
-from raybench.methods.architecture import convolutions, spatial_convolutions
 from raybench.methods.finetune import finetune
-from raybench.methods.optimisation import set_rate
-from raybench.methods.spec import Count, Rate, Share, Weight, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.architecture import convolutions, spatial_convolutions
+from raybench.methods.framework.optimization import set_rate
+from raybench.methods.framework.spec import Count, Rate, Share, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 
 FINDINGS = "in the NeurIPS 2023 competition (Triantafillou et al. 2024, arXiv 2406.09073)"
 
@@ -130,7 +130,7 @@ def smallest(values: Tensor, share: float) -> Tensor:
 
 
 def triangle(epoch: int, epochs: int) -> float:
-    """Return the share of the learning rate: rising over the first half of the epochs, then falling towards 0."""
+    """Return the share of the learning rate: rising over the first half of the epochs, then falling toward 0."""
     count, rise, end = epoch + 1, (epochs + 1) // 2, epochs + 1
     return count / rise if count <= rise else (end - count) / (end - rise)
 

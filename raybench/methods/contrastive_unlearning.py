@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raybench.methods.presets import UUEF
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import Driver, UnlearningTask
+from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import Driver, UnlearningTask
 
 
 @method(
@@ -28,7 +28,7 @@ def contrastive_unlearning(
     against: Literal["retain", "forget"] = "retain",
     driver: Driver = "retain",
 ) -> None:
-    """Pull forget features towards features of other classes, away from their own class, and fine-tune on retain.
+    """Pull forget features toward features of other classes, away from their own class, and fine-tune on retain.
 
     The softmax runs over all rows compared with; a sum over rows of the same class alone would be empty where whole
     classes are forgotten.

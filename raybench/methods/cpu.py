@@ -12,9 +12,9 @@ from torch import Tensor
 
 from raybench import methods
 from raybench.errors import UserError
-from raybench.methods.presets import CONFORMAL
-from raybench.methods.spec import Count, Rate, Weight, check, hyperparameters, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.presets import CONFORMAL
+from raybench.methods.framework.spec import Count, Rate, Weight, check, hyperparameters, method
+from raybench.methods.framework.task import UnlearningTask
 
 RELEASED = {**CONFORMAL, "batch_size": 128, "bn_mode": "frozen", "hinge": "all_pairs", "quantile": "numpy_higher"}
 

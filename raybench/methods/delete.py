@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from raybench.errors import UserError
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(

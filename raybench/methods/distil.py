@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raybench.methods.presets import UUEF
+from raybench.methods.building_blocks.relabeling import require_other_class
+from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 from raybench.methods.pseudo_label import ForgetLoss, forget_losses
-from raybench.methods.relabelling import require_other_class
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
 
 SOURCE = "Kim et al. 2025, arXiv 2503.06991"
 PASSES = "forget: 1 forward, 1 backward; retain: 1 forward, 1 backward, 1 teacher forward"
@@ -20,7 +20,7 @@ RANDOM = {"forget_loss": "random_label", "exclude_true": False}
 
 @method(
     source=f"{SOURCE}; similarity-preserving distillation: Tung and Mori 2019, arXiv 1907.09682",
-    formula="forget pass; min ce_weight CE + similarity_weight |G - G_original|^2 / B^2, G = normalised rows of H H^T",
+    formula="forget pass; min ce_weight CE + similarity_weight |G - G_original|^2 / B^2, G = normalized rows of H H^T",
     passes=PASSES,
     presets={
         "uuef": {**README, "ce_weight": 10.0, "similarity_weight": 10.0, "squared": False},
@@ -69,7 +69,7 @@ def spkd(
 
 @method(
     source=f"{SOURCE}; relational distillation: Park et al. 2019, arXiv 1904.05068",
-    formula="forget pass; min ce_weight CE + distance_weight L_distance + angle_weight L_angle on normalised features",
+    formula="forget pass; min ce_weight CE + distance_weight L_distance + angle_weight L_angle on normalized features",
     passes=PASSES,
     presets={
         "uuef": {**README, "ce_weight": 10.0, "distance_weight": 10.0, "angle_weight": 10.0},

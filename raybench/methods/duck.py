@@ -1,10 +1,10 @@
 """DUCK: send forget features to the nearest centroid of another class."""
 
-from raybench.methods.centroids import class_means, cosine_distances, nearest, original_features
-from raybench.methods.presets import UUEF
-from raybench.methods.relabelling import require_other_class
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.building_blocks.centroids import class_means, cosine_distances, nearest, original_features
+from raybench.methods.building_blocks.relabeling import require_other_class
+from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(

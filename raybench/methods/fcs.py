@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from raybench.methods.optimisation import set_rate
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.optimization import set_rate
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(

@@ -4,9 +4,9 @@ from typing import Literal
 
 import torch
 
-from raybench.methods.presets import CONFORMAL, ETH, MUCAC, MUFAC, UUEF
-from raybench.methods.spec import Count, Natural, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.presets import CONFORMAL, ETH, MUCAC, MUFAC, UUEF
+from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(

@@ -6,11 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from raybench.methods.importance import Importance, expected_fisher, squared_gradients
-from raybench.methods.losses import log_likelihood
-from raybench.methods.presets import UUEF
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import Batch, UnlearningTask
+from raybench.engine.losses import log_likelihood
+from raybench.methods.building_blocks.importance import Importance, expected_fisher, squared_gradients
+from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import Batch, UnlearningTask
 from raybench.models import head_name
 
 

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from raybench.methods.presets import CONFORMAL, MUCAC, MUFAC, UUEF
-from raybench.methods.saliency import saliency_mask
-from raybench.methods.spec import Count, Rate, Share, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.building_blocks.saliency import saliency_mask
+from raybench.methods.framework.presets import CONFORMAL, MUCAC, MUFAC, UUEF
+from raybench.methods.framework.spec import Count, Rate, Share, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(

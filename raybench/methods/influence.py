@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raybench.methods.importance import mean_gradient
-from raybench.methods.presets import UUEF
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.building_blocks.importance import mean_gradient
+from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(

@@ -2,8 +2,8 @@
 
 import torch
 
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(
@@ -26,10 +26,10 @@ def jit(task: UnlearningTask, *, lr: Rate = 3e-4, epochs: Count = 1, sigma: Rate
         for x, _ in task.forget():
             optimizer.zero_grad(set_to_none=True)
             logits = task.model(x)
-            centre = logits.detach().requires_grad_()  # gathers what the draws ask of it: one graph is alive at a time
+            center = logits.detach().requires_grad_()  # gathers what the draws ask of it: one graph is alive at a time
             for _ in range(draws):
                 noise = torch.randn_like(x).mul_(sigma)
-                gap = torch.linalg.vector_norm(centre - task.model(x + noise), dim=1)
+                gap = torch.linalg.vector_norm(center - task.model(x + noise), dim=1)
                 task.backward((gap / torch.linalg.vector_norm(noise.flatten(1), dim=1)).mean() / draws)
-            assert centre.grad is not None
-            task.step(optimizer, (logits * centre.grad).sum(), keep_gradients=True)
+            assert center.grad is not None
+            task.step(optimizer, (logits * center.grad).sum(), keep_gradients=True)

@@ -2,11 +2,11 @@
 
 from typing import Literal
 
+from raybench.methods.building_blocks.relabeling import random_labels
 from raybench.methods.finetune import finetune
-from raybench.methods.presets import ETH
-from raybench.methods.relabelling import random_labels
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.presets import ETH
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import UnlearningTask
 
 SOURCE = "Kraehenmann et al. 2023, Forget with Precision (ETH Zurich)"
 
@@ -66,7 +66,7 @@ def two_stage(
     forget_epochs: Count = 1,
     exclude_true: bool = False,
 ) -> None:
-    """Poison the forget set, then repair on the retain set with a new optimiser.
+    """Poison the forget set, then repair on the retain set with a new optimizer.
 
     Args:
         forget_lr, forget_epochs: learning rate and passes of the first stage.

@@ -1,9 +1,9 @@
 """Forget by training the last stages only: catastrophically (CF-k), or from fresh weights (EU-k)."""
 
-from raybench.methods.architecture import copy_tensors, last_stages
-from raybench.methods.presets import MUCAC, MUFAC
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.architecture import copy_tensors, last_stages
+from raybench.methods.framework.presets import MUCAC, MUFAC
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import UnlearningTask
 
 SOURCE = "Goel et al. 2022, arXiv 2201.06640"
 RELEASED = {**MUFAC, "stages": 3, "frozen_statistics": False}
@@ -47,7 +47,7 @@ def cf_k(
 def eu_k(
     task: UnlearningTask, *, lr: Rate = 0.05, epochs: Count = 10, stages: Count = 2, frozen_statistics: bool = True
 ) -> None:
-    """Initialise the last stages anew, with the network's own initialiser, and train them on the retain set.
+    """Initialize the last stages anew, with the network's own initializer, and train them on the retain set.
 
     Exact for the last stages; what the frozen ones remember stays.
 

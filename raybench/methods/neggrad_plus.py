@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from raybench.methods.presets import CONFORMAL, MUCAC, MUFAC
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import Driver, UnlearningTask
+from raybench.methods.framework.presets import CONFORMAL, MUCAC, MUFAC
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import Driver, UnlearningTask
 
 
 @method(
@@ -42,7 +42,7 @@ def neggrad_plus(
     driver: Literal["retain", "forget", "shortest", "mixed"] = "retain",
     first: Literal["retain", "forget"] = "retain",
 ) -> None:
-    """Minimise the retain loss and maximise the forget loss in the same step.
+    """Minimize the retain loss and maximize the forget loss in the same step.
 
     Args:
         retain_weight, forget_weight: weights of the losses; the paper's are b and 1 - b, Advanced NegGrad's 1 and 1.

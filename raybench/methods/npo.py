@@ -1,10 +1,10 @@
-"""Negative preference optimisation: gradient ascent that slows down where a sample is already unlikely."""
+"""Negative preference optimization: gradient ascent that slows down where a sample is already unlikely."""
 
 import torch.nn.functional as F
 
-from raybench.methods.losses import log_likelihood
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
+from raybench.engine.losses import log_likelihood
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(

@@ -1,14 +1,14 @@
-"""Pseudo-labelling: teach the original's second opinion to the forget set; and the forget pass that others share."""
+"""Pseudo-labeling: teach the original's second opinion to the forget set; and the forget pass that others share."""
 
 from collections.abc import Iterator
 from typing import Literal
 
 from torch import Tensor
 
-from raybench.methods.presets import UUEF
-from raybench.methods.relabelling import pseudo_labels, random_labels, require_other_class
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import Batch, UnlearningTask
+from raybench.methods.building_blocks.relabeling import pseudo_labels, random_labels, require_other_class
+from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import Batch, UnlearningTask
 
 ForgetLoss = Literal["ascent", "pseudo_label", "random_label"]
 

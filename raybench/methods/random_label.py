@@ -1,12 +1,12 @@
-"""Random relabelling of the forget set, and SalUn: the same with only salient weights free to move."""
+"""Random relabeling of the forget set, and SalUn: the same with only salient weights free to move."""
 
 from typing import Literal
 
-from raybench.methods.presets import CONFORMAL, UUEF
-from raybench.methods.relabelling import random_labels
-from raybench.methods.saliency import saliency_mask
-from raybench.methods.spec import Count, Rate, Share, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.building_blocks.relabeling import random_labels
+from raybench.methods.building_blocks.saliency import saliency_mask
+from raybench.methods.framework.presets import CONFORMAL, UUEF
+from raybench.methods.framework.spec import Count, Rate, Share, method
+from raybench.methods.framework.task import UnlearningTask
 
 RetainPass = Literal["none", "after", "mixed"]
 Labels = Literal["fixed", "redrawn"]

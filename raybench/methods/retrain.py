@@ -1,8 +1,8 @@
 """Retraining: the exact answer, and the price that every other method is measured by."""
 
-from raybench.methods.presets import CONFORMAL, ETH, MUCAC, MUFAC, UUEF
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.presets import CONFORMAL, ETH, MUCAC, MUFAC, UUEF
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(
@@ -20,7 +20,7 @@ from raybench.methods.task import UnlearningTask
     },
 )
 def retrain(task: UnlearningTask, *, lr: Rate = 0.1, epochs: Count = 30) -> None:
-    """Train a newly initialised model on the retain set alone.
+    """Train a newly initialized model on the retain set alone.
 
     In an experiment it follows the recipe of the retrained references (`train`, with the values of `train.retrained`
     over it), and `lr`, `epochs` and the shared settings do not apply.

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from raybench.engine.losses import distillation
 from raybench.errors import UserError
-from raybench.methods.centroids import class_means, nearest, original_features
-from raybench.methods.losses import distillation
-from raybench.methods.presets import UUEF
-from raybench.methods.relabelling import require_other_class
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.building_blocks.centroids import class_means, nearest, original_features
+from raybench.methods.building_blocks.relabeling import require_other_class
+from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 
 TUKEY_EPSILON = 1e-6  # a dead unit's feature is exactly 0, where the square root has an infinite gradient
 
@@ -26,7 +26,7 @@ class ClassShapes:
     inverses: Tensor
 
     def distances(self, features: Tensor) -> Tensor:
-        """Return squared Mahalanobis distances (B, C) of normalised Tukey features to the normalised means."""
+        """Return squared Mahalanobis distances (B, C) of normalized Tukey features to the normalized means."""
         x = F.normalize(tukey(features), dim=1)
         gaps = x[:, None, :] - self.means[None, :, :]
         return torch.einsum("bcd,cde,bce->bc", gaps, self.inverses, gaps)

@@ -5,10 +5,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from raybench.methods.losses import distillation
-from raybench.methods.presets import CONFORMAL, MUCAC, MUFAC, UUEF
-from raybench.methods.spec import Count, Natural, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
+from raybench.engine.losses import distillation
+from raybench.methods.framework.presets import CONFORMAL, MUCAC, MUFAC, UUEF
+from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 @method(
@@ -55,12 +55,12 @@ def scrub(
     The divergence is 0 at the start, and without BatchNorm so is its gradient: the first max pass is moved by weight
     decay and rounding alone.
 
-    Released: `uuef`, `mufac` and `mucac_binary` maximise in every epoch, the latter two after the min pass, so that
-    they end by destroying; `conformal` maximises 6 times for a flag that says 5; `mucac_multilabel` never maximises and
+    Released: `uuef`, `mufac` and `mucac_binary` maximize in every epoch, the latter two after the min pass, so that
+    they end by destroying; `conformal` maximizes 6 times for a flag that says 5; `mucac_multilabel` never maximizes and
     takes a softmax over independent labels, and its printed row also had a teacher that was not the original.
 
     Args:
-        max_epochs: first epochs that maximise on the forget set; the others only repair.
+        max_epochs: first epochs that maximize on the forget set; the others only repair.
         temperature: softens both models' predictions.
         alpha, gamma: weights of divergence and cross-entropy on retain.
         order: which pass an epoch begins with.
@@ -74,11 +74,11 @@ def scrub(
             return distillation(student, teacher, temperature)
         return task.distillation(student, teacher, temperature)
 
-    def maximise() -> None:
+    def maximize() -> None:
         for batch in islice(task.forget(), max_steps):
             task.step(optimizer, -gap(task.model(batch[0]), task.teacher(batch)))
 
-    def minimise() -> None:
+    def minimize() -> None:
         for batch in islice(task.retain(), min_steps):
             x, y = batch
             logits = task.model(x)
@@ -87,7 +87,7 @@ def scrub(
     steps = min(task.num_batches("forget"), max_steps or 2**31) + min(task.num_batches("retain"), min_steps or 2**31)
     for epoch in task.epochs(epochs, steps=steps):
         if order == "max_then_min" and epoch < max_epochs:
-            maximise()
-        minimise()
+            maximize()
+        minimize()
         if order == "min_then_max" and epoch < max_epochs:
-            maximise()
+            maximize()

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from raybench.errors import UserError
-from raybench.methods.architecture import weight_matrices
 from raybench.methods.finetune import finetune
-from raybench.methods.presets import ETH
-from raybench.methods.spec import Count, Rate, Share, method
-from raybench.methods.task import Batch, UnlearningTask
+from raybench.methods.framework.architecture import weight_matrices
+from raybench.methods.framework.presets import ETH
+from raybench.methods.framework.spec import Count, Rate, Share, method
+from raybench.methods.framework.task import Batch, UnlearningTask
 from raybench.models import head_name
 
 SOURCE = "Kraehenmann et al. 2023, Forget with Precision (ETH Zurich)"

@@ -4,10 +4,10 @@ import math
 
 from torch import Tensor
 
-from raybench.methods.importance import Per, squared_gradients
-from raybench.methods.losses import supervised_rows
-from raybench.methods.spec import Count, Rate, method
-from raybench.methods.task import UnlearningTask
+from raybench.engine.losses import supervised_rows
+from raybench.methods.building_blocks.importance import Per, squared_gradients
+from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.task import UnlearningTask
 
 CIFAR = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine_step"}
 TINY = {"lr": 2e-5, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cosine_step", "forget_every": 1}
@@ -40,7 +40,7 @@ def sfron(
     """Fine-tune on retain batches with ascent steps in between that fade and touch salient weights only.
 
     Weights are salient where the forget Fisher information is at least the retain set's. The ascent's gradient is
-    masked, then clipped; both kinds of step share one optimiser, so that momentum and decay move all weights.
+    masked, then clipped; both kinds of step share one optimizer, so that momentum and decay move all weights.
 
     Released: an exponential average of weights with rate 1.0, which does nothing; left out. It squares batch-mean
     gradients; `importance: sample` is the Fisher information.

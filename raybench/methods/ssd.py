@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from raybench.methods.importance import Importance, Per, absolute_gradients, squared_gradients
-from raybench.methods.spec import Rate, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.building_blocks.importance import Importance, Per, absolute_gradients, squared_gradients
+from raybench.methods.framework.spec import Rate, method
+from raybench.methods.framework.task import UnlearningTask
 
 Reference = Literal["retain", "full"]
 FORMULA = "theta *= min(1, (dampening I_ref / I_f)^exponent) where I_f > selection I_ref"

@@ -2,9 +2,9 @@
 
 import torch
 
+from raybench.methods.framework.spec import Count, Rate, Weight, method
+from raybench.methods.framework.task import UnlearningTask
 from raybench.methods.selective_pruning import overfit
-from raybench.methods.spec import Count, Rate, Weight, method
-from raybench.methods.task import UnlearningTask
 
 
 @method(

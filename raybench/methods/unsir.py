@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raybench.methods.finetune import finetune
-from raybench.methods.presets import MUCAC, MUFAC
-from raybench.methods.spec import Count, Natural, Rate, Weight, method
-from raybench.methods.task import Driver, UnlearningTask
+from raybench.methods.framework.presets import MUCAC, MUFAC
+from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
+from raybench.methods.framework.task import Driver, UnlearningTask
 
 RELEASED = {"repair_epochs": 1, "noise_steps": 5, "noise_lr": 0.01, "driver": "shortest", "skip_incomplete": True}
 
@@ -34,7 +34,7 @@ def unsir(
     noise_lr: Rate = 0.1,
     noise_penalty: Weight = 0.1,
 ) -> None:
-    """Impair the model with noise that maximises the loss of the forgotten labels, then repair it on the retain set.
+    """Impair the model with noise that maximizes the loss of the forgotten labels, then repair it on the retain set.
 
     For each label of the forget set a batch of noise is learned (Adam, model in eval mode). An impair batch is a retain
     batch joined by half as many noise images, which carry the label that they were learned against.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raybench.metrics.arrays import Array, as_array, as_logits_and_labels
-from raybench.metrics.intervals import jackknife, proportion
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array, as_array, as_logits_and_labels
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.intervals import jackknife, proportion
 
 BLOCKS = 50  # of samples, for the jackknife
 

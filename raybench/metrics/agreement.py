@@ -6,11 +6,11 @@ part is an agreement, 1 - |difference to a retrained model|, or a CKA to it: any
 
 import numpy as np
 
-from raybench.metrics import composite
 from raybench.metrics.accuracy import accuracy
-from raybench.metrics.arrays import Array, as_array
-from raybench.metrics.composite import Agreement, Variant
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions import composite
+from raybench.metrics.functions.composite import Agreement, Variant
 
 SOURCE = "the names of arXiv 2503.06991; formula ours"
 NO_INTERVAL = "none: made of other scores"

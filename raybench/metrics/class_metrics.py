@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from raybench.metrics.accuracy import BLOCKS, jackknife_of_sums, multilabel, per_class, right_decisions
-from raybench.metrics.arrays import Array, as_array
-from raybench.metrics.intervals import clopper_pearson, proportion
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.intervals import clopper_pearson, proportion
 
 _SPLITS = ("retain", "forget", "test", "unseen")
 

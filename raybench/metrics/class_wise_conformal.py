@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from raybench.metrics.agreement import forgotten_classes
-from raybench.metrics.arrays import Array
 from raybench.metrics.conformal import coverage, cr
-from raybench.metrics.conformal_quantile import Rule
-from raybench.metrics.conformal_scores import ScoreName
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.conformal_quantile import Rule
+from raybench.metrics.functions.conformal_scores import ScoreName
 
 _RELEASED: dict[str, Any] = {
     "source": "Shi et al. 2025, arXiv 2501.19403, class-wise protocol of its code",

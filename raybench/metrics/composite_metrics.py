@@ -9,13 +9,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from raybench.metrics import composite, divergence
+from raybench.metrics import divergence
 from raybench.metrics.accuracy import accuracy
-from raybench.metrics.arrays import Array
-from raybench.metrics.folds import Balance
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions import composite
+from raybench.metrics.functions.folds import Balance
 from raybench.metrics.nomus_metrics import forgetting_score
 from raybench.metrics.shadow_metrics import mia_svc
-from raybench.metrics.spec import Estimate, metric
 from raybench.metrics.unanchored import difference
 
 _TUG_OF_WAR = "Zhao et al. 2024, arXiv 2406.01257"

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from raybench.metrics.arrays import Array
-from raybench.metrics.conformal_hinge import hinge
-from raybench.metrics.conformal_membership import (
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.conformal_hinge import hinge
+from raybench.metrics.functions.conformal_membership import (
     MembershipCoverage,
     membership_coverage_ratio,
     membership_probabilities,
 )
-from raybench.metrics.conformal_quantile import (
+from raybench.metrics.functions.conformal_quantile import (
     Calibration,
     CoverageInterval,
     Rule,
@@ -31,10 +32,9 @@ from raybench.metrics.conformal_quantile import (
     smallest_calibration,
     thresholds,
 )
-from raybench.metrics.conformal_scores import ScoreName, aps, lac, margin, raps
-from raybench.metrics.conformal_sets import prediction_sets, set_members, single_label
-from raybench.metrics.intervals import clopper_pearson, mean_interval
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.functions.conformal_scores import ScoreName, aps, lac, margin, raps
+from raybench.metrics.functions.conformal_sets import prediction_sets, set_members, single_label
+from raybench.metrics.functions.intervals import clopper_pearson, mean_interval
 
 __all__ = [
     "CoverageInterval",

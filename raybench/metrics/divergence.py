@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from raybench.metrics.arrays import Array, as_array
-from raybench.metrics.intervals import clopper_pearson, mean_interval
-from raybench.metrics.softmax import log_softmax, row_blocks
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.intervals import clopper_pearson, mean_interval
+from raybench.metrics.functions.softmax import log_softmax, row_blocks
 
 _SPLITS = ("forget", "test")
 _COST = "samples * classes exponentials"
@@ -82,7 +82,7 @@ def agreement(logits: Array, reference_logits: Array) -> Estimate:
 def completeness(
     logits: Array, reference_logits: Array, *, prediction: Literal["argmax", "threshold"] = "argmax"
 ) -> Estimate:
-    """Return the Jaccard overlap of both models' sets of (sample, predicted label) pairs, in 0..1; raise towards 1.
+    """Return the Jaccard overlap of both models' sets of (sample, predicted label) pairs, in 0..1; raise toward 1.
 
     With `argmax` it is a / (2 - a) for agreement a; `threshold` takes logits (N, L) and predicts each label above 0.
     Raise ValueError where neither model predicts anything. Sources: Cao and Yang 2015; Nguyen et al. 2022, arXiv

@@ -8,12 +8,12 @@ representation, and averages a biased CKA over batches in the order of the files
 import numpy as np
 import torch
 
-from raybench.metrics.arrays import Array
-from raybench.metrics.cka import Estimator, cka_estimate
-from raybench.metrics.knn import DistanceName, knn_accuracy
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.framework.tensors import as_class_labels
+from raybench.metrics.functions.cka import Estimator, cka_estimate
+from raybench.metrics.functions.knn import DistanceName, knn_accuracy
 from raybench.metrics.representation_metrics import CKA_CAUTION, CKA_COST, CKA_RELEASED
-from raybench.metrics.spec import Estimate, metric
-from raybench.metrics.tensors import as_class_labels
 
 SOURCE = "protocol of arXiv 2503.06991"
 CKA_SOURCE = "Kornblith et al. 2019, arXiv 1905.00414; " + SOURCE

@@ -1,4 +1,4 @@
-"""The metrics of the evaluation on features beyond CKA and neighbours: what a linear probe finds, how far they drifted.
+"""The metrics of the evaluation on features beyond CKA and neighbors: what a linear probe finds, how far they drifted.
 
 A changed head hides what the features still tell; a probe of one's own reads it. Drift compares axis by axis, which CKA
 does not, so it sees a rotation, and means nothing between models of different initial weights.
@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from raybench.metrics.arrays import Array, as_array
-from raybench.metrics.intervals import mean_interval
-from raybench.metrics.representation import class_drift, linear_probe
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.intervals import mean_interval
+from raybench.metrics.functions.representation import class_drift, linear_probe
 
 
 @metric(
@@ -34,7 +34,7 @@ def linear_probe_accuracy(
     retain_labels: Array,
     *,
     limit: int = 5000,
-    inverse_regularisation: float = 1.0,
+    inverse_regularization: float = 1.0,
     max_iterations: int = 1000,
 ) -> Estimate:
     """Return the accuracy of a logistic regression on features (N, D), fitted on retain samples, in 0..1.
@@ -49,7 +49,7 @@ def linear_probe_accuracy(
         as_array(retain_labels, dtype=None)[rows],
         features,
         labels,
-        inverse_regularisation=inverse_regularisation,
+        inverse_regularization=inverse_regularization,
         max_iterations=max_iterations,
     )
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from raybench.metrics.arrays import Array
-from raybench.metrics.attack_result import FPRS, curve
-from raybench.metrics.leave_one_out import Variance
-from raybench.metrics.likelihood import LikelihoodAttack, lira, rmia
-from raybench.metrics.signals import scaled_confidence
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.attack_result import FPRS, curve
+from raybench.metrics.functions.leave_one_out import Variance
+from raybench.metrics.functions.likelihood import LikelihoodAttack, lira, rmia
+from raybench.metrics.functions.signals import scaled_confidence
 
 _LIMITS: dict[str, Any] = {"direction": "match", "low": 0, "high": 1}
 _CAUTION = (
@@ -43,7 +43,7 @@ def lira_offline(
     """Attack scaled confidences against the retrained models' own, forget (members) against unseen: AUC and TPRs, 0..1.
 
     The score is how many standard deviations a sample lies above what models make of it that were not trained on it.
-    Above 0.5, forgotten samples are still recognised; match the retrained models, each of which is scored by the
+    Above 0.5, forgotten samples are still recognized; match the retrained models, each of which is scored by the
     others. Raise ValueError for fewer than 2 of them (3 with `per_example`). Intervals: DeLong; for rates exact ones.
     """
     found = _outside(

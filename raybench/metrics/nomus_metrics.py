@@ -8,12 +8,12 @@ forgotten samples than unseen ones, "always non-member" would then look like a s
 import numpy as np
 
 from raybench.metrics import accuracy as accuracies
-from raybench.metrics import composite
-from raybench.metrics.arrays import Array
-from raybench.metrics.folds import Balance
-from raybench.metrics.membership import AttackResult, logistic
-from raybench.metrics.signals import loss
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions import composite
+from raybench.metrics.functions.folds import Balance
+from raybench.metrics.functions.membership import AttackResult, logistic
+from raybench.metrics.functions.signals import loss
 
 SOURCE = "Choi and Na 2023, arXiv 2311.02240"
 
@@ -46,7 +46,7 @@ def mia(
 ) -> dict[str, Estimate]:
     """Attack the loss, forget (members) against unseen: accuracy, AUC, true positive rates and efficacy, in 0..1.
 
-    The score is -loss, so an AUC above 0.5 means that forgotten samples are still recognised. The ideal is the
+    The score is -loss, so an AUC above 0.5 means that forgotten samples are still recognized. The ideal is the
     retrained models' value. AUC and rates use every sample, accuracy and efficacy sides of equal size.
     """
     member, non_member = loss(forget_logits, forget_labels), loss(unseen_logits, unseen_labels)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from raybench.metrics.arrays import Array, as_logits_and_labels
-from raybench.metrics.intervals import mean_interval
-from raybench.metrics.softmax import log_softmax
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array, as_logits_and_labels
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.intervals import mean_interval
+from raybench.metrics.functions.softmax import log_softmax
 
 
 @metric(

@@ -1,13 +1,13 @@
-"""The metrics of the evaluation on penultimate features: CKA to the references, and k nearest neighbours.
+"""The metrics of the evaluation on penultimate features: CKA to the references, and k nearest neighbors.
 
 Accuracy can be won by changing the head alone; these read what lies below it. None has a fixed ideal: two retrained
 models do not reach a CKA of 1 either, so their mutual value (the noise floor) is what a method can be asked for.
 """
 
-from raybench.metrics.arrays import Array
-from raybench.metrics.cka import Estimator, cka_estimate
-from raybench.metrics.knn import DistanceName, knn_accuracy
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.cka import Estimator, cka_estimate
+from raybench.metrics.functions.knn import DistanceName, knn_accuracy
 
 _SOURCE = "Kornblith et al. 2019, arXiv 1905.00414; protocol of arXiv 2503.06991"
 _SPLITS = ("retain", "forget", "test")

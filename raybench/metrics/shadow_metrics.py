@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from raybench.metrics.arrays import Array, as_array, as_logits_and_labels
-from raybench.metrics.conformal_membership import membership_coverage_ratio, membership_probabilities
-from raybench.metrics.conformal_quantile import Rule, smallest_calibration
-from raybench.metrics.intervals import clopper_pearson
-from raybench.metrics.membership import threshold
-from raybench.metrics.nomus_metrics import attack_estimates
-from raybench.metrics.signals import (
+from raybench.metrics.framework.arrays import Array, as_array, as_logits_and_labels
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.conformal_membership import membership_coverage_ratio, membership_probabilities
+from raybench.metrics.functions.conformal_quantile import Rule, smallest_calibration
+from raybench.metrics.functions.intervals import clopper_pearson
+from raybench.metrics.functions.membership import threshold
+from raybench.metrics.functions.signals import (
     confidence,
     correctness,
     entropy,
@@ -24,8 +24,8 @@ from raybench.metrics.signals import (
     modified_entropy,
     scaled_confidence,
 )
-from raybench.metrics.spec import Estimate, metric
-from raybench.metrics.svc_attack import svc
+from raybench.metrics.functions.svc_attack import svc
+from raybench.metrics.nomus_metrics import attack_estimates
 
 SignalName = Literal["confidence", "correctness", "entropy", "loss", "margin", "modified_entropy", "scaled_confidence"]
 SIGNALS: dict[str, Callable[..., np.ndarray]] = {
@@ -48,11 +48,11 @@ _LIMITS: dict[str, Any] = {"direction": "match", "low": 0}
     cost="0.1 s at any number of samples",
     caution=(
         "One-sided: it rises as well for forget samples that the model was made to get wrong, so more is not better. "
-        "With fewer retain than test samples the machine leans towards non-member."
+        "With fewer retain than test samples the machine leans toward non-member."
     ),
     released=(
         "This is the released protocol. Shi et al. print 1 - efficacy, the share called member. The modified entropy "
-        "that the family's code holds is another signal (see `modified_entropy` of raybench.metrics.signals)."
+        "that the family's code holds is another signal (see `modified_entropy` of raybench.metrics.functions.signals)."
     ),
     **_LIMITS,
 )
@@ -93,7 +93,7 @@ def mia_svc(
         "Read `_set_size` beside it: 2 decides nothing; below 1, sets are empty."
     ),
     released=(
-        "Later code calibrates on held-out images labelled member (`calibration: holdout`). The sets of a model that "
+        "Later code calibrates on held-out images labeled member (`calibration: holdout`). The sets of a model that "
         "has forgotten then lack `member` at rate alpha at most, by construction, and those of others at less: where "
         "the own logit of members is raised by 6 and that of others by 3 (4,000 retain, 2,000 test and hold-out, 1,000 "
         "forget samples, all forgotten), MIACR is 0.04 (set size 1.96) instead of 0.88 (1.04). `variant: "
@@ -180,7 +180,7 @@ def mia_threshold(
 ) -> dict[str, Estimate]:
     """Attack one signal by one cut, forget (members) against unseen: balanced accuracy, AUC, TPRs, efficacy, in 0..1.
 
-    Each fold is judged by the cut of the others. An AUC above 0.5 means that forgotten samples are still recognised:
+    Each fold is judged by the cut of the others. An AUC above 0.5 means that forgotten samples are still recognized:
     low entropies and losses, high confidences and margins speak for members. Match the retrained models. Raise
     ValueError for fewer samples on a side than folds, and for the entropy of labels (N, L).
     """

@@ -1,9 +1,9 @@
-"""Accuracy of the two best guesses, which MUFAC prints beside top-1: its age classes are neighbours of each other."""
+"""Accuracy of the two best guesses, which MUFAC prints beside top-1: its age classes are neighbors of each other."""
 
 from raybench.metrics.accuracy import top_k
-from raybench.metrics.arrays import Array
-from raybench.metrics.intervals import clopper_pearson
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.intervals import clopper_pearson
 
 
 @metric(

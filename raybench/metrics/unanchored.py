@@ -8,11 +8,11 @@ forgotten: then the retrained models' own value is the target, and these alone d
 import math
 
 from raybench.metrics.accuracy import accuracy
-from raybench.metrics.arrays import Array
 from raybench.metrics.conformal import coverage
-from raybench.metrics.conformal_quantile import Rule
-from raybench.metrics.conformal_scores import ScoreName
-from raybench.metrics.spec import Estimate, metric
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.conformal_quantile import Rule
+from raybench.metrics.functions.conformal_scores import ScoreName
 
 
 @metric(
@@ -57,7 +57,7 @@ def memory_gap(
     score: ScoreName = "lac",
     rule: Rule = "exact",
 ) -> Estimate:
-    """Return conformal coverage on forget minus that on test, in -1..1; a memorised forget set gives about alpha.
+    """Return conformal coverage on forget minus that on test, in -1..1; a memorized forget set gives about alpha.
 
     Above 0, forgotten samples are covered more often than unseen ones. Raise ValueError as `coverage` does.
     """

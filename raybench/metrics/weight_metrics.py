@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping
 
-from raybench.metrics import weights as distances
-from raybench.metrics.arrays import Array
-from raybench.metrics.spec import Estimate, metric
-from raybench.metrics.weights import WeightDistance
+from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions import weights as distances
+from raybench.metrics.functions.weights import WeightDistance
 
 _SOURCE = "layer-wise distance of Golatkar et al. 2020, arXiv 1911.04933, and Tarun et al. 2023, arXiv 2111.08947"
 _COST = "one read of both checkpoints"
@@ -42,7 +42,7 @@ def weight_distance_to_retrained(weights: Weights, retrained_weights: Weights) -
     direction="match",
     low=0,
     cost=_COST,
-    caution=_CAUTION + " Layers followed by a normalisation may be scaled at will.",
+    caution=_CAUTION + " Layers followed by a normalization may be scaled at will.",
     on_request=True,
 )
 def weight_distance_by_layer(weights: Weights, original_weights: Weights) -> dict[str, Estimate]:

@@ -118,12 +118,12 @@ def build(
 
 
 def reset(module: nn.Module, *, seed: int) -> None:
-    """Redraw the weights of every layer with the layer's own initialiser, in place."""
+    """Redraw the weights of every layer with the layer's own initializer, in place."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for layer in module.modules():
-            if callable(initialise := getattr(layer, "reset_parameters", None)):
-                initialise()
+            if callable(initialize := getattr(layer, "reset_parameters", None)):
+                initialize()
 
 
 def head_name(model: nn.Module) -> str:

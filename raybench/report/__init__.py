@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from raybench import published, tables
+from raybench import paper_tables
 from raybench.progress import Reporter
 from raybench.report import ranking
 from raybench.report.evidence import evidence, write_evidence
@@ -14,7 +14,8 @@ from raybench.report.populations import populations
 from raybench.report.printed import as_rows, runs, side_by_side
 from raybench.report.printed_text import Beside, beside
 from raybench.report.render import as_markdown, as_rich, plain_table
-from raybench.store import Store
+from raybench.storage import tables
+from raybench.storage.store import Store
 
 __all__ = ["Leaderboard", "leaderboard", "write_report"]
 
@@ -76,6 +77,6 @@ def _beside_printed(
         store.delete(key)  # of an earlier version of this run
         return None
     found = runs(store, name, manifest, metrics, models)
-    frame = side_by_side(published.load(given["table"]), found)
+    frame = side_by_side(paper_tables.load(given["table"]), found)
     store.write_table(key, tables.table("published", as_rows(frame)))
     return beside(frame, given["protocol"], found)

@@ -17,7 +17,7 @@ from raybench.report.anchor import Column
 from raybench.report.evidence_page import page
 from raybench.report.leaderboard import Leaderboard, findings
 from raybench.report.leaderboard import Row as BoardRow
-from raybench.store import Store
+from raybench.storage.store import Store
 
 VERSION = 1
 COSTS = ("samples_forward", "samples_backward", "steps", "seconds", "cost_share")
@@ -67,7 +67,7 @@ def evidence(
         "limits": limits(board, num_retrained, from_checkpoint=given is not None),
         "made_with": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", "git_commit")},
         "started": manifest.get("started"),
-        "artefacts": manifest.get("artefacts"),
+        "artifacts": manifest.get("artifacts"),
     }
     if best is None:
         return found
@@ -148,7 +148,7 @@ def _keep_model(store: Store, target: str, done: Found | None, before: Found | N
     """Copy the best method's weights; not a link, since a person may write over a file of theirs."""
     if done is not None and before is not None and before.get("model") == done["model"] and store.exists(target):
         return before
-    source = f"artefacts/models/{done['model']}.pt" if done is not None else None
+    source = f"artifacts/models/{done['model']}.pt" if done is not None else None
     if source is None or not store.exists(source):
         store.delete(target)
         reason = "no method could be ranked" if source is None else "its weights are no longer in the store"

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 from pyarrow import fs
 
-from raybench import published
-from raybench.metrics.statistics import mean_interval
-from raybench.published import COMPANIONS, DERIVED, POPULATION
-from raybench.store import Store
+from raybench import paper_tables
+from raybench.metrics.functions.statistics import mean_interval
+from raybench.paper_tables import COMPANIONS, DERIVED, POPULATION
+from raybench.storage.store import Store
 
 PROTOCOLS = ("released", "corrected")
 REFERENCES = {"original": "_control", "retrained": "_null"}  # and what a population's statistic of theirs is called
@@ -79,7 +79,7 @@ def sibling(store: Store, table: str, protocol: str, *, own: str) -> Run | None:
 def side_by_side(printed: pd.DataFrame, found: Mapping[str, Run]) -> pd.DataFrame:
     """Return one row per printed number, then one per number of a method that is not printed; see `tables.PUBLISHED`.
 
-    `printed` is a table of `published.load`, `found` a run for each protocol there is one for.
+    `printed` is a table of `paper_tables.load`, `found` a run for each protocol there is one for.
     """
     variants = printed.groupby("method")["preset_or_variant"].nunique()
     rows = []
@@ -93,7 +93,7 @@ def side_by_side(printed: pd.DataFrame, found: Mapping[str, Run]) -> pd.DataFram
         told_apart = bool(variants.get(row["method"], 0) > 1)
         rows.append(_with_runs(base, found, told_apart=told_apart))
     rows += [_with_runs(base, found, told_apart=False) for base in _not_printed(printed, found)]
-    columns = ["printed_table", *(name for name in published.COLUMNS if name not in ("table", "value", "printed"))]
+    columns = ["printed_table", *(name for name in paper_tables.COLUMNS if name not in ("table", "value", "printed"))]
     measured = [f"{p}{part}" for p in PROTOCOLS for part in ("", "_low", "_high", "_n", "_run", "_reason")]
     return pd.DataFrame(rows, columns=[*columns, "printed", "printed_text", *measured, "difference"])
 

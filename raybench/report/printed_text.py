@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from raybench.published import COMPANIONS, DERIVED, SOURCES
+from raybench.paper_tables import COMPANIONS, DERIVED, SOURCES
 from raybench.report.printed import KEY, PROTOCOLS, ROW, Run
 from raybench.report.table import markdown_table
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from raybench.metrics.composite import pareto_ranks
-from raybench.metrics.statistics import minimum_detectable_difference, paired_test, rank_intervals
+from raybench.metrics.functions.composite import pareto_ranks
+from raybench.metrics.functions.statistics import minimum_detectable_difference, paired_test, rank_intervals
 from raybench.report.anchor import Anchor, Column
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from raybench import models
-from raybench.commands.exporting import export
+from raybench.commands.export import export
 from raybench.errors import UserError
 
 

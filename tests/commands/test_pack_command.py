@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from raybench import data as datasets
 from raybench.cli import app
-from raybench.commands.packing import pack_dataset, parse_option
+from raybench.commands.pack import pack_dataset, parse_option
 from raybench.data.fixtures import write
 from raybench.errors import UserError
 from raybench.progress import Reporter

@@ -46,7 +46,7 @@ def write_files(folder, contents):
 
 
 def batch(n=12, height=32, width=40):
-    """Pictures, and the images that histograms and means find hard: even, dark, two levels, one grey, noise."""
+    """Pictures, and the images that histograms and means find hard: even, dark, two levels, one gray, noise."""
     pixels = np.stack([picture(height, width, seed=i) for i in range(n)])
     pixels[0] = 77
     pixels[1] //= 9

@@ -6,7 +6,7 @@ from scipy.stats import kstest
 from torchvision import transforms
 from torchvision.transforms import functional as tv
 
-from raybench.data import affine
+from raybench.data.transforms import affine
 
 CUDA = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
 DEVICES = pytest.mark.parametrize("device", ["cpu", CUDA])

@@ -5,7 +5,7 @@ import pytest
 
 from raybench import data as datasets
 from raybench.data import fixtures
-from raybench.data.csv_columns import read_csv
+from raybench.data.files.csv_columns import read_csv
 from raybench.data.images import TEST, TRAIN
 from raybench.data.splits import make_splits
 from raybench.errors import UserError

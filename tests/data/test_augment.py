@@ -8,24 +8,24 @@ from hypothesis import strategies as st
 from pictures import batch, one_by_one
 from torchvision.transforms import functional as tv
 
-from raybench.data.augment import NAMES, Augment, Draws, finish, gather, window
-from raybench.data.batches import ResidentSplit
+from raybench.data.reading.batches import ResidentSplit
+from raybench.data.transforms.augment import NAMES, Augment, Draws, finish, gather, window
 from raybench.errors import UserError
 
 CUDA = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
 DEVICES = pytest.mark.parametrize("device", ["cpu", CUDA])
 
 
-def test_a_tenth_of_the_images_turn_grey_and_the_others_stay():
+def test_a_tenth_of_the_images_turn_gray_and_the_others_stay():
     draws = Augment.parse(["grayscale"]).draw(20_000, np.random.default_rng(0))
-    assert abs(draws.grey.mean() - 0.1) < 5 * 0.0022
+    assert abs(draws.gray.mean() - 0.1) < 5 * 0.0022
     pixels = batch()
-    grey = np.arange(12) % 3 == 0
+    gray = np.arange(12) % 3 == 0
     zeros = np.zeros(12, dtype=np.int64)
-    made = finish(torch.from_numpy(pixels), Draws(zeros, zeros, zeros, grey=grey)).numpy()
-    np.testing.assert_array_equal(made[~grey], pixels[~grey])
+    made = finish(torch.from_numpy(pixels), Draws(zeros, zeros, zeros, gray=gray)).numpy()
+    np.testing.assert_array_equal(made[~gray], pixels[~gray])
     expected = one_by_one(pixels, lambda image, _: tv.to_grayscale(image, 3))
-    np.testing.assert_array_equal(made[grey], expected[grey])
+    np.testing.assert_array_equal(made[gray], expected[gray])
 
 
 @settings(max_examples=30, deadline=None)
@@ -60,10 +60,10 @@ def test_all_augmentations_follow_one_order_whatever_the_order_of_their_names(ma
     draws = Augment.parse(names).draw(60, np.random.default_rng(2))
     plain = ResidentSplit(data, np.arange(60), device=device, augment=[*crop, "flip"])
     pixels = plain.pixels(np.arange(60), torch.arange(60, device=device), np.random.default_rng(2))
-    for field in ("affine", "jitter", "grey", "policy"):
+    for field in ("affine", "jitter", "gray", "policy"):
         only = Draws(draws.top, draws.left, draws.flip, **{field: getattr(draws, field)})
         pixels = finish(pixels, only)
-    assert torch.equal(plain.normalise(pixels), made[0])
+    assert torch.equal(plain.normalize(pixels), made[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,7 +78,7 @@ def test_every_augmentation_changes_training_and_not_evaluation_and_repeats(make
         assert torch.equal(
             plain, ResidentSplit(data, np.arange(60), channels=3).batch(np.arange(60), generator=None)[0]
         )
-        if (channels, name) != (1, "grayscale"):  # a grey image is grey
+        if (channels, name) != (1, "grayscale"):  # a gray image is gray
             assert not torch.equal(first, other)
             assert not torch.equal(first, plain)
         assert math.isfinite(float(first.sum()))
@@ -87,7 +87,7 @@ def test_every_augmentation_changes_training_and_not_evaluation_and_repeats(make
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["colour"], "unknown augmentation 'colour'"),
+        (["color"], "unknown augmentation 'color'"),
         (["flip", "crop", "flip"], "flip is given twice"),
         (["crop", "random_resized_crop"], "give crop or random_resized_crop, not both"),
         (["crop", "crop_reflect", "flip"], "give crop or crop_reflect, not both"),

@@ -6,7 +6,7 @@ from scipy.stats import kstest
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms.autoaugment import _apply_op
 
-from raybench.data import autoaugment
+from raybench.data.transforms import autoaugment
 
 CUDA = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
 DEVICES = pytest.mark.parametrize("device", ["cpu", CUDA])
@@ -16,7 +16,7 @@ TORCHVISION_NAMES = {
     "translate_y": "TranslateY",
     "rotate": "Rotate",
     "brightness": "Brightness",
-    "colour": "Color",
+    "color": "Color",
     "contrast": "Contrast",
     "sharpness": "Sharpness",
     "posterize": "Posterize",

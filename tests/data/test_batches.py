@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import Dataset
 
-from raybench.data import batches
-from raybench.data.augment import Augment, Windows, gather
-from raybench.data.batches import DatasetSplit, ResidentSplit, iterate
+from raybench.data.reading import batches
+from raybench.data.reading.batches import DatasetSplit, ResidentSplit, iterate
+from raybench.data.transforms.augment import Augment, Windows, gather
 from raybench.errors import UserError
 
 CUDA = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
@@ -51,7 +51,7 @@ def test_batched_augmentation_equals_cropping_and_flipping_image_by_image(names,
 def test_windows_of_many_images_are_built_in_pieces(monkeypatch, make_data):
     data, ids, augment = make_data(), np.arange(59, -1, -1), Augment.parse(["crop", "flip"])
     whole = Windows(data.images, ids, augment).windows
-    monkeypatch.setattr("raybench.data.augment.CHUNK", 7)
+    monkeypatch.setattr("raybench.data.transforms.augment.CHUNK", 7)
     np.testing.assert_array_equal(Windows(data.images, ids, augment).windows, whole)
 
 
@@ -66,7 +66,7 @@ def test_every_offset_and_both_sides_are_drawn_equally_often():
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_values_are_pixels_normalised_by_channel(make_data, device, channels_last):
+def test_values_are_pixels_normalized_by_channel(make_data, device, channels_last):
     data = make_data()
     ids = np.array([41, 3, 17])
     split = ResidentSplit(data, ids, device=device, channels_last=channels_last)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from raybench import data as datasets
-from raybench.data import safe_pickle
-from raybench.data.cifar10 import BATCHES, FOLDER
+from raybench.data.files import safe_pickle
+from raybench.data.formats.cifar10 import BATCHES, FOLDER
 from raybench.data.images import channel_statistics
 from raybench.errors import UserError
 

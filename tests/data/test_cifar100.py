@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from raybench import data as datasets
-from raybench.data import safe_pickle
-from raybench.data.cifar100 import NAMES, SUPERCLASSES
+from raybench.data.files import safe_pickle
 from raybench.data.fixtures import write
+from raybench.data.formats.cifar100 import NAMES, SUPERCLASSES
 from raybench.errors import UserError
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from raybench import data as datasets
-from raybench.data.decode import decode
 from raybench.data.fixtures import write
+from raybench.data.formats.office_home import DOMAINS
 from raybench.data.images import TEST, TRAIN, UNSEEN
-from raybench.data.office_home import DOMAINS
+from raybench.data.reading.decode import decode
 from raybench.errors import UserError
 
 

@@ -134,7 +134,7 @@ def test_a_list_cannot_be_given_together_with_classes(imagenet):
 
 
 def test_a_superclass_of_cifar100_is_its_five_classes():
-    from raybench.data.cifar100 import NAMES
+    from raybench.data.formats.cifar100 import NAMES
 
     names = NAMES["fine"]
     candidates = Candidates(np.arange(200), np.arange(200) % 100, None, tuple(names))

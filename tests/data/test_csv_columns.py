@@ -1,6 +1,6 @@
 import pytest
 
-from raybench.data.csv_columns import find_column, need_column, read_csv
+from raybench.data.files.csv_columns import find_column, need_column, read_csv
 from raybench.errors import UserError
 
 

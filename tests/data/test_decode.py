@@ -10,30 +10,30 @@ from hypothesis import strategies as st
 from pictures import by_pillow, encode, oriented, picture, write_files
 from PIL import Image, ImageFile
 
-from raybench.data import decode as decode_module
-from raybench.data.decode import CorruptImage, decode, look, torchvision_decoder
-from raybench.data.encoded import Encoded
+from raybench.data.reading import decode as decode_module
+from raybench.data.reading.decode import CorruptImage, decode, look, torchvision_decoder
+from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
 RGB = picture()
-GREY = np.asarray(Image.fromarray(RGB).convert("L"))
-ALPHA = np.dstack([RGB, GREY])
+GRAY = np.asarray(Image.fromarray(RGB).convert("L"))
+ALPHA = np.dstack([RGB, GRAY])
 PALETTE = Image.fromarray(RGB).quantize(64)
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
 LOSSLESS = {
     "png": encode(RGB, "PNG"),
-    "grey png": encode(GREY, "PNG"),
+    "gray png": encode(GRAY, "PNG"),
     "png with alpha": encode(ALPHA, "PNG"),
-    "grey png with alpha": encode(Image.fromarray(ALPHA).convert("LA"), "PNG"),
-    "png with one transparent colour": encode(RGB, "PNG", transparency=(10, 20, 30)),
+    "gray png with alpha": encode(Image.fromarray(ALPHA).convert("LA"), "PNG"),
+    "png with one transparent color": encode(RGB, "PNG", transparency=(10, 20, 30)),
     "palette png": encode(PALETTE, "PNG"),
     "palette png with transparency": encode(PALETTE, "PNG", transparency=b"\x00\x80\xff"),
-    "png of one bit": encode(Image.fromarray(GREY).convert("1"), "PNG"),
-    "grey png of 16 bits": encode(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"),
+    "png of one bit": encode(Image.fromarray(GRAY).convert("1"), "PNG"),
+    "gray png of 16 bits": encode(Image.fromarray(GRAY.astype(np.uint16) * 257), "PNG"),
     "bmp": encode(RGB, "BMP"),
-    "pgm": encode(GREY, "PPM"),
-    "pgm of 16 bits": encode(Image.fromarray(GREY.astype(np.uint16) * 257), "PPM"),
+    "pgm": encode(GRAY, "PPM"),
+    "pgm of 16 bits": encode(Image.fromarray(GRAY.astype(np.uint16) * 257), "PPM"),
     "gif": encode(PALETTE, "GIF"),
     "animated gif": encode(PALETTE, "GIF", save_all=True, append_images=[PALETTE.rotate(90)]),
     "webp": encode(RGB, "WEBP", lossless=True),
@@ -47,7 +47,7 @@ JPEGS = {
     "jpeg of odd size": encode(RGB[:-3, :-5], "JPEG", quality=90),
     "progressive jpeg": encode(RGB, "JPEG", quality=90, progressive=True),
     "jpeg with restarts": encode(RGB, "JPEG", quality=90, restart_marker_blocks=2),
-    "grey jpeg": encode(GREY, "JPEG", quality=90),
+    "gray jpeg": encode(GRAY, "JPEG", quality=90),
     "cmyk jpeg": encode(Image.fromarray(RGB).convert("CMYK"), "JPEG", quality=90),
     "rgb jpeg": encode(RGB, "JPEG", quality=90, keep_rgb=True),
     "jpeg with padding after its end": encode(RGB, "JPEG", quality=90) + bytes(20),
@@ -74,7 +74,7 @@ def test_lossless_pixels_come_back_and_alpha_is_dropped():
     for name in ("png", "png with alpha", "bmp", "webp", "tiff"):
         np.testing.assert_array_equal(decode(LOSSLESS[name], name), RGB)
     np.testing.assert_array_equal(decode(LOSSLESS["png turned by its exif"], "x"), np.rot90(RGB, -1))
-    np.testing.assert_array_equal(decode(LOSSLESS["grey png"], "x"), np.repeat(GREY[..., None], 3, axis=2))
+    np.testing.assert_array_equal(decode(LOSSLESS["gray png"], "x"), np.repeat(GRAY[..., None], 3, axis=2))
 
 
 def test_an_image_turned_by_exif_or_xmp_stands_upright():
@@ -89,7 +89,7 @@ def test_a_plain_jpeg_needs_no_pillow_and_one_without_torchvision_is_the_same(mo
         pytest.skip("torchvision without its JPEG decoder")
     with monkeypatch.context() as patch:
         patch.setattr(decode_module, "decode_by_pillow", lambda *_: pytest.fail("Pillow was asked"))
-        quick = {name: decode(JPEGS[name], name) for name in ("jpeg", "grey jpeg", "progressive jpeg")}
+        quick = {name: decode(JPEGS[name], name) for name in ("jpeg", "gray jpeg", "progressive jpeg")}
     monkeypatch.setattr(decode_module, "torchvision_decoder", lambda: None)
     for name, pixels in quick.items():
         assert np.abs(decode(JPEGS[name], name).astype(int) - pixels).max() <= 2
@@ -110,7 +110,7 @@ def test_a_truncated_image_is_refused_or_whole_but_never_filled_up(name, share):
         np.testing.assert_array_equal(pixels, decode(ALL[name], name))
 
 
-@pytest.mark.parametrize("name", ["jpeg", "progressive jpeg", "grey jpeg", "cmyk jpeg", "jpeg of orientation 6", "png"])
+@pytest.mark.parametrize("name", ["jpeg", "progressive jpeg", "gray jpeg", "cmyk jpeg", "jpeg of orientation 6", "png"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_an_image_that_ends_half_way_is_refused_with_its_name(name, share):
     with pytest.raises(CorruptImage, match=r"^set/7\.jpg: cannot be decoded: .*[Tt]runcated"):
@@ -212,7 +212,7 @@ def test_decoding_leaves_writable_contiguous_pixels():
 def test_pillow_reads_what_the_tests_write():
     assert Image.open(io.BytesIO(JPEGS["cmyk jpeg"])).mode == "CMYK"
     assert Image.open(io.BytesIO(LOSSLESS["palette png"])).mode == "P"
-    assert Image.open(io.BytesIO(LOSSLESS["grey png of 16 bits"])).mode.startswith("I")
+    assert Image.open(io.BytesIO(LOSSLESS["gray png of 16 bits"])).mode.startswith("I")
 
 
 def test_real_photographs_are_what_pillow_makes_of_them(shared_data):

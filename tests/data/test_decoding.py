@@ -5,22 +5,22 @@ import numpy as np
 import pytest
 from pictures import encode, oriented, picture, write_files
 
-from raybench.data import decoding
-from raybench.data.decode import CorruptImage, decode
-from raybench.data.decoding import available_cpus, decode_all, inspect_all
-from raybench.data.encoded import Encoded
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, LEFT_OUT, TEST, TRAIN, ImageData
-from raybench.data.views import View
+from raybench.data.reading import decoding
+from raybench.data.reading.decode import CorruptImage, decode
+from raybench.data.reading.decoding import available_cpus, decode_all, inspect_all
+from raybench.data.reading.encoded import Encoded
+from raybench.data.transforms.views import View
 from raybench.errors import UserError
 
 VIEW = View(size=24, resize=28)
 SOUND = {f"sound/{i}.jpg": encode(picture(40 + i, 50, seed=i), "JPEG") for i in range(20)}
-SOUND |= {"grey.png": encode(picture()[..., 0], "PNG"), "turned.jpg": oriented(picture(), "JPEG", 6)}
+SOUND |= {"gray.png": encode(picture()[..., 0], "PNG"), "turned.jpg": oriented(picture(), "JPEG", 6)}
 CORRUPT = {
     "bad/empty.jpg": b"",
     "bad/half.jpg": SOUND["sound/3.jpg"][:400],
     "bad/text.jpg": b"<html>not found</html>",
-    "bad/half.png": SOUND["grey.png"][:300],
+    "bad/half.png": SOUND["gray.png"][:300],
 }
 
 

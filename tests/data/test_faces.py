@@ -3,8 +3,8 @@ import pytest
 
 from raybench import data as datasets
 from raybench.data import fixtures
-from raybench.data.decoding import decode_all
-from raybench.data.views import View
+from raybench.data.reading.decoding import decode_all
+from raybench.data.transforms.views import View
 
 
 def centroid_accuracy(features, labels, train):
@@ -24,12 +24,12 @@ def centroid_accuracy(features, labels, train):
         ("agedb", {}, 1 / 10),
     ],
 )
-def test_what_is_to_be_learnt_shows_in_faces_of_people_never_seen(tmp_path, name, options, chance):
+def test_what_is_to_be_learned_shows_in_faces_of_people_never_seen(tmp_path, name, options, chance):
     fixtures.write(name, tmp_path / name, images_per_class=8, side=24)
     data, _ = decode_all(datasets.load(name, root=tmp_path / name, **options), View(size=24))
-    grey = data.pixels.mean(axis=(2, 3))  # (N, 24): the bands lie across
+    gray = data.pixels.mean(axis=(2, 3))  # (N, 24): the bands lie across
     train = data.groups % 2 == 0
-    assert centroid_accuracy(grey, data.labels, train) > chance + 0.3
+    assert centroid_accuracy(gray, data.labels, train) > chance + 0.3
 
 
 def test_who_it_is_shows_in_pictures_of_the_same_person(tmp_path):

@@ -45,7 +45,7 @@ def test_pictures_of_a_class_can_be_told_from_those_of_others():
     new = drawn(10)
     nearest = np.linalg.norm(new[:, :, None] - means, axis=-1).argmin(axis=-1)
     right = (nearest == np.arange(10)[:, None]).mean()
-    assert right > 0.6  # by mean colour alone, without the stripes
+    assert right > 0.6  # by mean color alone, without the stripes
     assert not np.array_equal(picture(0, generator), picture(0, generator))
 
 

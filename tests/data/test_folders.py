@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.data.folders import class_folders, images_below, images_of_classes, missing_files, require_files, scan
+from raybench.data.files.folders import (
+    class_folders,
+    images_below,
+    images_of_classes,
+    missing_files,
+    require_files,
+    scan,
+)
 from raybench.errors import UserError
 
 

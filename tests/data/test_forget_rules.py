@@ -31,10 +31,10 @@ def test_random_takes_a_fraction_or_a_count_and_its_seed_decides(candidates):
     assert (chosen != select("random", candidates, count=12, seed=2)).any()
 
 
-def test_random_takes_classes_and_mislabelled_samples_in_their_share(candidates):
+def test_random_takes_classes_and_mislabeled_samples_in_their_share(candidates):
     rows = select("random", candidates, count=30, seed=5) - 100
     assert np.bincount(candidates.labels[rows]).tolist() == [10, 10, 10]
-    assert candidates.mislabelled[rows].sum() == 3
+    assert candidates.mislabeled[rows].sum() == 3
 
 
 def test_every_training_sample_is_equally_likely_to_be_forgotten(candidates):

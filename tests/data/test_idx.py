@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from raybench import data as datasets
-from raybench.data.idx import FILES
+from raybench.data.formats.idx import FILES
 from raybench.data.images import channel_statistics
 from raybench.errors import UserError
 

@@ -65,7 +65,7 @@ def test_channel_statistics_are_those_of_the_float_pixels(make_data):
     np.testing.assert_allclose(std, scaled.std(axis=(0, 1, 2)), rtol=1e-12)
 
 
-def test_digits_are_the_scans_on_the_full_grey_scale():
+def test_digits_are_the_scans_on_the_full_gray_scale():
     data = datasets.load("digits")
     assert data.images.shape == (1797, 8, 8, 1)
     assert set(np.unique(data.images)) == {round(v * 255 / 16) for v in range(17)}
@@ -74,7 +74,7 @@ def test_digits_are_the_scans_on_the_full_grey_scale():
 
 
 def test_every_dataset_states_its_source_and_the_files_it_needs():
-    for name, function in registry.discover("raybench.data", DatasetSpec).items():
+    for name, function in registry.discover("raybench.data.formats", DatasetSpec).items():
         spec = function.raybench_spec
         assert spec.source, name
         assert bool(spec.needs) == (name != "digits"), name

@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from raybench import data as datasets
-from raybench.data.decode import decode
 from raybench.data.fixtures import write
 from raybench.data.images import TEST, TRAIN
+from raybench.data.reading.decode import decode
 from raybench.errors import UserError
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from raybench.data.locate import locate, refuse_missing
+from raybench.data.files.locate import locate, refuse_missing
 from raybench.errors import UserError
 
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raybench import data as datasets
-from raybench.data import embedded, manifest_columns
-from raybench.data.decode import decode
-from raybench.data.encoded import WHOLE
+from raybench.data.files import embedded, manifest_columns
 from raybench.data.fixtures import write
 from raybench.data.images import TEST, TRAIN, UNSEEN
+from raybench.data.reading.decode import decode
+from raybench.data.reading.encoded import WHOLE
 from raybench.errors import UserError
 
 
@@ -269,7 +269,7 @@ def test_wrong_cells_are_refused_with_the_number_of_the_row(folder, columns, mes
         ({"classes": 0}, "classes is 0; give the list of their names, or how many"),
         ({"classes": [1, 2]}, r"classes is \[1, 2\]"),
         ({"classes": 1}, "row 2 is 1, but there are classes 0 to 0"),
-        ({"colour": "x"}, "unknown option of dataset 'manifest'"),
+        ({"color": "x"}, "unknown option of dataset 'manifest'"),
     ],
 )
 def test_wrong_options_are_refused(folder, options, message):

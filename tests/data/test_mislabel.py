@@ -12,7 +12,7 @@ def test_exactly_the_named_samples_change_and_none_keeps_its_label(make_data):
     assert len(ids) == 30
 
 
-def test_each_class_and_part_is_mislabelled_alike(make_data):
+def test_each_class_and_part_is_mislabeled_alike(make_data):
     data = make_data(300, test=90)
     _, ids = mislabel(data, 0.1, 4)
     assert np.bincount(data.labels[ids]).tolist() == [10, 10, 10]

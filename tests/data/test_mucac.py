@@ -6,13 +6,13 @@ import pytest
 
 from raybench import data as datasets
 from raybench.data import fixtures
-from raybench.data.decoding import decode_all
 from raybench.data.forget_rules import select
 from raybench.data.forget_rules.spec import Candidates
+from raybench.data.formats.mucac import parts
 from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN
-from raybench.data.mucac import parts
+from raybench.data.reading.decoding import decode_all
 from raybench.data.splits import make_splits
-from raybench.data.views import View
+from raybench.data.transforms.views import View
 from raybench.errors import UserError
 
 BOUNDS = (4, 12, 20)

@@ -7,9 +7,9 @@ import pytest
 
 from raybench import data as datasets
 from raybench.data import fixtures
-from raybench.data.decode import decode
+from raybench.data.formats.mufac import PARTS
 from raybench.data.images import TEST, TRAIN, UNSEEN
-from raybench.data.mufac import PARTS
+from raybench.data.reading.decode import decode
 from raybench.data.splits import make_splits
 from raybench.errors import UserError
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.data.order import epoch_order, seed_for, share, stratified_order
+from raybench.data.reading.order import epoch_order, seed_for, share, stratified_order
 
 
 def test_seeds_tell_numbers_from_text_and_one_cut_from_another():

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raybench import data as datasets
-from raybench.data import shards
-from raybench.data.decode import decode
 from raybench.data.fixtures import write
 from raybench.data.images import LEFT_OUT
-from raybench.data.pack import pack
+from raybench.data.packing import shards
+from raybench.data.packing.pack import pack
+from raybench.data.reading.decode import decode
 from raybench.errors import UserError
 
 SMALL = {"shard_bytes": 12_000, "rows_per_group": 4, "workers": 2}
@@ -196,7 +196,7 @@ def test_what_a_killed_call_left_at_once_does_not_stop_the_next(photo_data, tmp_
 def test_a_shard_without_its_rows_and_a_truncated_one_are_written_again(photo_data, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("raybench.data.pack.finish", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("raybench.data.packing.pack.finish", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             pack(photo_data, out, **SMALL)
     (out / "packing" / "00000.parquet").unlink()
@@ -300,7 +300,7 @@ def test_an_image_that_does_not_read_back_as_it_was_written_is_noticed(photo_dat
         path.write_bytes(whole)
         return find(path)
 
-    monkeypatch.setattr("raybench.data.pack.find_images", damaged)
+    monkeypatch.setattr("raybench.data.packing.pack.find_images", damaged)
     with pytest.raises(UserError, match="image 1 is not what was written"):
         pack(photo_data, tmp_path / "out", **SMALL)
     assert not list((tmp_path / "out" / "shards").glob("shard-*"))
@@ -336,7 +336,7 @@ def test_meta_says_what_was_packed(photo_data, tmp_path):
 
 
 def test_real_photographs_are_packed(shared_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("raybench.data.embedded.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("raybench.data.files.embedded.CACHE", tmp_path / "cache")
     data = datasets.load("manifest", root=shared_data / "caltech101")
     pack(data, tmp_path / "out", shard_bytes=3_000_000)
     packed = datasets.load("packed", root=tmp_path / "out")

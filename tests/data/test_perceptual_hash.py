@@ -9,10 +9,10 @@ from PIL import Image
 
 from raybench import data as datasets
 from raybench.data import fixtures
-from raybench.data.encoded import Encoded
 from raybench.data.fixtures.pictures import picture
 from raybench.data.images import LEFT_OUT, TEST, TRAIN
 from raybench.data.perceptual_hash import cross_role_pairs, deduplicate, equal_pairs, hash_of, hashes, within
+from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
 
@@ -22,11 +22,11 @@ def pictures(n=12, size=(48, 40)):
 
 def slow_hash(image):
     """Return the hash by the formula, one coefficient and one bit after the other."""
-    grey = np.asarray(Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=float)
+    gray = np.asarray(Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=float)
     low = [
         4
         * sum(
-            grey[y, x] * math.cos(math.pi * u * (2 * y + 1) / 64) * math.cos(math.pi * v * (2 * x + 1) / 64)
+            gray[y, x] * math.cos(math.pi * u * (2 * y + 1) / 64) * math.cos(math.pi * v * (2 * x + 1) / 64)
             for y in range(32)
             for x in range(32)
         )
@@ -66,10 +66,10 @@ def test_arrays_and_files_of_the_same_pixels_hash_alike_in_the_order_asked(make_
     assert hashes(arrays, ids).dtype == np.uint64
 
 
-def test_grey_arrays_are_hashed_as_they_are(make_data):
+def test_gray_arrays_are_hashed_as_they_are(make_data):
     data = make_data(4, channels=1, size=32)
-    colour = np.repeat(data.images, 3, axis=3)
-    np.testing.assert_array_equal(hashes(data, np.arange(4)), [hash_of(image) for image in colour])
+    color = np.repeat(data.images, 3, axis=3)
+    np.testing.assert_array_equal(hashes(data, np.arange(4)), [hash_of(image) for image in color])
 
 
 def test_a_corrupt_file_is_named(make_data, tmp_path):

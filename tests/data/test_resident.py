@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raybench.data import resident
-from raybench.data.resident import open_resident, save
+from raybench.data.reading import resident
+from raybench.data.reading.resident import open_resident, save
 from raybench.data.splits import make_splits
 from raybench.errors import UserError
 

@@ -10,8 +10,8 @@ from PIL import Image
 from scipy.stats import kstest
 from torchvision import transforms
 
-from raybench.data import resized_crop
-from raybench.data.batches import ResidentSplit
+from raybench.data.reading.batches import ResidentSplit
+from raybench.data.transforms import resized_crop
 
 CUDA = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
 DEVICES = pytest.mark.parametrize("device", ["cpu", CUDA])

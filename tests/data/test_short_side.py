@@ -6,11 +6,11 @@ import pytest
 from pictures import encode, picture, write_files
 from PIL import Image
 
-from raybench.data.decode import CorruptImage, decode
-from raybench.data.encoded import Encoded
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, LEFT_OUT, ImageData
-from raybench.data.short_side import ShortSide, cache
-from raybench.data.views import View
+from raybench.data.reading.decode import CorruptImage, decode
+from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.short_side import ShortSide, cache
+from raybench.data.transforms.views import View
 from raybench.errors import UserError
 
 SIZES = [(60, 80), (80, 61), (40, 33), (32, 32), (20, 90), (200, 35)]
@@ -44,7 +44,7 @@ def test_images_are_scaled_as_pillow_does_and_small_ones_stay(data, tmp_path):
 
 
 def test_the_order_of_threads_does_not_show(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("raybench.data.short_side.CHUNK", 2)
+    monkeypatch.setattr("raybench.data.reading.short_side.CHUNK", 2)
     one, four = (cache(data, tmp_path / str(n), short_side=32, workers=n) for n in (1, 4))
     np.testing.assert_array_equal(one.pixels, four.pixels)
     np.testing.assert_array_equal(one.index, four.index)
@@ -77,7 +77,7 @@ def test_a_cache_travels_as_the_name_of_its_folder(data, tmp_path):
 def test_a_cache_is_written_once_and_only_for_the_same_images(data, tmp_path, monkeypatch):
     cache(data, tmp_path / "cache", short_side=32)
     with monkeypatch.context() as patch:
-        patch.setattr("raybench.data.short_side.decode", lambda *_: pytest.fail("decoded again"))
+        patch.setattr("raybench.data.reading.short_side.decode", lambda *_: pytest.fail("decoded again"))
         assert len(cache(data, tmp_path / "cache", short_side=32)) == 6
     with pytest.raises(UserError, match=r"caches other images, or another short side \(32\)"):
         cache(data, tmp_path / "cache", short_side=31)

@@ -150,7 +150,7 @@ def test_single_label_roles_are_balanced_over_classes(make_data):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_role_has_its_share_of_mislabelled_samples(seed):
+def test_every_role_has_its_share_of_mislabeled_samples(seed):
     data, wrong = mislabel(datasets.load("digits"), 0.1, seed)
     sizes = {"train": 600, "validation": 200, "calibration": 200, "test": 300, "unseen": None}
     splits = make_splits(data, sizes, {"rule": "random", "fraction": 0.2, "seed": seed}, seed, wrong)
@@ -244,7 +244,7 @@ def test_a_table_of_splits_reads_back_equal(make_data, kind):
     assert i in splits.ids(row["role"])
     assert row["label"] == data.labels[i].tolist()
     assert row["group"] == (i // 2 if kind == "groups" else None)
-    assert table.column("mislabelled").to_pylist() == [i in (0, 7, 11, 50) for i in table.column("id").to_pylist()]
+    assert table.column("mislabeled").to_pylist() == [i in (0, 7, 11, 50) for i in table.column("id").to_pylist()]
 
 
 def test_a_table_of_something_else_is_refused(make_data):

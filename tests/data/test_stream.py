@@ -8,22 +8,22 @@ import torch
 from pictures import encode, oriented, picture, write_files
 from PIL import Image
 
-from raybench.data import stream
-from raybench.data.batches import ReadsAhead, ResidentSplit, iterate
-from raybench.data.decode import CorruptImage, decode
-from raybench.data.decoding import decode_all
-from raybench.data.encoded import Encoded
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageData
-from raybench.data.resized_crop import box
-from raybench.data.short_side import cache
-from raybench.data.stream import StreamedSplit
-from raybench.data.views import View
+from raybench.data.reading import stream
+from raybench.data.reading.batches import ReadsAhead, ResidentSplit, iterate
+from raybench.data.reading.decode import CorruptImage, decode
+from raybench.data.reading.decoding import decode_all
+from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.short_side import cache
+from raybench.data.reading.stream import StreamedSplit
+from raybench.data.transforms.resized_crop import box
+from raybench.data.transforms.views import View
 from raybench.errors import UserError
 
 CUDA = pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
 VIEW = View(size=24, resize=28)
 CONTENTS = {f"{i}.jpg": encode(picture(36 + i, 50 - i, seed=i), "JPEG") for i in range(14)}
-CONTENTS |= {"grey.png": encode(picture()[..., 0], "PNG"), "turned.jpg": oriented(picture(), "JPEG", 6)}
+CONTENTS |= {"gray.png": encode(picture()[..., 0], "PNG"), "turned.jpg": oriented(picture(), "JPEG", 6)}
 N = len(CONTENTS)
 IDS = np.random.default_rng(0).permutation(N)[:12]
 CROP = ["random_resized_crop", "flip"]

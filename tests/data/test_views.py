@@ -6,7 +6,7 @@ from pictures import picture
 from PIL import Image
 from torchvision import transforms
 
-from raybench.data.views import View
+from raybench.data.transforms.views import View
 from raybench.errors import UserError
 
 SIZES = [(375, 500), (500, 375), (64, 64), (41, 97), (30, 20), (1, 50)]
@@ -35,7 +35,7 @@ def assert_within_a_level(pixels, expected):
         View(size=28, resize=32, fit="squash_crop"),
     ],
 )
-def test_a_view_is_torchvisions_resize_and_centre_crop_within_one_level(size, view):
+def test_a_view_is_torchvisions_resize_and_center_crop_within_one_level(size, view):
     image = picture(*size)
     assert_within_a_level(view.apply(image), chain(view)(Image.fromarray(image)))
 

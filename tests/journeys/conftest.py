@@ -30,7 +30,7 @@ SMALL = {
     "evaluate": {"metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained"], "alphas": [0.2]},
 }
 OWN_METHODS = '''
-from raybench.methods.spec import Rate, method
+from raybench import Rate, method
 
 
 @method(source="a test")

@@ -69,7 +69,7 @@ def test_a_wrong_experiment_is_refused_with_the_key_the_value_and_what_is_allowe
         assert word in said, said
 
 
-def test_a_missing_experiment_file_names_its_neighbour(refused: Refused) -> None:
+def test_a_missing_experiment_file_names_its_neighbor(refused: Refused) -> None:
     said = refused("run", QUICKSTART.replace("quickstart.yaml", "quikstart.yaml"))
     assert "does not exist" in said
     assert "quickstart.yaml" in said

@@ -27,7 +27,7 @@ WORDS = [
 
 
 def weights(storage: Path) -> dict[str, dict[str, torch.Tensor]]:
-    files = sorted((storage / "artefacts" / "models").glob("*.pt"))
+    files = sorted((storage / "artifacts" / "models").glob("*.pt"))
     return {path.stem: torch.load(path, weights_only=True) for path in files}
 
 
@@ -37,12 +37,12 @@ def test_a_group_that_loses_a_worker_ends_in_the_weights_of_an_undisturbed_one(
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     done = raybench(*WORDS, "--storage", str(undisturbed))
     assert done.returncode == 0, done.stdout + done.stderr
-    records = [json.loads(path.read_text()) for path in (undisturbed / "artefacts" / "models").glob("*.json")]
+    records = [json.loads(path.read_text()) for path in (undisturbed / "artifacts" / "models").glob("*.json")]
     assert [record["workers"] for record in records] == [2, 2]
     assert all(record["seconds"] > 0 and record["steps"] > 0 for record in records)
 
     process = start(*WORDS, "--storage", str(disturbed))
-    wait_until(lambda: list((disturbed / "artefacts").glob("checkpoints/*.pt")), process)
+    wait_until(lambda: list((disturbed / "artifacts").glob("checkpoints/*.pt")), process)
     workers = [
         p for p in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())
     ]

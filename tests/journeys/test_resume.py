@@ -33,7 +33,7 @@ def assert_same(storage: Path, other: Path) -> None:
 
 
 def count(storage: Path, pattern: str) -> int:
-    return len(list((storage / "artefacts").glob(pattern)))
+    return len(list((storage / "artifacts").glob(pattern)))
 
 
 def die(process: "subprocess.Popen[str]") -> None:
@@ -57,12 +57,12 @@ def test_a_driver_killed_in_training_sweep_and_predictions_ends_in_the_tables_of
         wait_until(reached, process)
         die(process)
         now = {
-            str(path) for path in (tmp_path / "artefacts").rglob("*") if path.is_file() and path.suffix != ".partial"
+            str(path) for path in (tmp_path / "artifacts").rglob("*") if path.is_file() and path.suffix != ".partial"
         }
         lost = {name for name in kept - now if "/checkpoints/" not in name}
         assert not lost, f"finished work was lost: {sorted(lost)[:3]}"
         kept = now
-        for path in (tmp_path / "artefacts").rglob("*.parquet"):
+        for path in (tmp_path / "artifacts").rglob("*.parquet"):
             pq.read_table(path)  # whole, or not there
     done = raybench(*words)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -23,7 +23,7 @@ def read(storage: Path, table: str) -> pd.DataFrame:
 
 
 def modified(storage: Path) -> dict[str, int]:
-    files = (path for path in (storage / "artefacts").rglob("*") if path.is_file())
+    files = (path for path in (storage / "artifacts").rglob("*") if path.is_file())
     return {str(path): path.stat().st_mtime_ns for path in files}
 
 
@@ -136,7 +136,7 @@ def test_running_again_trains_nothing_and_needs_no_ray(finished: Path, raybench:
 def test_new_metrics_on_an_old_run_touch_no_model(finished: Path, raybench: Command, tmp_path: Path) -> None:
     storage = tmp_path / "copy"
     shutil.copytree(finished, storage)
-    for weights in (storage / "artefacts" / "models").glob("*.pt"):
+    for weights in (storage / "artifacts" / "models").glob("*.pt"):
         weights.unlink()
     done = raybench("evaluate", "small.yaml", "--storage", str(storage), "--set", "evaluate.metrics=[accuracy, nomus]")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -161,7 +161,7 @@ def test_optuna_with_asha_keeps_to_the_budget_and_goes_on_from_finished_trials(
         words += ["--set", f"methods.{other}=null"]
     first = raybench("sweep", "small.yaml", *words, "--set", "sweep.trials=2")
     assert first.returncode == 0, first.stdout + first.stderr
-    folder = next((storage / "artefacts" / "searches").iterdir())
+    folder = next((storage / "artifacts" / "searches").iterdir())
     kept = {path.name: path.read_text() for path in folder.glob("*.json")}
     assert len(kept) == 2
     second = raybench("sweep", "small.yaml", *words, "--set", "sweep.trials=4")

@@ -7,7 +7,7 @@ import torch
 
 from raybench import methods
 from raybench.errors import UserError
-from raybench.methods.run import run
+from raybench.methods.framework.run import run
 
 # what a method cannot be on a family: no convolutions to speak of, or features that can be negative
 REFUSED = {

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from raybench.data.batches import seed_for
+from raybench.data.reading.batches import seed_for
 from raybench.errors import UserError
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)

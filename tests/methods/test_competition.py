@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import raybench
-from raybench.data.batches import seed_for
+from raybench.data.reading.batches import seed_for
 from raybench.errors import UserError
 from raybench.methods.competition import balanced_weights, smallest, triangle
 

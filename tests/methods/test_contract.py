@@ -1,4 +1,4 @@
-"""What every method keeps, whatever it does: parametrised over the registry, so a new method is tested by existing."""
+"""What every method keeps, whatever it does: parametrized over the registry, so a new method is tested by existing."""
 
 import copy
 from typing import Any
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import raybench
 from raybench import methods
 from raybench.errors import UserError
-from raybench.methods.run import run
-from raybench.methods.spec import check, hyperparameters, spec_of
+from raybench.methods.framework.run import run
+from raybench.methods.framework.spec import check, hyperparameters, spec_of
 
 NAMES = methods.names()
 CASES = [(name, kind) for name in NAMES for kind in spec_of(methods.get(name)).targets]

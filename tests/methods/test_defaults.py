@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from raybench import methods, plan
-from raybench.audit import GAP, objective, reference
-from raybench.experiment_file import load_experiment
-from raybench.preparing import prepare
-from raybench.scenario import Scenario
-from raybench.store import Store
-from raybench.work.train import train_job
-from raybench.work.trial import Record, trial_job
+from raybench import methods
+from raybench.config.reading import load_experiment
+from raybench.engine.audit import GAP, objective, reference
+from raybench.jobs import plan
+from raybench.jobs.train import train_job
+from raybench.jobs.trial import Record, trial_job
+from raybench.scenario.prepare import prepare
+from raybench.scenario.scenario import Scenario
+from raybench.storage.store import Store
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 NAMES = methods.names()

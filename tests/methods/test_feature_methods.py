@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from raybench import methods
 from raybench.errors import UserError
-from raybench.methods.centroids import class_means, nearest, original_features
+from raybench.methods.building_blocks.centroids import class_means, nearest, original_features
 from raybench.methods.contrastive_unlearning import contrastive_loss
-from raybench.methods.run import run
+from raybench.methods.framework.run import run
 from raybench.methods.scar import class_shapes, tukey
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)

@@ -8,7 +8,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from raybench.data.batches import seed_for
+from raybench.data.reading.batches import seed_for
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
 

@@ -4,10 +4,10 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from raybench.methods import importance
-from raybench.methods.importance import expected_fisher, mean_gradient, squared_gradients
-from raybench.methods.losses import log_likelihood, supervised_rows
-from raybench.methods.task import UnlearningTask
+from raybench.engine.losses import log_likelihood, supervised_rows
+from raybench.methods.building_blocks import importance
+from raybench.methods.building_blocks.importance import expected_fisher, mean_gradient, squared_gradients
+from raybench.methods.framework.task import UnlearningTask
 
 FORGET, RETAIN = tiny.samples(6, seed=1), tiny.samples(9, seed=2)
 
@@ -69,7 +69,7 @@ def test_importance_is_of_the_model_in_eval_mode_and_leaves_it_in_train_mode() -
 
 
 @pytest.mark.parametrize("rows", [supervised_rows, log_likelihood])
-def test_vectorised_squares_equal_those_of_one_sample_after_another(rows: importance.Rows) -> None:
+def test_vectorized_squares_equal_those_of_one_sample_after_another(rows: importance.Rows) -> None:
     task = task_on()
     x, y = tiny.stack(FORGET)
     slow = {name: torch.zeros_like(p) for name, p in task.parameters.items()}
@@ -77,7 +77,7 @@ def test_vectorised_squares_equal_those_of_one_sample_after_another(rows: import
     with task.eval_mode():
         importance._add_one_by_one(task, slow, x, y, rows, 2)
         counted = task.ledger.as_dict()
-        importance._add_vectorised(task, fast, x, y, rows, 2)
+        importance._add_vectorized(task, fast, x, y, rows, 2)
     assert all(torch.allclose(slow[name], fast[name], atol=1e-12) for name in slow)
     assert task.ledger.samples_forward == 2 * counted["samples_forward"]
     assert task.ledger.samples_backward == 2 * counted["samples_backward"]
@@ -85,7 +85,7 @@ def test_vectorised_squares_equal_those_of_one_sample_after_another(rows: import
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("name", architectures.NAMES)
-def test_vectorised_squares_work_on_every_architecture(name: str) -> None:
+def test_vectorized_squares_work_on_every_architecture(name: str) -> None:
     model = architectures.small(name)
     data = [(torch.randn(3, 32, 32).double(), i) for i in range(2)]
     task, _ = tiny.make_task(model.double().eval(), data, data)
@@ -94,5 +94,5 @@ def test_vectorised_squares_work_on_every_architecture(name: str) -> None:
     fast = {key: torch.zeros_like(p) for key, p in task.parameters.items()}
     with task.eval_mode():
         importance._add_one_by_one(task, slow, x, y, supervised_rows, 2)
-        importance._add_vectorised(task, fast, x, y, supervised_rows, 2)
+        importance._add_vectorized(task, fast, x, y, supervised_rows, 2)
     assert all(torch.allclose(slow[key], fast[key], atol=1e-10) for key in slow)

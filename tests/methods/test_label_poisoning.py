@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raybench.methods.relabelling import random_labels
+from raybench.methods.building_blocks.relabeling import random_labels
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
 
@@ -59,7 +59,7 @@ def test_full_poisoning_passes_retain_and_then_forget_in_mixed_batches_under_a_c
     tiny.assert_same(result, student)
 
 
-def test_two_stages_poison_and_then_repair_with_a_new_optimiser() -> None:
+def test_two_stages_poison_and_then_repair_with_a_new_optimizer() -> None:
     model = tiny.net(norm=True)
     student = copy.deepcopy(model).train()
     (x_f, _), (x_r, y_r) = tiny.stack(FORGET), tiny.stack(RETAIN)

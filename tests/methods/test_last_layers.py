@@ -12,7 +12,7 @@ from torch import nn
 import raybench
 from raybench import models
 from raybench.errors import UserError
-from raybench.methods.architecture import last_stages, stages
+from raybench.methods.framework.architecture import last_stages, stages
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
 

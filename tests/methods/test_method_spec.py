@@ -4,8 +4,8 @@ import tiny
 import raybench
 from raybench import methods
 from raybench.errors import UserError
-from raybench.methods.spec import check, method
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.spec import check, method
+from raybench.methods.framework.task import UnlearningTask
 
 
 def refuse(name: str, **values: object) -> str:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from raybench import methods
-from raybench.methods.run import run
+from raybench.methods.framework.run import run
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raybench import methods
-from raybench.methods.passes import Passes
-from raybench.methods.spec import Settings, check
+from raybench.methods.framework.passes import Passes
+from raybench.methods.framework.spec import Settings, check
 
 
 class Rows:

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from raybench import methods
-from raybench.data.batches import seed_for
+from raybench.data.reading.batches import seed_for
 from raybench.errors import UserError
 from raybench.methods.activation_reset import mean_activations
-from raybench.methods.architecture import spatial_convolutions, weight_matrices
-from raybench.methods.run import run
+from raybench.methods.framework.architecture import spatial_convolutions, weight_matrices
+from raybench.methods.framework.run import run
 from raybench.methods.selective_pruning import overfit, quantile_of, redraw, unmoved
 
 FORGET, RETAIN = tiny.samples(6, seed=1), tiny.samples(20, seed=2)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from raybench import methods, models
-from raybench.methods.run import run
+from raybench.methods.framework.run import run
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
 

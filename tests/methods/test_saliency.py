@@ -1,7 +1,7 @@
 import tiny
 import torch
 
-from raybench.methods.saliency import saliency_mask, summed_gradient, top_share
+from raybench.methods.building_blocks.saliency import saliency_mask, summed_gradient, top_share
 
 
 def test_the_largest_scores_are_chosen_over_all_tensors_together() -> None:

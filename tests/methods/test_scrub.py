@@ -6,7 +6,7 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from raybench.methods.losses import distillation
+from raybench.engine.losses import distillation
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
 
@@ -24,7 +24,7 @@ def plain_scrub(
     *,
     lr: float,
     epochs: int,
-    maximise: int,
+    maximize: int,
     t: float,
     min_first: bool,
     momentum: float = 0.9,
@@ -35,7 +35,7 @@ def plain_scrub(
     (x_f, _), (x_r, y_r) = tiny.stack(FORGET), tiny.stack(RETAIN)
     for epoch in range(epochs):
         for part in ("min", "max") if min_first else ("max", "min"):
-            if part == "max" and epoch < maximise:
+            if part == "max" and epoch < maximize:
                 sgd.step(-gap(student(x_f), teacher(x_f).detach(), t))
             if part == "min":
                 logits = student(x_r)
@@ -44,9 +44,9 @@ def plain_scrub(
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_scrub_maximises_on_forget_before_it_minimises_on_retain(norm: bool) -> None:
+def test_scrub_maximizes_on_forget_before_it_minimizes_on_retain(norm: bool) -> None:
     model = tiny.net(norm=norm)
-    expected = plain_scrub(model, lr=0.01, epochs=3, maximise=2, t=4.0, min_first=False)
+    expected = plain_scrub(model, lr=0.01, epochs=3, maximize=2, t=4.0, min_first=False)
     result = tiny.plain("scrub", model, FORGET, RETAIN, lr=0.01, epochs=3, max_epochs=2, batch_size=8)
     tiny.assert_same(result, expected)
 
@@ -57,15 +57,15 @@ def test_scrub_maximises_on_forget_before_it_minimises_on_retain(norm: bool) -> 
         (
             "mufac",
             {},
-            {"lr": 0.001, "epochs": 2, "maximise": 2, "t": 4.0, "min_first": True, "momentum": 0, "decay": 0},
+            {"lr": 0.001, "epochs": 2, "maximize": 2, "t": 4.0, "min_first": True, "momentum": 0, "decay": 0},
         ),
         (
             "mucac_binary",
             {},
-            {"lr": 1e-4, "epochs": 1, "maximise": 1, "t": 4.0, "min_first": True, "momentum": 0, "decay": 0},
+            {"lr": 1e-4, "epochs": 1, "maximize": 1, "t": 4.0, "min_first": True, "momentum": 0, "decay": 0},
         ),
-        ("conformal", {"epochs": 8}, {"lr": 0.1, "epochs": 8, "maximise": 6, "t": 2.0, "min_first": False}),
-        ("uuef", {"epochs": 3}, {"lr": 0.01, "epochs": 3, "maximise": 3, "t": 1.0, "min_first": False}),
+        ("conformal", {"epochs": 8}, {"lr": 0.1, "epochs": 8, "maximize": 6, "t": 2.0, "min_first": False}),
+        ("uuef", {"epochs": 3}, {"lr": 0.01, "epochs": 3, "maximize": 3, "t": 1.0, "min_first": False}),
     ],
 )
 def test_a_preset_is_the_released_loop_weight_for_weight(preset: str, options: Any, released: Any) -> None:
@@ -81,7 +81,7 @@ def test_the_divergence_is_zero_at_the_start_and_the_student_moves() -> None:
     assert tiny.distance(tiny.plain("scrub", model, FORGET, RETAIN, epochs=1), model) > 0
 
 
-def test_the_multi_label_preset_never_maximises_and_reads_independent_labels_as_one_choice() -> None:
+def test_the_multi_label_preset_never_maximizes_and_reads_independent_labels_as_one_choice() -> None:
     forget, retain = tiny.samples(4, seed=1, multi_label=True), tiny.samples(8, seed=2, multi_label=True)
     model = tiny.net(norm=True)
     teacher, student = copy.deepcopy(model), copy.deepcopy(model).train()

@@ -7,10 +7,10 @@ import tiny
 import torch
 import torch.nn.functional as F
 
+from raybench.engine.losses import log_likelihood
+from raybench.methods.building_blocks.importance import expected_fisher, squared_gradients
 from raybench.methods.fisher_forgetting import noise_variance
-from raybench.methods.importance import expected_fisher, squared_gradients
 from raybench.methods.influence import recursion, woodbury
-from raybench.methods.losses import log_likelihood
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.methods.importance import squared_gradients
+from raybench.methods.building_blocks.importance import squared_gradients
 from raybench.methods.ssd import damping_factors
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
@@ -64,9 +64,9 @@ def test_over_the_full_set_the_ratio_is_bounded_by_the_share_of_forget_samples()
 
 def test_lfssd_reads_no_labels() -> None:
     model = tiny.net()
-    relabelled = [(x, (int(y) + 1) % 3) for x, y in FORGET]
+    relabeled = [(x, (int(y) + 1) % 3) for x, y in FORGET]
     one = tiny.plain("lfssd", model, FORGET, RETAIN, selection=1.0)
-    assert tiny.distance(one, tiny.plain("lfssd", model, relabelled, RETAIN, selection=1.0)) == 0
+    assert tiny.distance(one, tiny.plain("lfssd", model, relabeled, RETAIN, selection=1.0)) == 0
     assert tiny.distance(one, model) > 0
 
 

@@ -3,10 +3,10 @@ import pytest
 import tiny
 import torch
 
-from raybench.data.batches import ResidentSplit
 from raybench.data.images import ImageData
+from raybench.data.reading.batches import ResidentSplit
 from raybench.errors import UserError
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.task import UnlearningTask
 
 FORGET, RETAIN = tiny.samples(5, seed=1), tiny.samples(11, seed=2)
 

@@ -7,7 +7,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from raybench.data.batches import seed_for
+from raybench.data.reading.batches import seed_for
 from raybench.methods.unsir import learn_noise, repelled_noise
 
 FORGET, RETAIN = tiny.samples(8, seed=1), tiny.samples(8, seed=2)

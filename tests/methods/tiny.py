@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 import raybench
 from raybench import methods, models
-from raybench.methods.passes import as_split
-from raybench.methods.run import Outcome, run
-from raybench.methods.spec import check
-from raybench.methods.task import UnlearningTask
+from raybench.methods.framework.passes import as_split
+from raybench.methods.framework.run import Outcome, run
+from raybench.methods.framework.spec import check
+from raybench.methods.framework.task import UnlearningTask
 
 Samples = list[tuple[Tensor, Tensor | int]]
 CLASSES = 3

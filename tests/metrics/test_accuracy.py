@@ -16,7 +16,7 @@ from raybench.metrics.accuracy import (
     top_k,
     unlearning_accuracy,
 )
-from raybench.metrics.intervals import clopper_pearson
+from raybench.metrics.functions.intervals import clopper_pearson
 
 
 def random_case(seed, n=60, classes=5):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from raybench.metrics.arrays import as_array, as_groups, as_logits_and_labels, as_vector
+from raybench.metrics.framework.arrays import as_array, as_groups, as_logits_and_labels, as_vector
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64])

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics.cka import cka, cka_estimate, rbf_cka
+from raybench.metrics.functions.cka import cka, cka_estimate, rbf_cka
 
 
 def pair(n, d, e=None, seed=0, shared=1.0):
@@ -168,7 +168,7 @@ def test_the_jackknife_equals_leaving_each_group_out_by_hand(estimator, n, d):
 def test_wide_features_finished_one_by_one_have_the_same_interval(monkeypatch):
     x, y = pair(200, 30)
     together = cka_estimate(x, y)
-    monkeypatch.setattr("raybench.metrics.cka._FINISHED_TOGETHER", 0)
+    monkeypatch.setattr("raybench.metrics.functions.cka._FINISHED_TOGETHER", 0)
     alone = cka_estimate(x, y)
     np.testing.assert_allclose(alone[:3], together[:3], atol=1e-12)
 

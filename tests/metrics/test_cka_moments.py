@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics.cka import cka
-from raybench.metrics.representation import CkaMoments, Pilot
+from raybench.metrics.functions.cka import cka
+from raybench.metrics.functions.representation import CkaMoments, Pilot
 
 
 def features(n, d, e, seed=0, dtype=np.float64):

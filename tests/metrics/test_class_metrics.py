@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from raybench.metrics import accuracy as accuracies
 from raybench.metrics.class_metrics import accuracy_by_class, balanced_accuracy, majority_accuracy
-from raybench.metrics.intervals import clopper_pearson, jackknife
+from raybench.metrics.functions.intervals import clopper_pearson, jackknife
 
 
 def answers(said, classes):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics.composite import (
+from raybench.metrics.functions.composite import (
     agl,
     agr,
     average_gap,

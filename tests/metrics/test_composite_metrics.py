@@ -3,14 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics import accuracy, composite
+from raybench.metrics import accuracy
 from raybench.metrics.composite_metrics import (
     completeness_to_retrained,
     indiscernibility,
     tug_of_war,
     tug_of_war_mia,
 )
-from raybench.metrics.intervals import clopper_pearson
+from raybench.metrics.functions import composite
+from raybench.metrics.functions.intervals import clopper_pearson
 from raybench.metrics.nomus_metrics import forgetting_score, mia
 from raybench.metrics.shadow_metrics import mia_svc
 from raybench.metrics.unanchored import difference

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raybench.metrics.conformal import coverage, coverage_ratio, cr, fake_forgetting, lac, set_members
-from raybench.metrics.conformal_scores import SCORES
+from raybench.metrics.functions.conformal_scores import SCORES
 
 P = np.array(
     [
@@ -163,7 +163,7 @@ def test_log_scores_and_one_minus_p_give_identical_sets():
         assert result.coverage[a] == sets[np.arange(300), labels].mean()
 
 
-def test_exchangeable_forget_data_is_covered_at_the_nominal_level_and_memorised_data_fully():
+def test_exchangeable_forget_data_is_covered_at_the_nominal_level_and_memorized_data_fully():
     held, held_labels = draw(2000, seed=1)
     test, test_labels = draw(3000, seed=2)
     forget, forget_labels = draw(3000, seed=3)
@@ -172,9 +172,9 @@ def test_exchangeable_forget_data_is_covered_at_the_nominal_level_and_memorised_
     sd = math.sqrt(0.0049**2 + 0.05 * 0.95 / 3000)
     assert abs(on_forget.coverage[0] - 0.95) < 4 * sd
     assert on_forget.ratio[0] == pytest.approx(on_test.ratio[0], abs=0.02)
-    memorised = coverage_ratio(forget + 100 * np.eye(5)[forget_labels], forget_labels, held, held_labels, alphas=0.05)
-    assert memorised.coverage[0] == 1
-    assert memorised.coverage[0] - on_test.coverage[0] == pytest.approx(0.05, abs=4 * sd)
+    memorized = coverage_ratio(forget + 100 * np.eye(5)[forget_labels], forget_labels, held, held_labels, alphas=0.05)
+    assert memorized.coverage[0] == 1
+    assert memorized.coverage[0] - on_test.coverage[0] == pytest.approx(0.05, abs=4 * sd)
 
 
 def test_calibrating_on_the_forgotten_class_hides_what_was_unlearned():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from raybench.metrics.conformal import aps, lac, margin, raps
-from raybench.metrics.conformal_scores import SCORES, score_blocks, true_label_scores
+from raybench.metrics.functions.conformal_scores import SCORES, score_blocks, true_label_scores
 
 LOGITS = arrays(np.float64, (6, 5), elements=st.floats(-30, 30, width=32))
 P = np.array([[0.5, 0.3, 0.2]])
@@ -54,7 +54,7 @@ def test_log_scores_tell_apart_what_one_minus_p_cannot():
 
 @pytest.mark.parametrize("name", sorted(SCORES))
 def test_blocks_give_the_scores_of_the_whole(name, monkeypatch):
-    monkeypatch.setattr("raybench.metrics.softmax._BLOCK_ELEMENTS", 64)
+    monkeypatch.setattr("raybench.metrics.functions.softmax._BLOCK_ELEMENTS", 64)
     logits, labels = np.random.default_rng(0).normal(size=(50, 4)), np.arange(50) % 4
     whole = SCORES[name](logits)
     blocks = list(score_blocks(logits, name))

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics.conformal_scores import SCORES
-from raybench.metrics.conformal_sets import prediction_sets, set_members, single_label
-from raybench.metrics.softmax import NARROW
+from raybench.metrics.functions.conformal_scores import SCORES
+from raybench.metrics.functions.conformal_sets import prediction_sets, set_members, single_label
+from raybench.metrics.functions.softmax import NARROW
 
 
 def example(seed, n, classes):

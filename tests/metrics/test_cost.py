@@ -1,6 +1,13 @@
 import pytest
 
-from raybench.metrics.cost import flops, peak_memory, peak_memory_share, sample_passes, share_of_retraining, total
+from raybench.metrics.functions.cost import (
+    flops,
+    peak_memory,
+    peak_memory_share,
+    sample_passes,
+    share_of_retraining,
+    total,
+)
 
 RETRAINING = {"samples_forward": 1000, "samples_backward": 1000, "steps": 100, "seconds": 50.0}
 METHOD = {"samples_forward": 300, "samples_backward": 100, "steps": 10, "seconds": 5.0, "peak_memory_bytes": 2e9}

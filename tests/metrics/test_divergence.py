@@ -66,7 +66,7 @@ def test_probabilities_of_exactly_zero_and_one_give_the_ends_of_the_range():
 def test_blocks_give_the_values_of_the_whole(monkeypatch):
     a, b = np.random.default_rng(0).normal(size=(2, 90, 3))
     whole = jensen_shannon(a, b)
-    monkeypatch.setattr("raybench.metrics.softmax._BLOCK_ELEMENTS", 48)
+    monkeypatch.setattr("raybench.metrics.functions.softmax._BLOCK_ELEMENTS", 48)
     np.testing.assert_array_equal(jensen_shannon(a, b), whole)
 
 

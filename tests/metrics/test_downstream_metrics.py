@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from raybench.metrics.cka import cka
 from raybench.metrics.downstream import (
     cka_batched,
     downstream_cka_to_original,
@@ -16,6 +15,7 @@ from raybench.metrics.downstream import (
     downstream_knn_logits,
     stratified_halves,
 )
+from raybench.metrics.functions.cka import cka
 
 
 def features(n, d=8, classes=4, seed=0):
@@ -71,7 +71,7 @@ def test_a_share_of_nothing_or_of_everything_is_refused():
             downstream_knn(*features(40), test_fraction=share)
 
 
-# -- nearest neighbours ------------------------------------------------------------------------------------------------
+# -- nearest neighbors ------------------------------------------------------------------------------------------------
 
 
 def test_classes_that_point_their_own_way_are_told_apart_and_random_labels_are_not():
@@ -147,8 +147,8 @@ def test_cka_of_a_downstream_set_is_the_unbiased_one_of_all_its_samples():
 
 def slow_biased_cka(x, y):
     x, y = x.astype(float), y.astype(float)
-    centre = np.eye(len(x)) - 1 / len(x)
-    k, m = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
+    center = np.eye(len(x)) - 1 / len(x)
+    k, m = center @ x @ x.T @ center, center @ y @ y.T @ center
     return (k * m).sum() / np.sqrt((k * k).sum() * (m * m).sum())
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import laplace, norm
 from sklearn.metrics import det_curve
 
-from raybench.metrics.epsilon import (
+from raybench.metrics.functions.epsilon import (
     CAP,
     ceiling,
     competition_bins,
@@ -109,7 +109,7 @@ def test_thresholds_and_intervals_are_the_best_of_every_event_under_any_ties(unl
     assert one_sample(u, r, delta, "competition") == pytest.approx(expected)
 
 
-def test_randomised_response_is_exact_although_all_scores_are_tied():
+def test_randomized_response_is_exact_although_all_scores_are_tied():
     retrained, unlearned = [0] * 8 + [1] * 2, [0] * 2 + [1] * 8
     assert one_sample(unlearned, retrained) == pytest.approx(np.log(4))
     assert one_sample(unlearned, retrained, 0.1) == pytest.approx(np.log(3.5))

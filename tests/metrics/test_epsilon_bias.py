@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raybench.metrics.epsilon import certified_lower_bound, forgetting_quality, per_sample, scaled_confidences
+from raybench.metrics.functions.epsilon import certified_lower_bound, forgetting_quality, per_sample, scaled_confidences
 
 
 def normals(models, samples, *, mean=0.0, sd=1.0, seed=0):

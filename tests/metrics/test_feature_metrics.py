@@ -19,7 +19,7 @@ def clouds(rng, n, spread, classes=3, d=8):
 # -- the probe ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_probe_is_a_logistic_regression_on_standardised_retain_features():
+def test_the_probe_is_a_logistic_regression_on_standardized_retain_features():
     rng = np.random.default_rng(0)
     (retain, known), (test, wanted) = clouds(rng, 200, 2.0), clouds(rng, 150, 2.0)
     scaler = StandardScaler().fit(retain)

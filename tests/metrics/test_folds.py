@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from raybench.metrics.folds import balanced_rows, group_folds, match_labels, shuffled_splits
+from raybench.metrics.functions.folds import balanced_rows, group_folds, match_labels, shuffled_splits
 
 
 def test_shuffled_splits_are_those_of_scikit_learn():

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from raybench.metrics.gaussian_epsilon import gaussian
+from raybench.metrics.functions.gaussian_epsilon import gaussian
 
 # N(0, 1) against N(mean, sd^2): epsilon at delta 0.05, 0.01 and 1e-5
 KNOWN = [

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_1samp
 from sklearn.metrics import roc_auc_score
 
-from raybench.metrics.intervals import (
+from raybench.metrics.functions.intervals import (
     bootstrap_models,
     clopper_pearson,
     delong,

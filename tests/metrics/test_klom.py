@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from raybench.metrics.klom import klom
+from raybench.metrics.functions.klom import klom
 
 
 def normals(models, samples, *, mean=0.0, sd=1.0, seed=0):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from raybench.metrics.knn import knn_accuracy, knn_predict, nearest
+from raybench.metrics.functions.knn import knn_accuracy, knn_predict, nearest
 
 
 def clusters(n, d, num_classes=6, seed=0, dtype=np.float64):
@@ -29,8 +29,8 @@ def test_results_do_not_depend_on_the_size_of_the_blocks(metric, monkeypatch):
     bank, labels = clusters(300, 7)
     queries, _ = clusters(90, 7, seed=1)
     whole = nearest(bank, labels, queries, 6, metric)
-    monkeypatch.setattr("raybench.metrics.knn._QUERY_BLOCK", 13)
-    monkeypatch.setattr("raybench.metrics.knn._BANK_BLOCK", 17)
+    monkeypatch.setattr("raybench.metrics.functions.knn._QUERY_BLOCK", 13)
+    monkeypatch.setattr("raybench.metrics.functions.knn._BANK_BLOCK", 17)
     for a, b in zip(nearest(bank, labels, queries, 6, metric), whole):
         np.testing.assert_array_equal(a, b)
 
@@ -99,7 +99,7 @@ def test_one_search_serves_every_smaller_k():
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_rows_that_single_precision_cannot_order_are_searched_again(metric):
     rng = np.random.default_rng(0)
-    # collapsed features of a memorising network: differences of 1e-6 on a common direction
+    # collapsed features of a memorizing network: differences of 1e-6 on a common direction
     bank = (np.ones((400, 32)) + 1e-6 * rng.normal(size=(400, 32))).astype(np.float32)
     queries = (np.ones((20, 32)) + 1e-6 * rng.normal(size=(20, 32))).astype(np.float32)
     q, x = queries.astype(np.longdouble), bank.astype(np.longdouble)

@@ -5,17 +5,17 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import norm
 
-from raybench.metrics.leave_one_out import left_out_scores
-from raybench.metrics.likelihood import lira, rmia, u_lira
-from raybench.metrics.roc import auc
+from raybench.metrics.functions.leave_one_out import left_out_scores
+from raybench.metrics.functions.likelihood import lira, rmia, u_lira
+from raybench.metrics.functions.roc import auc
 
 
 def draw(models=20, samples=30, *, effect=1.0, seed=0):
     """Signals whose normals differ by sample, and who was trained on what: at least 4 models on either side."""
     rng = np.random.default_rng(seed)
     member = np.argsort(rng.random((models, samples)), axis=0) < rng.integers(4, models - 3, samples)
-    centre, spread = 4 * rng.normal(size=samples), rng.uniform(0.5, 2, samples)
-    return centre + spread * rng.normal(size=(models, samples)) + effect * member, member
+    center, spread = 4 * rng.normal(size=samples), rng.uniform(0.5, 2, samples)
+    return center + spread * rng.normal(size=(models, samples)) + effect * member, member
 
 
 def loop(x, member, score):
@@ -109,7 +109,7 @@ def test_rmia_can_use_samples_that_no_model_was_trained_on():
 def test_blocks_of_samples_give_what_one_block_gives(monkeypatch):
     x, member = draw(12, 70)
     whole = left_out_scores(x, member, "online", "global")
-    monkeypatch.setattr("raybench.metrics.leave_one_out._BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr("raybench.metrics.functions.leave_one_out._BLOCK_ELEMENTS", 1)
     assert left_out_scores(x, member, "online", "global") == pytest.approx(whole, abs=1e-12)
     assert left_out_scores(x, member, "online", "per_example") == pytest.approx(lira(x, member).scores, abs=1e-12)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from raybench.metrics.functions.signals import scaled_confidence
 from raybench.metrics.likelihood_metrics import lira_offline, rmia_offline
-from raybench.metrics.signals import scaled_confidence
 
 N, CLASSES, SHADOWS = 400, 5, 24
 

@@ -5,9 +5,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.svm import SVC
 
-from raybench.metrics.intervals import delong
-from raybench.metrics.logistic_regression import decision_values
-from raybench.metrics.membership import auc, forgetting_score, logistic, loss_auc, svc, threshold
+from raybench.metrics.functions.intervals import delong
+from raybench.metrics.functions.logistic_regression import decision_values
+from raybench.metrics.functions.membership import auc, forgetting_score, logistic, loss_auc, svc, threshold
 
 # MUCAC: men among 10,183 forget and 2,002 unseen images (Choi and Na 2023, counted in the annotation files)
 FORGET_MALE = np.arange(10_183) < 2_669
@@ -62,18 +62,18 @@ def test_newton_finds_the_optimum_even_where_lbfgs_stops_early():
 
 
 @pytest.mark.parametrize("features", [1, 3])
-@pytest.mark.parametrize("standardise", [False, True])
-def test_newton_and_lbfgs_agree_on_several_features(features, standardise):
+@pytest.mark.parametrize("standardize", [False, True])
+def test_newton_and_lbfgs_agree_on_several_features(features, standardize):
     rng = np.random.default_rng(0)
     member, non_member = rng.normal(0.3, 2, (300, features)), rng.normal(0, 1, (300, features))
-    results = [logistic(member, non_member, standardise=standardise, solver=s) for s in ("newton", "lbfgs")]
+    results = [logistic(member, non_member, standardize=standardize, solver=s) for s in ("newton", "lbfgs")]
     assert results[0].split_accuracy == pytest.approx(results[1].split_accuracy, abs=0.017)
     assert results[0].auc.value == pytest.approx(results[1].auc.value, abs=1e-3)
 
 
-def test_standardising_makes_the_attack_independent_of_the_unit():
+def test_standardizing_makes_the_attack_independent_of_the_unit():
     member, non_member = exponential(1)
-    first, second = (logistic(c * member, c * non_member, standardise=True).split_accuracy for c in (1.0, 1e-5))
+    first, second = (logistic(c * member, c * non_member, standardize=True).split_accuracy for c in (1.0, 1e-5))
     assert first.tolist() == second.tolist()
     raw = logistic(1e-5 * member, 1e-5 * non_member)  # the penalty holds the weight near 0: half the attack is lost
     assert raw.accuracy.value < np.mean(first) + 0.05

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics.intervals import delong
-from raybench.metrics.model_auc import auc_over_models
+from raybench.metrics.functions.intervals import delong
+from raybench.metrics.functions.model_auc import auc_over_models
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from raybench.metrics.model_signals import legacy, margins, scaled_confidences
+from raybench.metrics.functions.model_signals import legacy, margins, scaled_confidences
 
 
 def test_the_released_layout_is_read_without_taking_the_label_for_a_model():

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from raybench.metrics import accuracy, composite, membership, nomus_metrics, spec
+from raybench.metrics import accuracy, nomus_metrics
+from raybench.metrics.framework import spec
+from raybench.metrics.functions import composite, membership
+from raybench.metrics.functions.signals import loss
 from raybench.metrics.nomus_metrics import forgetting_score, mia, mia_by_identity, mia_label_matched, nomus
-from raybench.metrics.signals import loss
 
 
 def population(seed, strength, n_forget=300, n_unseen=400, classes=4):

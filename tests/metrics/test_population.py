@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from raybench.metrics.epsilon import CAP
-from raybench.metrics.population import ESTIMATORS, Models, population_metrics, read_models, specs
+from raybench.metrics.functions.epsilon import CAP
+from raybench.metrics.functions.population import ESTIMATORS, Models, population_metrics, read_models, specs
 
 LABELS = np.random.default_rng(9).integers(0, 5, 60)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from raybench.metrics import representation
-from raybench.metrics.representation import class_drift, linear_probe
+from raybench.metrics.functions import representation
+from raybench.metrics.functions.representation import class_drift, linear_probe
 
 
 def clusters(n, d=6, seed=0, spread=1.0):

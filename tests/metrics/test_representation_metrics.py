@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from raybench.metrics.cka import cka
-from raybench.metrics.knn import knn_predict
+from raybench.metrics.framework.spec import MetricSpec
+from raybench.metrics.functions.cka import cka
+from raybench.metrics.functions.knn import knn_predict
 from raybench.metrics.representation_metrics import cka_to_original, cka_to_retrained, knn
-from raybench.metrics.spec import MetricSpec
 from raybench.registry import discover
 
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from raybench.metrics.intervals import clopper_pearson
-from raybench.metrics.roc import auc, roc, tpr_at_fprs
+from raybench.metrics.functions.intervals import clopper_pearson
+from raybench.metrics.functions.roc import auc, roc, tpr_at_fprs
 
 scores = st.lists(
     st.one_of(st.integers(-4, 4).map(float), st.floats(-1e300, 1e300), st.sampled_from([0.0, -0.0])),

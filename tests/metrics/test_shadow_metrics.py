@@ -8,7 +8,7 @@ from sklearn.svm import SVC
 
 from raybench.metrics import shadow_metrics
 from raybench.metrics.conformal import coverage_interval
-from raybench.metrics.intervals import clopper_pearson
+from raybench.metrics.functions.intervals import clopper_pearson
 from raybench.metrics.shadow_metrics import LOW_FOR_MEMBERS, SIGNALS, mia_svc, mia_threshold, miacr
 
 TARGETS = [0.05, 0.2, 0.4, 0.6, 0.9]

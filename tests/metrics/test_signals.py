@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics import signals
-from raybench.metrics.signals import (
+from raybench.metrics.functions import signals
+from raybench.metrics.functions.signals import (
     confidence,
     correctness,
     entropy,

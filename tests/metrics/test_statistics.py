@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import stdtr
 from scipy.stats import false_discovery_control, permutation_test, ttest_ind, ttest_rel
 
-from raybench.metrics.statistics import (
+from raybench.metrics.functions.statistics import (
     benjamini_hochberg,
     bonferroni,
     gap_to_reference,

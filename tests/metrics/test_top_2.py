@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raybench.metrics.accuracy import accuracy
-from raybench.metrics.intervals import clopper_pearson
+from raybench.metrics.functions.intervals import clopper_pearson
 from raybench.metrics.top_2 import top_2
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from raybench.metrics.accuracy import accuracy
 from raybench.metrics.conformal import coverage
-from raybench.metrics.intervals import wilson
+from raybench.metrics.functions.intervals import wilson
 from raybench.metrics.unanchored import accuracy_gap, difference, memory_gap
 
 
@@ -41,7 +41,7 @@ def test_the_accuracy_gap_is_forget_accuracy_minus_test_accuracy():
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.2])
-def test_a_memorised_forget_set_has_a_memory_gap_of_about_alpha(alpha):
+def test_a_memorized_forget_set_has_a_memory_gap_of_about_alpha(alpha):
     (_, labels), test, held_out = drawn(0, 500), drawn(1, 4000), drawn(2, 2000)
     certain = np.zeros((500, 5))
     certain[np.arange(500), labels] = 50

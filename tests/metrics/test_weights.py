@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics.weights import cosine, distance, l2, per_layer
+from raybench.metrics.functions.weights import cosine, distance, l2, per_layer
 
 
 def draw(seed=0):

@@ -54,7 +54,7 @@ def test_features_are_what_the_head_reads_and_logits_are_as_many_as_classes(buil
         assert torch.equal(head(tap.features), logits)
 
 
-def test_features_of_a_transformer_are_its_normalised_class_token():
+def test_features_of_a_transformer_are_its_normalized_class_token():
     with torch.device("meta"):  # drawing 88 million weights properly takes seconds
         model = models.build("vit_b_32", num_classes=7)
     model = model.to_empty(device="cpu").eval()
@@ -112,7 +112,7 @@ def test_resetting_draws_what_building_would_not_keep():
     assert torch.equal(model[1].running_mean, torch.zeros(4))
 
 
-def test_grey_images_reach_torchvision_models_as_three_channels():
+def test_gray_images_reach_torchvision_models_as_three_channels():
     assert models.input_channels("cnn", 1) == 1
     assert models.input_channels("resnet18", 1) == 3
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 
-from raybench import tables
-from raybench.mean_gaps import average_gap_rows
 from raybench.report import Leaderboard, leaderboard
-from raybench.scoring import with_gaps
+from raybench.scoring.average_gap import average_gap_rows
+from raybench.scoring.metric_rows import with_gaps
+from raybench.storage import tables
 
 # accuracy on forget, retain, test; attack AUC; CR, k-NN, CKA on forget
 MEASURED = (

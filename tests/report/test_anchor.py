@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from raybench import tables
-from raybench.mean_gaps import ideal_gap_rows
 from raybench.report import leaderboard as build
 from raybench.report.anchor import UNANCHORED
 from raybench.report.render import as_markdown
+from raybench.scoring.average_gap import ideal_gap_rows
+from raybench.storage import tables
 
 ONE = [(0.87, 0.992, 0.885, 0.535, 0.705, 0.855, None)]
 NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93)] * 2

@@ -11,13 +11,13 @@ import torch
 from rich.console import Console
 
 from raybench import models as architectures
-from raybench.manifest import manifest
+from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
 from raybench.report import write_report
 from raybench.report.evidence import evidence, limits, listed
 from raybench.report.evidence_page import page
 from raybench.report.leaderboard import Leaderboard
-from raybench.store import Store
+from raybench.storage.store import Store
 
 NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93), (0.87, 0.991, 0.885, 0.54, 0.71, 0.86, 0.93)]
 OVER = [(0.30, 0.990, 0.880, 0.300, 0.300, 0.400, 0.60)] * 2
@@ -149,7 +149,7 @@ def report(trained, tables_folder, tmp_path):
     for table in ("metrics", "models", "trials", "splits"):
         store.write_bytes(f"tiny/tables/{table}.parquet", (tables_folder / f"{table}.parquet").read_bytes())
     for row in store.read_table("tiny/tables/models.parquet").to_pylist():
-        key = f"artefacts/models/{row['model']}.pt"
+        key = f"artifacts/models/{row['model']}.pt"
         if source.exists(key):
             store.write_bytes(key, source.read_bytes(key))
     store.write_json("tiny/manifest.json", manifest(trained.scenario.experiment, "name: tiny\n", {}))
@@ -182,7 +182,7 @@ def test_the_folder_is_whole_and_writing_it_again_changes_nothing(report):
     before = {name: store.read_bytes(f"tiny/evidence/{name}") for name in names}
     assert len(before["forget_ids.txt"].split()) == found["asked"]["count"] == 40
     assert before["report.md"] == store.read_bytes("tiny/report.md")
-    store.delete(f"artefacts/models/{found['done']['model']}.pt")  # the folder keeps what it has
+    store.delete(f"artifacts/models/{found['done']['model']}.pt")  # the folder keeps what it has
     report()
     assert {name: store.read_bytes(f"tiny/evidence/{name}") for name in names} == before
 
@@ -191,7 +191,7 @@ def test_weights_that_are_gone_leave_a_reason_and_no_file_of_another_model(repor
     store, found = report()
     store.write_bytes("tiny/evidence/unlearned.pt", b"of an earlier run")
     store.write_json("tiny/evidence/evidence.json", {**found, "unlearned": {"model": "another"}})
-    store.delete(f"artefacts/models/{found['done']['model']}.pt")
+    store.delete(f"artifacts/models/{found['done']['model']}.pt")
     _, now = report()
     assert now["unlearned"] == {"file": None, "reason": "its weights are no longer in the store"}
     assert not store.exists("tiny/evidence/unlearned.pt")

@@ -6,15 +6,16 @@ import math
 import pandas as pd
 import pytest
 
-from raybench import published, tables
+from raybench import paper_tables
 from raybench.report.printed import Run, as_rows, side_by_side
 from raybench.report.printed_text import beside
+from raybench.storage import tables
 
 STAGES = [{"preset": "mufac", "repair_epochs": stage} for stage in (0, 1)]
 
 
 def number(method, value, *, metric="accuracy", split="test", place="Table 1", **more):
-    row = dict.fromkeys(published.COLUMNS, "") | {"source": "mufac", "table": "age", "unit": "fraction"}
+    row = dict.fromkeys(paper_tables.COLUMNS, "") | {"source": "mufac", "table": "age", "unit": "fraction"}
     row |= {"method": method, "method_printed": method.upper(), "metric": metric, "metric_printed": metric}
     row |= {"split": split, "place": place, "value": value, "printed": f"{100 * value:g}", "consistent": True}
     return row | more
@@ -161,15 +162,15 @@ def test_a_derived_number_is_kept_and_compared_with_nothing():
     assert frame.released_reason.tolist() == ["nothing that raybench measures"]
 
 
-@pytest.mark.parametrize("name", published.tables())
+@pytest.mark.parametrize("name", paper_tables.tables())
 def test_every_table_of_the_sources_can_be_shown_beside_a_run(name):
-    printed = published.load(name)
+    printed = paper_tables.load(name)
     measured = {"released": run([("finetune", "accuracy", "test", "", [0.5, 0.6])])}
     frame = side_by_side(printed, measured)
     content = tables.table("published", as_rows(frame))
     assert content["printed"].to_pylist()[: len(printed)] == printed["value"].tolist()
     shown = beside(frame, "released", measured)
-    wrong = printed[~printed.consistent & (printed.metric != published.DERIVED)]
+    wrong = printed[~printed.consistent & (printed.metric != paper_tables.DERIVED)]
     for note in wrong.loc[~wrong.place.isin(["README"]), "note"]:
         assert note in shown.markdown()
 

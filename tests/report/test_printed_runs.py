@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from raybench import tables
-from raybench.manifest import manifest
+from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
 from raybench.report import write_report
 from raybench.report.printed import runs, sibling
-from raybench.store import Store
+from raybench.storage import tables
+from raybench.storage.store import Store
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_sibling_is_the_newest_finished_run_of_the_same_table_and_the_other_
     finished("other_table", named("mucac_young"), started="2026-01-09T00:00:00+0000")
     finished("unfinished", named(), started="2026-01-09T00:00:00+0000", with_tables=False)
     finished("unnamed", None, started="2026-01-09T00:00:00+0000")
-    store.write_bytes("artefacts/models/x.pt", b"")
+    store.write_bytes("artifacts/models/x.pt", b"")
     assert sibling(store, "mufac_age", "released", own="mine").name == "new"
     assert sibling(store, "mufac_age", "corrected", own="mine") is None
     found = sibling(store, "mufac_age", "corrected", own="new")

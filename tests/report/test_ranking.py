@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from raybench import tables
-from raybench.manifest import manifest
-from raybench.metrics.statistics import gap_to_reference
+from raybench.metrics.functions.statistics import gap_to_reference
+from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
 from raybench.report import ranking, write_report
 from raybench.report.anchor import COLUMNS, SEVERAL
 from raybench.report.render import as_rich
-from raybench.store import Store
+from raybench.storage import tables
+from raybench.storage.store import Store
 
 NEAR = (0.87, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93)
 AUC = next(column for column in COLUMNS if column.title == "MIA AUC")

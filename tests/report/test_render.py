@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from raybench.manifest import manifest
+from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
 from raybench.report import write_report
 from raybench.report.render import as_markdown, as_rich

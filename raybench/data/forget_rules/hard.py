@@ -1,4 +1,4 @@
-"""Forget the samples that a model has memorised most, or least, by scores that were computed before."""
+"""Forget the samples that a model has memorized most, or least, by scores that were computed before."""
 
 import warnings
 from pathlib import Path
@@ -13,7 +13,7 @@ from raybench.data.forget_rules.spec import Candidates, forget_rule
 from raybench.errors import UserError
 
 
-@forget_rule(source="Zhao et al. 2024, arXiv 2406.01257; memorisation after Feldman 2020, arXiv 1906.05271")
+@forget_rule(source="Zhao et al. 2024, arXiv 2406.01257; memorization after Feldman 2020, arXiv 1906.05271")
 def hard(
     candidates: Candidates,
     *,
@@ -26,10 +26,10 @@ def hard(
 ) -> np.ndarray:
     """Select a `fraction` of the training samples, or `count` of them, with the highest (or lowest) score.
 
-    `scores` is a Parquet file with `id` and `column`: memorisation, say, which is the chance that a model is right
+    `scores` is a Parquet file with `id` and `column`: memorization, say, which is the chance that a model is right
     about the sample when it was trained on it less the chance when it was not. Several rows of one id are averaged. A
     stored table `samples` serves too: `column: loss` and the fingerprint of a retrained `model` give how hard a sample
-    is for a model that never saw it, `column: margin` and the original how safely it was learnt. Samples without a
+    is for a model that never saw it, `column: margin` and the original how safely it was learned. Samples without a
     score are not selected, with a warning. Ties go to the smaller id.
     """
     if order not in ("highest", "lowest"):

@@ -8,7 +8,7 @@ import numpy as np
 from raybench.data.forget_rules.amount import exactly_one, share, whole
 from raybench.data.forget_rules.ids import listed_ids
 from raybench.data.forget_rules.spec import Candidates, forget_rule
-from raybench.data.order import seed_for
+from raybench.data.reading.order import seed_for
 from raybench.errors import UserError
 
 PASSES = 20  # over the forgotten groups, at most; exchanges end by themselves after about three

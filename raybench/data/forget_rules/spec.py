@@ -24,7 +24,7 @@ class Candidates:
     labels: np.ndarray  # (N,) int64, or (N, L) uint8 for a multi-label task
     groups: np.ndarray | None = None  # (N,) int64 identity
     class_names: tuple[str, ...] = ()
-    mislabelled: np.ndarray | None = None  # (N,) bool: carries a wrong label on purpose
+    mislabeled: np.ndarray | None = None  # (N,) bool: carries a wrong label on purpose
     hashes: Callable[[], np.ndarray] | None = (
         None  # gives (N,) uint64 perceptual hashes; decodes every image when called
     )

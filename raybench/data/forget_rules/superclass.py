@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from raybench.data.cifar100 import SUPERCLASSES
 from raybench.data.class_lists import entry
-from raybench.data.csv_columns import need_column, read_csv
+from raybench.data.files.csv_columns import need_column, read_csv
 from raybench.data.forget_rules.class_ import class_id, samples_of
 from raybench.data.forget_rules.spec import Candidates, forget_rule
+from raybench.data.formats.cifar100 import SUPERCLASSES
 from raybench.errors import UserError, unknown
 
 

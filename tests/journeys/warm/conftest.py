@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raybench.cli import main
-from raybench.stages.cluster import Cluster
+from raybench.distributed.cluster import Cluster
 
 
 @pytest.fixture(scope="package", autouse=True)

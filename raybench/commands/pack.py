@@ -1,0 +1,39 @@
+"""`raybench pack`: read a data set as an experiment would, pack it, and show how far that is."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raybench import data
+from raybench.data.packing.pack import pack
+from raybench.errors import UserError
+from raybench.progress import Reporter
+
+
+def pack_dataset(
+    name: str,
+    out: Path,
+    *,
+    reporter: Reporter,
+    root: Path | None = None,
+    options: Iterable[str] = (),
+    workers: int | None = None,
+) -> None:
+    """Pack the data set called `name` into `out`; `options` are KEY=VALUE, the values YAML as in an experiment."""
+    images = data.load(name, root=root, **dict(parse_option(text) for text in options))
+    with reporter.stage("pack", "images", total=images.num_samples) as stage:
+        pack(images, out.expanduser(), workers=workers, progress=stage.advance)
+    reporter.say(f"packed into {out}; read it with `data: {{dataset: packed, root: {out}}}`")
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """Split KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not key.strip() or not equals:
+        raise UserError(f"--option {text!r}: it takes KEY=VALUE, for instance --option domain=Art")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--option {text!r}: the value is no YAML: {error}") from error

@@ -1,0 +1,1 @@
+"""The experiment file: schema, reading, validation and search spaces."""

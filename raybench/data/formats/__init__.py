@@ -1,0 +1,1 @@
+"""Data set formats: one file per format, each a function that reads it into an `ImageData`."""

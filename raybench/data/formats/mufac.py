@@ -1,0 +1,114 @@
+"""MUFAC: Korean family faces in eight age classes, read from its three CSV files; image folders are never listed.
+
+Its names mislead: `val` is the test set that utility is measured on, `test` the unseen set of the attack. A person is
+(family, role in the family), since roles repeat; the number in a file name is the age when the photos were collected,
+not the age on the photo.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from raybench.data.files.csv_columns import find_column, need_column, read_csv
+from raybench.data.files.locate import locate, refuse_missing
+from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, TEST, TRAIN, UNSEEN, ImageData, dataset
+from raybench.data.reading.encoded import Encoded
+from raybench.errors import UserError
+
+FOLDER = "custom_korean_family_dataset_resolution_128"  # what the archive is called
+AGES = {"a": "0-6", "b": "7-12", "c": "13-19", "d": "20-30", "e": "31-45", "f": "46-55", "g": "56-66", "h": "67-80"}
+# Row order is this order, so a training id is a row of the training CSV. The later folders are those of another copy.
+PARTS = (
+    (TRAIN, "custom_train_dataset.csv", ("train_images", "train_images_part1", "train_images_part2", "part1", "part2")),
+    (TEST, "custom_val_dataset.csv", ("val_images",)),
+    (UNSEEN, "custom_test_dataset.csv", ("test_images",)),
+)
+CUT_FOLDERS = ("forget_images", "retain_images")
+PATH = ("image_path", "image", "file_name", "filename", "path")
+LABEL = ("age_class", "age_group", "age_label", "label")
+FAMILY = ("family_id", "family")
+PERSON = ("person_id", "person", "role", "identity")
+ROLES = re.compile(r"GF|GM|[FM]|[SD]\d*")
+FILE_NAME = re.compile(r"(?P<family>F\d+)_AGE_(?P<person>[A-Z]+\d*)_\d+_[a-h]\d*\.[a-z]+", re.IGNORECASE)
+
+
+@dataset(
+    source="Choi and Na 2023, arXiv 2311.02240; images of AI Hub (Korea), under its terms",
+    needs=f"{', '.join(file for _, file, _ in PARTS)} and train_images/, val_images/, test_images/",
+)
+def mufac(root: Path, *, download: bool = False, group: Literal["person", "family"] = "person") -> ImageData:
+    """Read the rows of the three CSV files in their order; `group` says whether a person or a family is an identity.
+
+    Training rows come first, so that ids 0 to 1499 are the released forget set. A column may go by other names
+    (age_group, identity, ...); where family or role have none they are read from the file name. Images are looked up
+    one by one, `.jpg` or `.JPG`.
+    """
+    if download:
+        raise UserError("mufac cannot be downloaded for you: ask AI Hub (dataset 528) or its authors, then give root")
+    if group not in ("person", "family"):
+        raise UserError(f"mufac: group is {group!r} (allowed: person, family)")
+    folder = root if (root / PARTS[0][1]).is_file() or not (root / FOLDER).is_dir() else root / FOLDER
+    absent = [file for _, file, _ in PARTS if not (folder / file).is_file()]
+    if absent:
+        raise UserError(f"mufac: {str(folder)!r} lacks {', '.join(absent)}")
+    paths: list[str] = []
+    labels: list[int] = []
+    owners: list[tuple[str, ...]] = []
+    counts = []
+    for part, file, folders in PARTS:
+        columns = read_csv(folder / file)
+        names = need_column(columns, PATH, path=folder / file)
+        searched = (*folders, *(CUT_FOLDERS if part == TRAIN else ()), "")
+        where = f"named in {file}, looked for in {', '.join(f'{name}/' for name in searched if name)}"
+        paths += refuse_missing(names, locate(folder, names, searched), dataset="mufac", where=where)
+        labels += [age_class(text, folder / file) for text in need_column(columns, LABEL, path=folder / file)]
+        owners += identities(columns, names, group, folder / file)
+        counts.append(len(names))
+    numbers = {owner: i for i, owner in enumerate(dict.fromkeys(owners))}
+    return ImageData(
+        images=Encoded.of_files(folder, paths),
+        labels=np.array(labels, dtype=np.int64),
+        part=np.repeat(np.array([part for part, _, _ in PARTS], dtype=np.uint8), counts),
+        class_names=tuple(f"{letter} ({span})" for letter, span in AGES.items()),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        groups=np.array([numbers[owner] for owner in owners], dtype=np.int64),
+    )
+
+
+def age_class(text: str, path: Path) -> int:
+    """Return the class of a letter a to h, or of an age span as they name them."""
+    letters, spans = list(AGES), list(AGES.values())
+    if text.lower() in letters:
+        return letters.index(text.lower())
+    if text in spans:
+        return spans.index(text)
+    raise UserError(f"{path}: age class {text!r} is none of {', '.join(letters)} (nor of {', '.join(spans)})")
+
+
+def identities(columns: dict[str, list[str]], names: list[str], group: str, path: Path) -> list[tuple[str, ...]]:
+    """Return whose picture every row is: (family, role), or (family,), or one column that names people by itself.
+
+    A role alone is nobody: every family has its F and M.
+    """
+    families, people = find_column(columns, FAMILY), find_column(columns, PERSON)
+    matches = [FILE_NAME.fullmatch(name.replace("\\", "/").rpartition("/")[2]) for name in names]
+    named = [match for match in matches if match is not None]
+    if len(named) == len(names):
+        families = families or [match["family"] for match in named]
+        if people is None or "identity" in map(str.lower, columns):
+            people = [match["person"] for match in named]
+    if group == "family" and families is not None:
+        return [(family,) for family in families]
+    if group == "person" and people is not None:
+        if families is not None:
+            return list(zip(families, people))
+        if not all(ROLES.fullmatch(person) for person in people):
+            return [(person,) for person in people]
+    raise UserError(
+        f"{path}: does not say whose pictures these are: it has the columns {', '.join(columns)}, and not every file "
+        f"is called FAMILY_AGE_ROLE_AGE_CLASS.jpg; give {FAMILY[0]}"
+        + (f" and {PERSON[0]}" if group == "person" else "")
+    )

@@ -1,0 +1,1 @@
+"""Pack a data set into verified Parquet shards."""

@@ -1,0 +1,1 @@
+"""From stored or encoded images to batches on a device: decoding, streaming, ordering."""

@@ -1,0 +1,1 @@
+"""Augmentation, views and normalization of image batches."""

@@ -1,0 +1,64 @@
+"""What a model sees of an image of any size: one fixed square, by a named geometry.
+
+`crop` is the usual evaluation view. The other two are what some released code does to the same images; they change the
+aspect ratio, and stand here so that a printed number can be repeated and the difference be seen.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from raybench.errors import UserError, about
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class View(BaseModel):
+    """A square of `size` pixels. `resize` is what the image is scaled to before the center is cut out of it.
+
+    crop: the shorter side is scaled to `resize` (default: `size`), then the center is cut out. squash: both sides are
+    scaled to `size`. squash_crop: both sides are scaled to `resize`, then the center is cut out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: Positive
+    fit: Literal["crop", "squash", "squash_crop"] = "crop"
+    resize: Positive | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "View":
+        with about("data", "view", "resize"):
+            if self.resize is not None and self.fit == "squash":
+                raise UserError("fit squash scales straight to size, it takes no resize (allowed: crop, squash_crop)")
+            if self.resize is not None and self.resize < self.size:
+                raise UserError(f"resize {self.resize} is smaller than size {self.size}; nothing could be cut out")
+        return self
+
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that an image is scaled to before its center is cut out."""
+        side = self.resize or self.size
+        if self.fit != "crop":
+            return side, side
+        short = min(height, width)  # the other side is rounded down, as torchvision does: 500 x 375 becomes 341 x 256
+        return side * height // short, side * width // short
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Return the view of a uint8 image (H, W, 3): uint8 (size, size, 3)."""
+        height, width = self.scaled(*image.shape[:2])
+        pixels = scale(torch.from_numpy(image), height, width)
+        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
+        return pixels[top : top + self.size, left : left + self.size].numpy()
+
+
+def scale(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Scale uint8 (H, W, 3) to (height, width, 3), bilinear with antialiasing, within one level of Pillow's."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    x = pixels[None].permute(0, 3, 1, 2)  # strides with which torch leaves the channels last, also in the result
+    x = F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return x.permute(0, 2, 3, 1)[0]

@@ -1,0 +1,127 @@
+"""Train the missing models: many small ones packed as tasks, large ones data parallel through Ray Train."""
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from typing import Any
+
+import ray
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.train.torch import TorchTrainer, get_device
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from raybench.errors import UserError
+from raybench.jobs.plan import TrainJob
+from raybench.jobs.train import Workers, train_job
+from raybench.scenario.scenario import Scenario
+
+Done = Callable[[str], None]
+
+
+def run_training(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> None:
+    """Train every job whose model or audit is missing; `done` hears each name as it is finished."""
+    if scenario.experiment.train.workers > 1:
+        _data_parallel(scenario, jobs, done)
+    else:
+        _packed(scenario, jobs, done)
+
+
+def _packed(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> None:
+    """One task per model: starting a trainer takes 10 to 20 s, training a small model 2."""
+    resources = scenario.experiment.resources
+    task = ray.remote(_train_one).options(
+        num_cpus=resources.cpus_per_model, num_gpus=resources.gpus_per_model, max_retries=resources.retries
+    )
+    shared = ray.put(scenario)
+    running = {task.remote(shared, job): job for job in jobs}
+    while running:
+        finished, _ = ray.wait(list(running), num_returns=1)
+        for reference in finished:
+            job = running.pop(reference)
+            ray.get(reference)
+            done(job.name)
+
+
+def _train_one(scenario: Scenario, job: TrainJob) -> None:
+    train_job(scenario, job)
+
+
+def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> None:
+    """One trainer for all models, one after the other, so that its start is paid once.
+
+    Every epoch's checkpoint is in the store, so a group that lost a worker, or a driver that was killed, goes on from
+    the last epoch; Ray Train's own checkpoints are not needed for it.
+    """
+    experiment, store = scenario.experiment, scenario.store
+    resources = experiment.resources
+    folder = f".ray/train-{uuid.uuid4().hex[:12]}"
+    trainer = TorchTrainer(
+        _train_all,
+        train_loop_config={"scenario": scenario, "jobs": list(jobs)},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=experiment.train.workers,
+            use_gpu=resources.gpus_per_model > 0,
+            resources_per_worker={"CPU": resources.cpus_per_model}
+            | ({"GPU": resources.gpus_per_model} if resources.gpus_per_model else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name=folder.rsplit("/", 1)[-1],
+            storage_path=store.path(".ray"),
+            storage_filesystem=store.filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=resources.retries),
+        ),
+    )
+    outcome: Future[object] = Future()
+
+    def fit() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # handed to the waiting driver, which raises it
+            outcome.set_exception(error)
+
+    # a daemon, so that Ctrl-C ends the driver at once
+    threading.Thread(target=fit, daemon=True).start()
+    waiting = list(jobs)
+    try:
+        while not outcome.done():  # models come one by one; the store says when
+            wait([outcome], timeout=1.0)
+            for job in [job for job in waiting if store.exists(f"{job.key}.json")]:
+                waiting.remove(job)
+                done(job.name)
+        outcome.result()
+    except ray.train.TrainingFailedError as error:
+        raise UserError(
+            f"data-parallel training failed after {resources.retries} retries: {error}. Finished models and epochs are "
+            "kept; run the same command again to go on"
+        ) from error
+    store.filesystem.delete_dir(store.path(folder))
+
+
+def _train_all(config: dict[str, Any]) -> None:
+    context = ray.train.get_context()
+    device = get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    workers = Workers(
+        rank=context.get_world_rank(),
+        size=context.get_world_size(),
+        wrap=_wrap,
+        from_first=_from_first,
+        report=ray.train.report,
+    )
+    for job in config["jobs"]:
+        train_job(config["scenario"], job, workers)
+
+
+def _wrap(model: nn.Module) -> nn.Module:
+    return DistributedDataParallel(model)
+
+
+def _from_first(value: Any) -> Any:
+    shared = [value]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]

@@ -1,0 +1,54 @@
+"""One forward pass of a model over a split: ids, labels, logits and penultimate features. Every metric reads those."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from raybench.data.reading.batches import Split, iterate
+from raybench.engine.devices import autocast
+from raybench.models import feature_tap
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about a split, rows in sample-id order."""
+
+    ids: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64 or (N, L) uint8
+    logits: np.ndarray  # (N, K) float32
+    features: np.ndarray  # (N, D) float32
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    split: Split,
+    *,
+    batch_size: int = 512,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    augment_seed: int | None = None,
+) -> Predictions:
+    """Predict the evaluation view of a split; the model is put in eval mode and given back in its own.
+
+    With an `augment_seed` what is predicted is the split's training augmentation, drawn from it.
+    """
+    training = model.training
+    model.eval()
+    logits, features, labels = [], [], []
+    with feature_tap(model) as tap, autocast(precision, next(model.parameters()).device):
+        seed, augment = augment_seed or 0, augment_seed is not None
+        for x, y in iterate(split, batch_size=batch_size, seed=seed, epoch=0, shuffle=False, augment=augment):
+            logits.append(model(x).float().cpu())
+            assert tap.features is not None
+            features.append(tap.features.float().cpu())
+            labels.append(y.cpu())
+    model.train(training)
+    return Predictions(
+        np.asarray(split.ids),
+        torch.cat(labels).numpy(),
+        torch.cat(logits).numpy(),
+        torch.cat(features).numpy(),
+    )

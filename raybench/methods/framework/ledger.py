@@ -1,0 +1,112 @@
+"""The books of a run: every forward pass is counted where it happens, by a hook on the model.
+
+Methods keep no books of their own, so a pass through a teacher or a copy costs what it costs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ONE_VALUE = "_raybench_one_value"  # marks a layer for the length of one forward pass
+
+
+@dataclass
+class Ledger:
+    """What a run cost: samples through a forward and a backward pass, optimizer steps, wall seconds."""
+
+    samples_forward: int = 0
+    samples_backward: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+class Stopped(Exception):
+    """Unwinds a method when the end-of-epoch hook or the budget ends the run; carries the reason."""
+
+
+class Meter:
+    """Counts the passes of the models it watches into a ledger; stops the run where the budget is spent."""
+
+    def __init__(self, ledger: Ledger, *, max_samples: int | None = None, float_logits: bool = False) -> None:
+        """`float_logits` returns logits in fp32 under mixed precision, so that losses are computed on those."""
+        self.ledger = ledger
+        self.max_samples = max_samples
+        self.active = True
+        self._float_logits = float_logits
+        self._pending = 0  # samples whose graph waits for a backward pass
+        self._handles: dict[nn.Module, list[Any]] = {}
+
+    def watch(self, model: nn.Module) -> None:
+        """Count this model's forward passes from now on; watching twice is the same as once."""
+        if model in self._handles:
+            return
+        self._handles[model] = [model.register_forward_pre_hook(self._record)]
+        if self._float_logits:
+            self._handles[model].append(model.register_forward_hook(lambda _module, _inputs, logits: logits.float()))
+        for layer in model.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                self._handles[model].append(layer.register_forward_pre_hook(_before_batch_norm))
+                self._handles[model].append(layer.register_forward_hook(_after_batch_norm, always_call=True))
+
+    def _record(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not self.active:
+            return
+        if self.max_samples is not None and self.ledger.samples_forward >= self.max_samples:
+            raise Stopped(f"the budget of {self.max_samples} samples is spent")
+        self.add_forward(len(inputs[0]), waits=torch.is_grad_enabled())
+
+    def add_forward(self, samples: int, *, waits: bool = False) -> None:
+        """Book a forward pass; `waits` says that a backward pass may follow."""
+        self.ledger.samples_forward += samples
+        if waits:
+            self._pending += samples
+
+    def add_backward(self, samples: int) -> None:
+        """Book a backward pass by hand, where several go through one graph."""
+        self.ledger.samples_backward += samples
+
+    def forget_graph(self) -> None:
+        """Expect no further backward pass of what went forward so far."""
+        self._pending = 0
+
+    def close_graph(self) -> None:
+        """Book the backward pass of everything that went forward with gradients since the last one."""
+        if self.active:
+            self.ledger.samples_backward += self._pending
+        self._pending = 0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count nothing inside: these passes belong to someone else, or are booked by hand."""
+        before, self.active = self.active, False
+        try:
+            yield
+        finally:
+            self.active = before
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for handles in self._handles.values():
+            for handle in handles:
+                handle.remove()
+        self._handles = {}
+
+
+def _before_batch_norm(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    # one value per channel has no variance: PyTorch refuses it, the running statistics are what is left
+    if layer.training and inputs[0].numel() == inputs[0].shape[1]:
+        layer.training = False
+        setattr(layer, ONE_VALUE, True)
+
+
+def _after_batch_norm(layer: nn.Module, _inputs: object, _outputs: object) -> None:
+    if getattr(layer, ONE_VALUE, False):
+        layer.training = True
+        delattr(layer, ONE_VALUE)

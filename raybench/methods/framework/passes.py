@@ -1,0 +1,202 @@
+"""Seeded passes over the forget and the retain set: single, cycled, paired and mixed.
+
+The order of the n-th pass over a set depends on the run's seed, the set's name and n, never on what else was drawn.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raybench.data.reading.batches import DatasetSplit, ResidentSplit, Split, epoch_order, seed_for
+from raybench.data.reading.stream import StreamedSplit
+from raybench.errors import UserError
+from raybench.methods.framework.spec import Settings
+
+KNOWN = ResidentSplit | StreamedSplit  # their augmentation is their own to tell; that of a DatasetSplit is not
+Role = Literal["forget", "retain", "calibration"]
+Driver = Literal["retain", "forget", "shortest"]
+
+
+class Batch(tuple[Tensor, Tensor]):
+    """A pair (x, y) that also knows the rows it came from, so that a teacher's logits can be kept by row."""
+
+    role: Role
+    positions: np.ndarray
+    repeatable: bool  # the same rows always give the same x
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, role: Role, positions: np.ndarray, *, repeatable: bool) -> "Batch":
+        batch = cls((x, y))
+        batch.role, batch.positions, batch.repeatable = role, positions, repeatable
+        return batch
+
+
+class Passes:
+    """The data side of an unlearning task."""
+
+    def __init__(
+        self,
+        *,
+        forget: Split,
+        retain: Split,
+        calibration: Split | None,
+        seed: int,
+        settings: Settings,
+        device: torch.device,
+    ) -> None:
+        self.settings = settings
+        self.seed = seed
+        self.device = device
+        self._splits: dict[str, Split | None] = {"forget": forget, "retain": retain, "calibration": calibration}
+        self._labels = {role: split.labels.to(device) for role, split in self._splits.items() if split is not None}
+        self._passes: dict[str, int] = {}
+        self._cycles: dict[str, Iterator[Batch]] = {}
+
+    def split(self, role: Role) -> Split:
+        """Return the data behind a role; only `calibration` can be missing."""
+        found = self._splits[role]
+        if found is None:
+            raise UserError(
+                f"this method needs {role} samples, and the run has none (give `{role}=` a split or data set)"
+            )
+        return found
+
+    @property
+    def forget_labels(self) -> Tensor:
+        """Labels of the forget samples by position, (N_f,) or (N_f, L); what `forget(labels=...)` replaces."""
+        return self._labels["forget"]
+
+    @property
+    def retain_labels(self) -> Tensor:
+        """Labels of the retain samples by position."""
+        return self._labels["retain"]
+
+    @property
+    def multi_label(self) -> bool:
+        return self.forget_labels.ndim == 2
+
+    @functools.cached_property
+    def retained_classes(self) -> Tensor:
+        """The classes that the retain set holds, sorted; single-label tasks only."""
+        return torch.unique(self.retain_labels)
+
+    def num_samples(self, role: Role) -> int:
+        return len(self.split(role))
+
+    def num_batches(self, role: Role, *, batch_size: int | None = None) -> int:
+        """Return how many batches one pass has."""
+        return -(-self.num_samples(role) // (batch_size or self.settings.batch_size))
+
+    def forget(
+        self, *, labels: Tensor | None = None, rows: np.ndarray | None = None, batch_size: int | None = None
+    ) -> Iterator[Batch]:
+        """Yield one shuffled pass over the forget set; `labels` (N_f, ...) replace the true ones by position."""
+        passed = self._pass("forget", labels=labels, rows=rows, batch_size=batch_size)
+        return filter(self._complete, passed) if self.settings.skip_incomplete else passed
+
+    def retain(self, *, rows: np.ndarray | None = None, batch_size: int | None = None) -> Iterator[Batch]:
+        """Yield one shuffled pass over the retain set, or over the given rows of it."""
+        return self._pass("retain", rows=rows, batch_size=batch_size)
+
+    def calibration(self, *, batch_size: int | None = None) -> Iterator[Batch]:
+        """Yield one pass over the calibration samples, which no method trains on."""
+        return self._pass("calibration", batch_size=batch_size, augment=False)
+
+    def cycled(self, role: Literal["forget", "retain"], *, batch_size: int | None = None) -> Iterator[Batch]:
+        """Return the endless pass over a set: reshuffled each time round, going on where it was left."""
+        key = f"{role} {batch_size}"
+        if key not in self._cycles:
+            rounds = (self._pass(role, batch_size=batch_size) for _ in itertools.count())
+            self._cycles[key] = itertools.chain.from_iterable(rounds)
+        return self._cycles[key]
+
+    def paired(self, *, driver: Driver = "retain") -> Iterator[tuple[Batch, Batch]]:
+        """Yield (retain batch, forget batch) pairs.
+
+        `retain`: one retain pass, the forget set cycled; `forget`: one forget pass, the retain set cycled; `shortest`:
+        until the shorter set ends. With `skip_incomplete` a pair with an incomplete batch is used up and left out.
+        """
+        pairs: Iterator[tuple[Batch, Batch]]
+        if driver == "retain":
+            pairs = zip(self.retain(), self.cycled("forget"))
+        elif driver == "forget":
+            retain = self.cycled("retain")
+            pairs = ((next(retain), batch) for batch in self._pass("forget"))
+        else:
+            pairs = zip(self.retain(), self._pass("forget"))
+        if self.settings.skip_incomplete:
+            return (pair for pair in pairs if self._complete(pair[0]) and self._complete(pair[1]))
+        return pairs
+
+    def num_pairs(self, driver: Driver) -> int:
+        """Return how many pairs `paired` yields (before `skip_incomplete`)."""
+        counts = {"retain": self.num_batches("retain"), "forget": self.num_batches("forget")}
+        return counts.get(driver, min(counts.values()))
+
+    def mixed(
+        self, *, forget_labels: Tensor | None = None, retain_rows: np.ndarray | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield one shuffled pass over retain and forget together: x, y, and how many of the first rows are retain."""
+        kept = np.arange(self.num_samples("retain")) if retain_rows is None else retain_rows
+        for rows, generator in self._orders("mixed", len(kept) + self.num_samples("forget"), None, augment=True):
+            retain, forget = kept[rows[rows < len(kept)]], rows[rows >= len(kept)] - len(kept)
+            parts = []
+            if retain.size:
+                parts.append(self._batch("retain", retain, generator))
+            if forget.size:
+                parts.append(self._batch("forget", forget, generator, forget_labels))
+            yield torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]), len(retain)
+
+    def num_mixed(self) -> int:
+        """Return how many batches `mixed` yields over both whole sets."""
+        return -(-(self.num_samples("retain") + self.num_samples("forget")) // self.settings.batch_size)
+
+    def _complete(self, batch: Batch) -> bool:
+        return len(batch.positions) == min(self.settings.batch_size, self.num_samples(batch.role))
+
+    def _pass(
+        self,
+        role: Role,
+        *,
+        labels: Tensor | None = None,
+        rows: np.ndarray | None = None,
+        batch_size: int | None = None,
+        augment: bool = True,
+    ) -> Iterator[Batch]:
+        size = self.num_samples(role) if rows is None else len(rows)
+        for positions, generator in self._orders(role, size, batch_size, augment=augment):
+            yield self._batch(role, positions if rows is None else rows[positions], generator, labels)
+
+    def _orders(
+        self, stream: str, size: int, batch_size: int | None, *, augment: bool
+    ) -> Iterator[tuple[np.ndarray, np.random.Generator | None]]:
+        number = self._passes[stream] = self._passes.get(stream, -1) + 1
+        seed = seed_for("pass", self.seed, stream, number)
+        order = epoch_order(size, seed=seed, epoch=0) if self.settings.shuffle else np.arange(size)
+        generator = np.random.default_rng(seed) if augment and self.settings.augment else None
+        step = batch_size or self.settings.batch_size
+        for start in range(0, size, step):
+            yield order[start : start + step], generator
+
+    def _batch(
+        self, role: Role, positions: np.ndarray, generator: np.random.Generator | None, labels: Tensor | None = None
+    ) -> Batch:
+        split = self.split(role)
+        x, y = split.batch(positions, generator=generator)
+        if labels is not None:
+            y = labels[torch.from_numpy(positions).to(labels.device)].to(y.device)
+        repeatable = isinstance(split, KNOWN) and (generator is None or not split.augment)
+        return Batch.of(x, y, role, positions, repeatable=repeatable)
+
+
+def as_split(data: Any, role: str, *, device: torch.device, dtype: torch.dtype) -> Split:
+    """Return the data as a split on the model's device and in its dtype; an empty set is refused."""
+    split = data if isinstance(data, KNOWN | DatasetSplit) else DatasetSplit(data, device=device, dtype=dtype)
+    if len(split) == 0:
+        raise UserError(f"{role} is empty: an unlearning method needs at least one {role} sample")
+    return split

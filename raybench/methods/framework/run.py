@@ -1,0 +1,100 @@
+"""Run one method: on an experiment's splits, or on any torch data sets with `raybench.unlearn`."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from raybench import methods, models
+from raybench.data.reading.batches import seed_for
+from raybench.engine.devices import Precision, autocast, resolve_device, resolve_precision
+from raybench.errors import UserError
+from raybench.methods.framework.ledger import Ledger, Stopped
+from raybench.methods.framework.passes import Split, as_split
+from raybench.methods.framework.spec import check, spec_of
+from raybench.methods.framework.task import UnlearningTask
+
+
+@dataclass
+class Outcome:
+    """An unlearned model, what it cost, and why it ended early (None when it did not)."""
+
+    model: nn.Module
+    ledger: Ledger
+    stopped: str | None
+
+
+def run(
+    function: Callable[..., None],
+    task: UnlearningTask,
+    arguments: dict[str, Any],
+) -> Outcome:
+    """Run the method on the task; a hook that stops it is an outcome, any other exception is the caller's."""
+    kind = "multi_label" if task.multi_label else "single_label"
+    if kind not in (allowed := spec_of(function).targets):
+        raise UserError(f"method {function.__name__} is not defined for {kind} targets (allowed: {', '.join(allowed)})")
+    stopped = None
+    with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):
+        torch.manual_seed(seed_for("torch", task.seed))  # dropout and noise draw from it
+        try:
+            with autocast(task.precision, task.device):
+                function(task, **arguments)
+        except Stopped as reason:
+            stopped = str(reason)
+        finally:
+            model = task.close()
+    return Outcome(model, task.ledger, stopped)
+
+
+def unlearn(
+    model: nn.Module,
+    *,
+    method: str | Callable[..., None],
+    forget: Dataset[Any] | Split,
+    retain: Dataset[Any] | Split,
+    calibration: Dataset[Any] | Split | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    **hyperparameters: Any,
+) -> nn.Module:
+    """Return a copy of `model` from which `method` has unlearned the forget set; `model` stays as it is.
+
+    Args:
+        method: a name of `raybench.methods.names()`, an importable `package.module.function`, or the function.
+        forget, retain: torch data sets of (image tensor, label), disjoint; batches are shuffled by `seed`.
+        calibration: samples that no method trains on, for methods that calibrate a quantile (`cpu`).
+        precision: fp32 keeps the model's own dtype (float64 works); bf16 is mixed precision.
+        hyperparameters: the method's own, the shared settings (`batch_size`, `momentum`, ...) or `preset`.
+
+    The result has the train/eval flags, dtype and `requires_grad` flags of `model`.
+    """
+    function = methods.get(method) if isinstance(method, str) else method
+    arguments, settings = check(method if isinstance(method, str) else method.__name__, function, hyperparameters)
+    where = resolve_device(device)
+    original = copy.deepcopy(model).to(where)
+    dtype = next(original.parameters()).dtype
+
+    def split(data: Dataset[Any] | Split, role: str) -> Split:
+        return as_split(data, role, device=where, dtype=dtype)
+
+    def fresh(fresh_seed: int) -> nn.Module:
+        new = copy.deepcopy(original)
+        models.reset(new, seed=fresh_seed)
+        return new
+
+    task = UnlearningTask(
+        original,
+        forget=split(forget, "forget"),
+        retain=split(retain, "retain"),
+        calibration=None if calibration is None else split(calibration, "calibration"),
+        seed=seed,
+        settings=settings,
+        precision=resolve_precision(precision, where),
+        fresh=fresh,
+    )
+    return run(function, task, arguments).model

@@ -1,0 +1,1 @@
+"""What metrics are written with: the decorator, `Estimate`, array checks."""

@@ -1,0 +1,110 @@
+"""Which samples an attack trains on and which it is tested on; never the same person in both.
+
+Row index 0..N-1 runs over non-members first and members after them, as in the NoMUS protocol. Everything is drawn from
+a seed. A test mask is (splits, N), True where the sample is held out.
+"""
+
+from collections.abc import Hashable
+from typing import Literal
+
+import numpy as np
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from raybench.metrics.framework.arrays import Array, as_array, as_groups
+
+Balance = Literal["none", "truncate_members", "smaller_side"]
+
+
+def shuffled_splits(is_member: np.ndarray, *, splits: int, test_fraction: float, seed: int) -> np.ndarray:
+    """Return overlapping stratified test masks, those of scikit-learn's StratifiedShuffleSplit."""
+    splitter = StratifiedShuffleSplit(n_splits=splits, test_size=test_fraction, random_state=seed)
+    mask = np.zeros((splits, len(is_member)), dtype=bool)
+    for row, (_, test) in zip(mask, splitter.split(np.zeros((len(is_member), 1)), is_member)):
+        row[test] = True
+    if not ((mask & is_member).any(axis=1) & (mask & ~is_member).any(axis=1)).all():
+        raise ValueError(
+            f"{is_member.sum()} members and {(~is_member).sum()} others are too few to test on {test_fraction:g}"
+        )
+    return mask
+
+
+def group_folds(groups: Array, is_member: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
+    """Return disjoint test masks that hold out whole groups and together hold out every sample once.
+
+    Groups go from large to small, equal ones in random order, to the fold that has least of their side so far, so each
+    fold gets about its share of members and of non-members. Raise ValueError for fewer groups on a side than folds.
+    """
+    names, index = np.unique(as_groups(groups, len(is_member)), return_inverse=True)
+    if len(names) == len(is_member) and min(is_member.sum(), (~is_member).sum()) >= folds:
+        return _dealt(is_member, folds, seed)
+    counts = np.stack(
+        [np.bincount(index[~is_member], minlength=len(names)), np.bincount(index[is_member], minlength=len(names))]
+    )
+    if (counts > 0).sum(axis=1).min() < folds:
+        present = (counts > 0).sum(axis=1)
+        raise ValueError(
+            f"{folds} folds need as many groups on each side, got {present[1]} of members, {present[0]} of others"
+        )
+    shares = (counts / counts.sum(axis=1, keepdims=True)).T  # (groups, 2)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-shares[order].sum(axis=1), kind="stable")]
+    load, fold_of = np.zeros((folds, 2)), np.empty(len(names), dtype=np.int64)
+    for group in order:
+        fold_of[group] = np.argmin(load @ shares[group])
+        load[fold_of[group]] += shares[group]
+    return fold_of[index] == np.arange(folds)[:, None]
+
+
+def balanced_rows(n_member: int, n_non_member: int, *, balance: Balance, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of members and of non-members to keep: all, or as many as the smaller side has, shuffled.
+
+    `truncate_members` is the NoMUS protocol: members are always shuffled (numpy's legacy generator) and cut to the
+    number of non-members, which are never cut. `smaller_side` cuts either side, and shuffles only what it cuts; with
+    more members than non-members both are the same.
+    """
+    members, others = np.arange(n_member), np.arange(n_non_member)
+    if balance == "none":
+        return members, others
+    generator = np.random.RandomState(seed)  # the protocol's numbers need this generator
+    if balance == "truncate_members":
+        generator.shuffle(members)
+        return members[:n_non_member], others
+    if balance != "smaller_side":
+        raise ValueError(f"unknown balance {balance!r} (allowed: none, truncate_members, smaller_side)")
+    larger = members if n_member > n_non_member else others
+    if n_member != n_non_member:
+        generator.shuffle(larger)
+    size = min(n_member, n_non_member)
+    return members[:size], others[:size]
+
+
+def match_labels(member_labels: Array, non_member_labels: Array, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of members and of non-members that hold each label, (N,) or the whole row of (N, L), equally often.
+
+    Otherwise an attack reads the label, not membership: knowing sex alone gives 0.631 on MUCAC. Raise ValueError where
+    the sides share no label.
+    """
+    sides = [_by_label(member_labels, seed), _by_label(non_member_labels, seed + 1)]
+    shared = sorted(set(sides[0]) & set(sides[1]))
+    if not shared:
+        raise ValueError("members and non-members share no label, so they cannot be matched by label")
+    sizes = {label: min(len(side[label]) for side in sides) for label in shared}
+    first, second = (np.sort(np.concatenate([side[label][: sizes[label]] for label in shared])) for side in sides)
+    return first, second
+
+
+def _dealt(is_member: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return the folds where every sample is its own group: each side is shuffled and dealt out like cards."""
+    order = np.random.default_rng(seed).permutation(len(is_member))
+    fold_of = np.empty(len(is_member), dtype=np.int64)
+    for side in (order[is_member[order]], order[~is_member[order]]):
+        fold_of[side] = np.arange(len(side)) % folds
+    return fold_of == np.arange(folds)[:, None]
+
+
+def _by_label(labels: Array, seed: int) -> dict[tuple[Hashable, ...], np.ndarray]:
+    array = as_array(labels, name="labels", finite=True)
+    rows = array.reshape(len(array), -1)
+    names, index = np.unique(rows, axis=0, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return {tuple(name): order[index.ravel()[order] == i] for i, name in enumerate(names.tolist())}

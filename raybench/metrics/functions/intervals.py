@@ -1,0 +1,226 @@
+"""Intervals of single numbers: proportions, areas under ROC curves, means over models, resampled statistics.
+
+Every function returns an `Estimate`. Samples of one person are not independent: with `groups`, proportions use the
+effective sample size (Korn and Graubard 1998) and AUCs the clustered variance (Obuchowski 1997). A variance of zero is
+no certainty (all 20 right does not mean always right), so such cases fall back on exact binomial bounds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from scipy.special import betaincinv, ndtri, stdtrit
+
+from raybench.metrics.framework.arrays import Array, as_array, as_groups, as_vector
+from raybench.metrics.framework.spec import Estimate
+
+
+def clopper_pearson(successes: float, n: float, *, confidence: float = 0.95) -> Estimate:
+    """Return successes / n with its exact binomial interval; both counts may be fractional (effective sizes).
+
+    Raise ValueError for n <= 0 or successes outside 0..n. Source: Clopper and Pearson 1934.
+    """
+    value, tail = _proportion(successes, n, confidence)
+    low = 0.0 if successes <= 0 else float(betaincinv(successes, n - successes + 1, tail))
+    high = 1.0 if successes >= n else float(betaincinv(successes + 1, n - successes, 1 - tail))
+    return Estimate(value, low, high, round(n), "clopper-pearson")
+
+
+def wilson(successes: float, n: float, *, confidence: float = 0.95) -> Estimate:
+    """Return successes / n with its score interval, shorter than the exact one, right on average. Wilson 1927."""
+    value, tail = _proportion(successes, n, confidence)
+    z2 = float(ndtri(tail)) ** 2
+    center = (successes + z2 / 2) / (n + z2)
+    half = np.sqrt(z2 * (value * (1 - value) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    low = 0.0 if successes <= 0 else float(center - half)
+    high = 1.0 if successes >= n else float(center + half)
+    return Estimate(value, low, high, round(n), "wilson")
+
+
+def proportion(outcomes: Array, *, groups: Array | None = None, confidence: float = 0.95) -> Estimate:
+    """Return the mean of `outcomes` (N,) in [0, 1] with an exact interval that allows for `groups` (N,) of dependents.
+
+    Without groups and with 0/1 outcomes this is Clopper-Pearson. Fractional outcomes (the share of labels right) and
+    groups give an effective sample size, at most the number of groups where no spread is seen (Korn and Graubard 1998).
+    """
+    values = as_vector(outcomes, name="outcomes")
+    n, mean = len(values), float(values.mean())
+    if groups is None and bool(np.all((values == 0) | (values == 1))):
+        return clopper_pearson(float(values.sum()), n, confidence=confidence)
+    sums, clusters = _cluster_sums(values - mean, groups)
+    variance = clusters / (clusters - 1) * float(sums @ sums) / n**2 if clusters > 1 else 0.0
+    spread = mean * (1 - mean)
+    effective = spread / variance if variance > 1e-12 * max(spread, 1e-12) else float(clusters)
+    if groups is not None:
+        effective = min(effective, float(n))
+    exact = clopper_pearson(mean * effective, effective, confidence=confidence)
+    return Estimate(mean, exact.low, exact.high, n, "korn-graubard")
+
+
+def delong(
+    member_scores: Array,
+    non_member_scores: Array,
+    *,
+    confidence: float = 0.95,
+    member_groups: Array | None = None,
+    non_member_groups: Array | None = None,
+) -> Estimate:
+    """Return the AUC, P(member > non-member) + P(equal) / 2, with its interval; O(n log n), ties exact.
+
+    Scores are (M,) and (N,), any monotone scale; 0.5 is chance. Where no variance can be seen (perfect separation, all
+    scores tied, one sample on a side) the interval is the exact binomial one at min(M, N), which bounds the variance of
+    any AUC (Birnbaum and Klose 1957). Sources: DeLong et al. 1988; with groups Obuchowski 1997.
+    """
+    members, others = (
+        as_vector(member_scores, name="member scores"),
+        as_vector(non_member_scores, name="non-member scores"),
+    )
+    above, below = _placements(members, others), 1 - _placements(others, members)
+    auc = float(above.mean())
+    m, n = len(members), len(others)
+    if (member_groups is None) != (non_member_groups is None):
+        raise ValueError("give groups of members and of non-members, or neither")
+    variance = 0.0
+    if member_groups is None:
+        if m > 1 and n > 1:
+            variance = float(above.var(ddof=1) / m + below.var(ddof=1) / n)
+        units = min(m, n)
+    else:
+        variance, units = _clustered_variance(above - auc, below - auc, member_groups, non_member_groups)
+    if variance <= 1e-15:
+        exact = clopper_pearson(min(max(auc, 0.0), 1.0) * units, units, confidence=confidence)
+        return Estimate(auc, exact.low, exact.high, m + n, "clopper-pearson: no variance seen")
+    half = float(-ndtri((1 - confidence) / 2) * np.sqrt(variance))
+    return Estimate(auc, max(0.0, auc - half), min(1.0, auc + half), m + n, "delong")
+
+
+def mean_interval(values: Array, *, confidence: float = 0.95) -> Estimate:
+    """Return the mean over models or seeds (m,) with its t interval; of one value, low and high are NaN and say so."""
+    numbers = as_vector(values)
+    n, mean = len(numbers), float(numbers.mean())
+    if n == 1:
+        return Estimate(mean, float("nan"), float("nan"), 1, "none: one value")
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2) * numbers.std(ddof=1) / np.sqrt(n))
+    return Estimate(mean, mean - half, mean + half, n, "t")
+
+
+def resampled_mean(values: Array, *, n_train: int, n_test: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Return the mean over J random train/test splits (J,) of a share in 0..1, with the corrected resampled t interval.
+
+    The splits overlap, so their plain standard error is too small; 1 / J becomes 1 / J + n_test / n_train. Where all
+    splits agree the interval is the exact binomial one at a single test part. Source: Nadeau and Bengio 2003, eq. 9.
+    """
+    shares = as_vector(values)
+    splits, mean = len(shares), float(shares.mean())
+    variance = float(shares.var(ddof=1)) * (1 / splits + n_test / n_train) if splits > 1 else 0.0
+    if variance <= 1e-15:
+        exact = clopper_pearson(min(mean, 1.0) * n_test, n_test, confidence=confidence)
+        return Estimate(mean, exact.low, exact.high, n, "clopper-pearson: one test part")
+    half = float(stdtrit(splits - 1, 0.5 + confidence / 2) * np.sqrt(variance))
+    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), n, "corrected resampled t")
+
+
+def jackknife(values_left_out: Array, full: float, n: int, *, confidence: float = 0.95) -> Estimate:
+    """Return `full` with the delete-a-group jackknife interval: `values_left_out` (G,) each lack one of G groups.
+
+    The groups must be of about equal size. `n` is the number of samples behind `full`. Source: Kott 2001.
+    """
+    values = as_vector(values_left_out, name="values_left_out")
+    groups = len(values)
+    if groups < 2:
+        return Estimate(float(full), float("nan"), float("nan"), n, "none: one group to leave out")
+    error = np.sqrt((groups - 1) / groups * np.sum((values - values.mean()) ** 2))
+    half = float(stdtrit(groups - 1, 0.5 + confidence / 2) * error)
+    return Estimate(float(full), float(full) - half, float(full) + half, n, "jackknife")
+
+
+def bootstrap_models(
+    statistic: Callable[..., float],
+    populations: Sequence[Array],
+    *,
+    resamples: int = 500,
+    scheme: Literal["bootstrap", "half"] = "bootstrap",
+    paired: bool = False,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Return statistic(*populations) with an interval from resampling models, the same draw for all samples.
+
+    A population is (models, ...), most often (models, samples): the samples share the models, so resampling samples
+    (or 1.96 sd / sqrt(samples)) gives intervals far too short. `half` draws half of the models without replacement: no
+    duplicates, hence no ties, for statistics over thresholds; its spread needs no rescaling (n/m (1 - m/n) = 1 at
+    m = n/2), and its center is moved to the full value because bias depends on n. `paired` draws the same models in
+    every population. n is the smallest number of models.
+    """
+    arrays = [as_array(population, name="population") for population in populations]
+    sizes = [len(array) for array in arrays]
+    if min(sizes) < 2:
+        raise ValueError(f"resampling needs at least two models in each population, got {sizes}")
+    if paired and len(set(sizes)) > 1:
+        raise ValueError(f"paired populations must have as many models each, got {sizes}")
+    rng = np.random.default_rng(seed)
+    full = float(statistic(*arrays))
+    replicas = np.empty(resamples)
+    for i in range(resamples):
+        first = _draw(rng, sizes[0], scheme)
+        replicas[i] = statistic(
+            *(a[first if paired or j == 0 else _draw(rng, len(a), scheme)] for j, a in enumerate(arrays))
+        )
+    if np.isnan(replicas).any():
+        raise ValueError(f"the statistic is NaN on {int(np.isnan(replicas).sum())} of {resamples} resamples")
+    if scheme == "half":
+        if not np.isfinite(replicas).all() or not np.isfinite(full):
+            raise ValueError("the statistic is infinite on some half samples: use scheme='bootstrap'")
+        replicas = replicas + (full - float(np.median(replicas)))
+    tail = (1 - confidence) / 2
+    # order statistics, not interpolation: replicas may be infinite
+    low, high = np.quantile(replicas, tail, method="lower"), np.quantile(replicas, 1 - tail, method="higher")
+    return Estimate(full, float(low), float(high), min(sizes), f"{scheme} over models")
+
+
+def _proportion(successes: float, n: float, confidence: float) -> tuple[float, float]:
+    if not n > 0:
+        raise ValueError("a proportion of no samples is not defined")
+    if not 0 <= successes <= n * (1 + 1e-12):
+        raise ValueError(f"successes must lie in 0..{n}, got {successes}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    return min(successes / n, 1.0), (1 - confidence) / 2
+
+
+def _placements(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return for each score the share of `others` below it, ties counting half."""
+    ordered = np.sort(others)
+    return (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / (2 * len(ordered))
+
+
+def _cluster_sums(residuals: np.ndarray, groups: Array | None) -> tuple[np.ndarray, int]:
+    if groups is None:
+        return residuals, len(residuals)
+    names, index = np.unique(as_groups(groups, len(residuals)), return_inverse=True)
+    return np.bincount(index, weights=residuals, minlength=len(names)), len(names)
+
+
+def _clustered_variance(
+    above: np.ndarray, below: np.ndarray, member_groups: Array, non_member_groups: Array
+) -> tuple[float, int]:
+    member_side, m = _cluster_sums(above, member_groups)
+    other_side, n = _cluster_sums(below, non_member_groups)
+    units = min(m, n)
+    if units < 2:
+        return 0.0, units
+    first, second = np.unique(as_groups(member_groups, len(above))), np.unique(as_groups(non_member_groups, len(below)))
+    _, i, j = np.intersect1d(first, second, assume_unique=True, return_indices=True)
+    total = len(first) + len(second) - len(i)
+    shared = float(member_side[i] @ other_side[j]) * total / (total - 1)
+    variance = m / (m - 1) * float(member_side @ member_side) / len(above) ** 2
+    variance += n / (n - 1) * float(other_side @ other_side) / len(below) ** 2
+    return variance + 2 * shared / (len(above) * len(below)), units
+
+
+def _draw(rng: np.random.Generator, size: int, scheme: str) -> np.ndarray:
+    if scheme == "bootstrap":
+        return rng.integers(size, size=size)
+    if scheme == "half":
+        return rng.permutation(size)[: size // 2]
+    raise ValueError(f"unknown scheme {scheme!r} (allowed: bootstrap, half)")

@@ -1,0 +1,94 @@
+"""What a run was made with: versions, machine, commit, seeds, the experiment's text. Written before the work starts."""
+
+import hashlib
+import inspect
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raybench import __version__, methods
+from raybench.config.schema import Experiment
+from raybench.jobs.plan import first_final_seed
+from raybench.models.checkpoints import read_file
+from raybench.storage.tables import VERSION
+
+PACKAGES = ("torch", "torchvision", "ray", "numpy", "scipy", "scikit-learn", "pyarrow", "optuna", "pydantic")
+
+
+def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[str, Any]:
+    """Return the manifest as plain values."""
+    return {
+        "raybench": __version__,
+        "schema_version": VERSION,
+        "python": sys.version.split()[0],
+        "packages": {name: _version(name) for name in PACKAGES},
+        "host": {
+            "name": socket.gethostname(),
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        },
+        "git_commit": commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seeds": {
+            "data": experiment.data.seed,
+            "forget": (experiment.forget.model_extra or {}).get("seed"),
+            "original": experiment.train.seed,
+            "retrained": experiment.train.seeds,
+            "search": experiment.sweep.seed,
+            "final": [first_final_seed(experiment) + i for i in range(experiment.sweep.seeds)],
+        },
+        "retrained_recipe": experiment.train.retrained_recipe.model_dump(),
+        "sweep": experiment.sweep.model_dump(),
+        "checkpoint": _checkpoint(experiment.model.checkpoint),
+        "artifacts": keys,
+        "published": experiment.published.model_dump() if experiment.published else None,
+        "method_notes": {name: note for name in experiment.methods if (note := _note(experiment.function_name(name)))},
+        "experiment": text,
+    }
+
+
+def _checkpoint(path: str | None) -> dict[str, str] | None:
+    """Return which file the original was read from."""
+    return None if path is None else {"file": path, "sha256": hashlib.sha256(read_file(path)).hexdigest()}
+
+
+def _note(method: str) -> str:
+    """Return what a method's docstring says of small models: why it may lose to doing nothing there."""
+    paragraphs = (inspect.getdoc(methods.get(method)) or "").split("\n\n")
+    return " ".join(next((p for p in paragraphs if p.startswith("On small models:")), "").split())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def commit(folder: Path = Path()) -> str | None:
+    """Return the commit of a folder (that in which the run was started), marked when it has uncommitted changes.
+
+    A job's copy of the folder has no history: there the submitting side says which commit it was.
+    """
+    if commit := os.environ.get("RAYBENCH_GIT_COMMIT"):
+        return commit
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

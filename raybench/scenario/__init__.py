@@ -1,0 +1,1 @@
+"""What every job of an experiment shares: images, roles, architecture, initial weights."""

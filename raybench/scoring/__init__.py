@@ -1,0 +1,1 @@
+"""Bind metrics to stored predictions, compute metric rows, and average the gaps that rank models."""

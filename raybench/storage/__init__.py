@@ -1,0 +1,1 @@
+"""Artifacts on any filesystem, the tables in Parquet, TensorBoard curves."""

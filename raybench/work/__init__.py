@@ -1,4 +1,0 @@
-"""What one worker does, from a job to its artefact. Plain functions, no Ray: `stages/` decides where and when they run.
-
-Each is idempotent: it looks for its artefact first, and writes it whole or not at all.
-"""

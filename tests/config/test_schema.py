@@ -1,0 +1,192 @@
+"""What an experiment may say, beyond reading the file: defaults, seeds, ranges, names of the user's own."""
+
+import pytest
+from pydantic import ValidationError
+
+from raybench.config.schema import Experiment, Train
+
+
+def message(content):
+    with pytest.raises(ValidationError) as caught:
+        Experiment.model_validate(content)
+    return str(caught.value)
+
+
+def test_the_smallest_experiment_takes_every_other_value_from_the_defaults():
+    experiment = Experiment.model_validate(
+        {"name": "x", "data": {"dataset": "digits"}, "forget": {"rule": "random", "fraction": 0.1}}
+        | {"model": {"name": "cnn"}, "methods": {"finetune": {}}}
+    )
+    assert experiment.train.recipe.epochs > 0
+    assert experiment.evaluate.metrics == "all"
+
+
+def test_retrained_seeds_follow_the_originals_own_seed_unless_they_are_listed():
+    assert Train(seed=3, retrained_seeds=4).seeds == [4, 5, 6, 7]
+    assert Train(retrained_seeds=[9, 2]).seeds == [9, 2]
+
+
+def test_the_recipe_holds_what_decides_a_model_and_not_how_many_there_are():
+    one, other = (
+        Train(epochs=3, seed=1, retrained_seeds=2, workers=1),
+        Train(epochs=3, seed=5, retrained_seeds=9, workers=2),
+    )
+    assert one.recipe == other.recipe
+    assert Train(epochs=4).recipe != one.recipe
+
+
+@pytest.mark.parametrize("seeds", [[1, 1], []])
+def test_retrained_seeds_must_be_distinct_and_there(tiny, seeds):
+    assert "distinct" in message(tiny(train__retrained_seeds=seeds))
+
+
+def test_without_retrained_models_the_search_aims_at_ideals_unless_it_says_otherwise(make_experiment):
+    assert make_experiment().sweep.objective == "gap_to_retrained"
+    without = make_experiment(train__retrained_seeds=0)
+    assert without.train.seeds == []
+    assert without.sweep.objective == "gap_to_ideal"
+    assert without.sweep.trials == 2  # the rest of the sweep is as it was given
+    chosen = make_experiment(train__retrained_seeds=0, sweep__objective="validation_accuracy")
+    assert chosen.sweep.objective == "validation_accuracy"
+    assert make_experiment(train__retrained_seeds=1).sweep.objective == "gap_to_retrained"
+
+
+def test_without_retrained_models_nothing_can_be_compared_with_them(tiny):
+    asked = message(tiny(train__retrained_seeds=0, sweep__objective="gap_to_retrained"))
+    assert "take objective: gap_to_ideal" in asked
+    population = {"methods": ["finetune"], "runs": 4}
+    assert "retrained_seeds is 0" in message(tiny(train__retrained_seeds=0, evaluate__population=population))
+    assert "greater than or equal to 0" in message(tiny(train__retrained_seeds=-1))
+
+
+@pytest.mark.parametrize("size", [-1, 1.0, 0.0, "many", True])
+def test_a_size_is_a_count_a_share_or_null(tiny, size):
+    assert "a count, a share between 0 and 1, or null" in message(tiny(data__sizes__train=size))
+
+
+@pytest.mark.parametrize("size", [0, 10, 0.25, None])
+def test_a_size_is_kept_as_it_was_given(make_experiment, size):
+    found = make_experiment(data__sizes__unseen=size).data.sizes.unseen
+    assert found == size
+    assert type(found) is type(size)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../up", ".hidden", "a/b"])
+def test_a_name_is_a_safe_folder_name(tiny, name):
+    assert "it names a folder" in message(tiny(name=name))
+
+
+@pytest.mark.parametrize(
+    "values", [{"lr": {"loguniform": [1e-4, 0.1]}}, {"epochs": {"choice": [1, 2]}}, {"preset": "uuef"}]
+)
+def test_spaces_and_presets_of_a_method_are_accepted(make_experiment, values):
+    assert make_experiment(methods={"finetune": values}).methods == {"finetune": values}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"choice": [1, 0]}, {"choice": [1, "many"]}, {"randint": [0, 3]}, {"uniform": [0.5, 2]}],
+)
+def test_every_value_that_a_space_can_give_must_be_valid(tiny, value):
+    assert "methods.finetune.epochs = " in message(tiny(methods={"finetune": {"epochs": value}}))
+
+
+def test_a_users_own_method_metric_dataset_and_rule_are_named_by_their_module(make_experiment, own_plugins):
+    experiment = make_experiment(
+        data={"dataset": f"{own_plugins}.dots", "options": {"n": 300}},
+        forget={"rule": f"{own_plugins}.first", "count": 5},
+        methods={f"{own_plugins}.nothing": {"strength": {"uniform": [0.5, 1]}}},
+        evaluate={"metrics": [f"{own_plugins}.spread"]},
+    )
+    assert experiment.spaces(f"{own_plugins}.nothing")["strength"].kind == "uniform"
+
+
+@pytest.fixture
+def own_plugins(tmp_path, monkeypatch):
+    (tmp_path / "own_plugins.py").write_text(
+        "import numpy as np\n"
+        "from raybench.data.forget_rules.spec import forget_rule\n"
+        "from raybench.data.images import dataset\n"
+        "from raybench.methods.framework.spec import Rate, method\n"
+        "from raybench.metrics.framework.spec import Estimate, metric\n"
+        "@dataset(source='s')\ndef dots(root=None, *, download=False, n=100): ...\n"
+        "@forget_rule(source='s')\ndef first(candidates, *, count): ...\n"
+        "@method(source='s')\ndef nothing(task, *, strength: Rate = 1.0) -> None: ...\n"
+        "@metric(source='s', direction='match', splits=('forget',))\ndef spread(logits) -> Estimate: ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "own_plugins"
+
+
+def test_stems_fit_the_architecture(tiny, make_experiment):
+    assert "for residual networks, not 'vit_b_16'" in message(tiny(model={"name": "vit_b_16", "stem": "cifar"}))
+    for name in ("resnet18", "wide_resnet50_2", "resnext50_32x4d", "cnn"):
+        assert make_experiment(model={"name": name, "stem": "cifar"}).model.name == name
+
+
+def test_nesterov_without_momentum_is_refused_before_anything_is_trained(tiny):
+    assert "nesterov needs" in message(tiny(train__nesterov=True, train__momentum=0))
+    assert "nesterov needs" in message(tiny(train__nesterov=True, train__optimizer="adamw"))
+
+
+# -- the retrained models' own recipe ----------------------------------------------------------------------------------
+
+
+def test_the_retrained_recipe_is_the_originals_with_some_values_replaced():
+    train = Train(epochs=9, lr=0.1, optimizer="adamw", retrained={"lr": "1e-4", "warmup_epochs": 0})
+    assert train.recipe_of("original") == train.recipe
+    assert train.recipe_of("retrained").model_dump() == {**train.recipe.model_dump(), "lr": 1e-4}
+    assert Train(epochs=9).retrained_recipe == Train(epochs=9).recipe
+
+
+@pytest.mark.parametrize(
+    ("retrained", "said"),
+    [
+        ({"epoch": 3}, "unknown key of train.retrained: 'epoch'; did you mean 'epochs'"),
+        ({"workers": 2}, "unknown key of train.retrained: 'workers'"),
+        ({"epochs": 0}, "train.retrained.epochs = 0: must be at least 1"),
+        ({"lr": "fast"}, "train.retrained.lr = 'fast': must be a number"),
+        ({"optimizer": "adagrad"}, "train.retrained.optimizer = 'adagrad': must be 'sgd', 'adam' or 'adamw'"),
+        ({"momentum": 0}, "nesterov needs"),
+    ],
+)
+def test_a_wrong_value_for_the_retrained_models_is_named(tiny, retrained, said):
+    assert said in message(tiny(train__retrained=retrained, train__nesterov=True))
+
+
+# -- downstream sets and models of one's own ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ({"a b": {"dataset": "digits"}}, "'a b' cannot name a downstream set"),
+        ({"../up": {"dataset": "digits"}}, "cannot name a downstream set"),
+        ({"one": {"dataset": "digist"}}, "did you mean 'digits'"),
+        ({"one": {"dataset": "digits", "options": {"n": 3}}}, "unknown option of dataset digits: 'n'"),
+        ({"one": {"dataset": "digits", "sizes": {}}}, "sizes"),
+        ({"one": {"dataset": "digits", "limit": 0}}, "limit"),
+    ],
+)
+def test_a_wrong_downstream_set_is_refused(tiny, sets, said):
+    assert said in message(tiny(evaluate__downstream=sets))
+
+
+def test_a_model_of_ones_own_is_named_by_its_function(tiny, make_experiment, tmp_path, monkeypatch):
+    (tmp_path / "own_nets.py").write_text("def net(*, num_classes): ...\ndef fixed(size): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert make_experiment(model={"name": "own_nets.net"}).model.name == "own_nets.net"
+    assert "takes num_classes=... and returns a torch module; it takes (size)" in message(
+        tiny(model={"name": "own_nets.fixed"})
+    )
+    assert "cannot import model 'own_nets.other'" in message(tiny(model={"name": "own_nets.other"}))
+    assert "for residual networks" in message(tiny(model={"name": "own_nets.net", "stem": "cifar"}))
+
+
+def test_one_method_may_have_two_entries_of_its_own_names(make_experiment):
+    given = {"weak": {"method": "finetune", "epochs": 1}, "strong": {"method": "finetune", "epochs": 2}}
+    experiment = make_experiment(methods=given)
+    assert [experiment.function_name(name) for name in experiment.methods] == ["finetune", "finetune"]
+    assert [space.kind for space in experiment.spaces("weak").values()] == ["fixed"]
+    with pytest.raises(ValidationError, match="did you mean 'finetune'"):
+        make_experiment(methods={"weak": {"method": "finetun"}})

@@ -1,0 +1,121 @@
+"""What travels with a job, and what never does."""
+
+import os
+import subprocess
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from raybench.distributed import packing
+from raybench.distributed.packing import pack, traveling
+from raybench.errors import UserError
+
+FILES = (
+    "experiments/a.yaml",
+    "mine/data/loader.py",
+    "mine/__pycache__/loader.pyc",
+    "data/cifar.bin",
+    "runs/a/model.pt",
+    "scratch/notes.txt",
+    "secret.env",
+)
+
+
+def write(folder: Path, *names: str, content: bytes = b"x") -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write(tmp_path, *FILES)
+    (tmp_path / ".gitignore").write_text("__pycache__/\nscratch/\n*.env\n")
+    return tmp_path
+
+
+def test_a_checkout_sends_what_git_tracks_or_does_not_ignore(project: Path) -> None:
+    git(project, "init", "-q")
+    git(project, "add", "experiments")
+    assert traveling(project) == [".gitignore", "experiments/a.yaml", "mine/data/loader.py"]
+
+
+def test_a_folder_without_git_sends_the_same_files(project: Path) -> None:
+    assert traveling(project) == [".gitignore", "experiments/a.yaml", "mine/data/loader.py"]
+
+
+def test_data_and_results_that_git_tracks_travel(project: Path) -> None:
+    git(project, "init", "-q")
+    git(project, "add", "-f", "data/cifar.bin", "scratch/notes.txt")
+    assert {"data/cifar.bin", "scratch/notes.txt"} < set(traveling(project))
+    assert not any(name.startswith("runs/") for name in traveling(project))
+
+
+def test_rayignore_has_the_last_word(project: Path) -> None:
+    (project / ".rayignore").write_text("mine/\n")
+    assert "mine/data/loader.py" not in traveling(project)
+    git(project, "init", "-q")
+    git(project, "add", "mine", "experiments")
+    assert "mine/data/loader.py" not in traveling(project)
+    assert "experiments/a.yaml" in traveling(project)
+
+
+def test_a_file_deleted_but_still_known_to_git_is_left_out(project: Path) -> None:
+    git(project, "init", "-q")
+    git(project, "add", "experiments")
+    (project / "experiments/a.yaml").unlink()
+    assert "experiments/a.yaml" not in traveling(project)
+
+
+def test_a_project_inside_a_folder_that_git_ignores_still_travels(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("*\n")
+    write(tmp_path, "inner/experiments/a.yaml")
+    assert traveling(tmp_path / "inner") == ["experiments/a.yaml"]
+
+
+def test_what_is_asked_for_is_packed_even_when_ignored(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    target = tmp_path_factory.mktemp("out") / "p.zip"
+    assert pack(project, target, also=["scratch/notes.txt"]) == 4
+    with ZipFile(target) as archive:
+        assert archive.read("scratch/notes.txt") == b"x"
+        assert "mine/data/loader.py" in archive.namelist()
+
+
+def test_the_same_files_give_the_same_bytes_at_any_time(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("out")
+    pack(project, out / "a.zip")
+    os.utime(project / "experiments/a.yaml", (1, 1))
+    pack(project, out / "b.zip")
+    assert (out / "a.zip").read_bytes() == (out / "b.zip").read_bytes()
+
+
+def test_a_package_over_the_limit_is_refused_with_its_three_largest_things(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "LIMIT_BYTES", 2**20)
+    write(project, "big.bin", content=os.urandom(2**20))
+    write(project, "mine/weights/1.pt", "mine/weights/2.pt", content=os.urandom(700_000))
+    write(project, "mine/middle.bin", content=os.urandom(300_000))
+    write(project, "mine/small.bin", content=os.urandom(20_000))
+    with pytest.raises(UserError, match=r"1 MiB") as caught:
+        pack(project, tmp_path_factory.mktemp("out") / "p.zip")
+    message = str(caught.value)
+    assert "mine/weights/ (1.3 MiB), big.bin (1.0 MiB), mine/middle.bin (0.3 MiB)" in message
+    assert "small.bin" not in message
+    assert ".rayignore" in message
+
+
+def test_the_limit_is_on_what_is_sent_not_on_what_lies_there(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "LIMIT_BYTES", 2**20)
+    write(project, "zeros.bin", content=bytes(5 * 2**20))
+    assert pack(project, tmp_path_factory.mktemp("out") / "p.zip") == 4

@@ -1,0 +1,289 @@
+"""Jobs on a real cluster: a head on loopback, the shrunk quickstart, its exit code and its Parquet."""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from raybench.cli import app
+from raybench.distributed import packing
+from raybench.distributed.submit import dashboard_url, entrypoint, exit_code, experiment_files, shared_storage, submit
+from raybench.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "experiments" / "quickstart.yaml"
+MINE = """
+extends: quickstart.yaml
+name: mine
+methods:
+  finetune: {epochs: 1}
+  own.nothing: {}
+  retrain: null
+  gradient_ascent: null
+  neggrad_plus: null
+  random_label: null
+  salun: null
+  scrub: null
+"""
+OWN = """
+from raybench import method
+
+
+@method(source="none: a user's own file")
+def nothing(task, *, lr: float = 1e-6, epochs: int = 1) -> None:
+    optimizer = task.optimizer(lr)
+    for _ in task.epochs(epochs):
+        for x, y in task.retain():
+            task.step(optimizer, task.loss(task.model(x), y))
+"""
+SHRUNK = ("train.epochs=2", "train.retrained_seeds=2", "sweep.trials=1", "sweep.seeds=1")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[str]:
+    """Start a head of our own on loopback, and end it by its process group: `ray stop` would end every Ray here."""
+    port, dashboard = free_port(), free_port()
+    # the job's `python` is the one that runs the tests; a nice value of 15 would starve its workers on a busy machine
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory(prefix="rb-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        options = ["--head", "--block", "--num-cpus=1", f"--port={port}", f"--dashboard-port={dashboard}"]
+        options += [f"--temp-dir={folder}", "--node-ip-address=127.0.0.1", "--disable-usage-stats"]
+        options += [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
+        options += ["--object-store-memory=200000000"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
+        with (Path(folder) / "start.log").open("w") as log:
+            process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder
+            )
+        try:
+            wait_for(dashboard, process, Path(folder) / "start.log")
+            yield f"127.0.0.1:{dashboard}"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"the head did not start: {log.read_text()}")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's client
+def test_the_quickstart_runs_as_a_job_and_leaves_its_tables(
+    head: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, storage = tmp_path / "project", tmp_path / "storage"
+    (project / "experiments").mkdir(parents=True)
+    shutil.copy(QUICKSTART, project / "experiments")
+    (project / "experiments" / "mine.yaml").write_text(MINE)
+    (project / "own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(project))
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")  # Ray's client would prefer this to --address
+    words = ["--storage", str(storage), "--working-dir", str(project), "--address", head]
+    words += [word for override in SHRUNK for word in ("--set", override)]
+    with pytest.raises(SystemExit) as ended:
+        app(["submit", str(project / "experiments" / "mine.yaml"), *words])
+    output = capfd.readouterr().out
+    assert ended.value.code == 0, output
+    assert "ray job stop --address" in output
+    assert "3/3 models" in output  # the job's log came through
+    tables = storage / "mine" / "tables"
+    metrics = pq.read_table(tables / "metrics.parquet").to_pandas()
+    assert set(metrics.loc[metrics.kind == "unlearned", "method"]) == {"finetune", "own.nothing"}
+    models = pq.read_table(tables / "models.parquet").to_pandas()
+    assert sorted(models.kind) == ["original", "retrained", "retrained", "unlearned", "unlearned"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")
+def test_a_job_that_fails_returns_its_own_exit_code(
+    head: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code = submit(QUICKSTART, head, overrides=[], storage=str(blocked / "runs"), folder=ROOT, wait=True, verbosity=0)
+    output = capfd.readouterr().out
+    assert code == 2, output
+    assert output.count("choose another place with --storage") == 1  # said once, by the job
+    assert output.rstrip().endswith("failed, exit code 2")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")
+def test_ctrl_c_stops_watching_and_leaves_the_job(head: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    client = JobSubmissionClient(f"http://{head}")
+
+    def running() -> list[str]:
+        return [job.submission_id or "" for job in client.list_jobs() if not job.status.is_terminal()]
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 30
+        while not running() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    code = submit(QUICKSTART, head, overrides=[], storage=str(tmp_path), folder=ROOT, wait=True, verbosity=0)
+    (job,) = running()
+    output = capfd.readouterr().out
+    assert code == 130
+    assert "the job goes on" in output
+    assert f"ray job stop --address http://{head} {job}" in output
+    assert client.stop_job(job)
+
+
+def give(tmp_path: Path, **changed: object) -> dict[str, object]:
+    return {"overrides": [], "storage": str(tmp_path), "folder": ROOT, "wait": True, "verbosity": 0, **changed}
+
+
+def test_an_address_where_nothing_listens_is_refused_within_seconds(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(UserError, match="nothing listens"):
+        submit(QUICKSTART, f"http://127.0.0.1:{free_port()}", **give(tmp_path))  # type: ignore[arg-type]
+    assert time.monotonic() - started < 8
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Serve one status and body to everyone who asks."""
+    status, body = request.param
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+@pytest.mark.parametrize("server", [(401, b"no token")], indirect=True)
+def test_a_cluster_that_wants_a_token_says_how_to_give_it(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="RAY_AUTH_MODE=token") as caught:
+        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+    assert "RAY_AUTH_TOKEN" in str(caught.value)
+
+
+@pytest.mark.parametrize("server", [(200, b"<html>hello</html>"), (404, b"")], indirect=True)
+def test_a_server_that_is_no_dashboard_is_refused(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no Ray dashboard"):
+        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("server", [(200, b'{"ray_version": "2.60.0"}')], indirect=True)
+def test_a_package_over_the_limit_is_refused_before_it_is_sent(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "LIMIT_BYTES", 1000)
+    with pytest.raises(UserError, match="largest: raybench/"):
+        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("storage", [None, "runs", "./runs", "~/runs"])
+def test_a_storage_that_would_vanish_with_the_job_is_refused(storage: str | None) -> None:
+    with pytest.raises(UserError, match="s3://bucket/raybench"):
+        shared_storage(storage)
+
+
+@pytest.mark.parametrize("storage", ["/mnt/shared/raybench", "s3://bucket/raybench?region=eu-west-1"])
+def test_a_storage_that_outlives_the_job_is_taken_as_it_is(storage: str) -> None:
+    assert shared_storage(storage) == storage
+
+
+@pytest.mark.parametrize("address", ["auto", "ray://head:10001", "head", "file:///tmp"])
+def test_an_address_that_is_no_dashboard_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match="http://host:8265"):
+        dashboard_url(address)
+
+
+def test_an_experiment_travels_with_everything_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "experiments" / "base").mkdir(parents=True)
+    (tmp_path / "experiments" / "base" / "all.yaml").write_text("name: all\n")
+    (tmp_path / "experiments" / "middle.yaml").write_text("extends: base/all.yaml\nname: middle\n")
+    (tmp_path / "experiments" / "mine.yaml").write_text("extends: middle.yaml\nname: mine\n")
+    files = experiment_files(tmp_path / "experiments" / "mine.yaml", tmp_path)
+    assert files == ["experiments/mine.yaml", "experiments/middle.yaml", "experiments/base/all.yaml"]
+
+
+def test_an_experiment_that_extends_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "base.yaml").write_text("name: base\n")
+    (tmp_path / "project" / "mine.yaml").write_text("extends: ../base.yaml\n")
+    with pytest.raises(UserError, match=r"base\.yaml \(which mine\.yaml extends\) lies outside .* --working-dir"):
+        experiment_files(tmp_path / "project" / "mine.yaml", tmp_path / "project")
+
+
+def test_the_job_s_shell_gives_raybench_the_very_words() -> None:
+    overrides = ["methods.scrub={lr: {loguniform: [1.0e-5, 1.0e-2]}}", "name=it's; rm -rf $HOME"]
+    place = "s3://b/p?region=x&scheme=y"
+    command = entrypoint("my experiments/a.yaml", storage=place, overrides=overrides, verbosity=2)
+    echo = shlex.join([sys.executable, "-c", "import sys; print(sys.argv[1:])"])
+    shell = ["sh", "-c", command.replace("python -m raybench", echo)]
+    printed = subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+    words = [
+        "run",
+        "my experiments/a.yaml",
+        "--storage",
+        place,
+        "--set",
+        overrides[0],
+        "--set",
+        overrides[1],
+        "-v",
+        "-v",
+    ]
+    assert printed.strip() == str(words)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (JobStatus.SUCCEEDED, 0, 0),
+        (JobStatus.FAILED, 3, 3),
+        (JobStatus.FAILED, -9, 137),
+        (JobStatus.FAILED, None, 1),
+        (JobStatus.STOPPED, None, 1),
+    ],
+)
+def test_the_exit_code_is_the_job_s_own(status: JobStatus, code: int | None, expected: int) -> None:
+    assert exit_code(SimpleNamespace(status=status, driver_exit_code=code)) == expected  # type: ignore[arg-type]

@@ -1,0 +1,253 @@
+"""Keys: each is made of everything that decides the result, and of nothing else."""
+
+import importlib
+import itertools
+import sys
+
+import pytest
+
+from raybench import models
+from raybench.config.reading import load_experiment
+from raybench.errors import UserError
+from raybench.jobs import plan
+from raybench.jobs.predict import all_keys
+from raybench.jobs.score import score_jobs
+from raybench.pipeline.manifest import manifest
+from raybench.scenario.prepare import prepare
+
+
+@pytest.fixture
+def keys(make_scenario):
+    """Return every key of a changed experiment: original, retrained, trials by method."""
+
+    def read(**changes):
+        scenario = make_scenario(**changes)
+        original, *retrained = plan.train_jobs(scenario)
+        trials = plan.search_jobs(scenario, original.key)
+        return {
+            "original": original.key,
+            "retrained": [job.key for job in retrained],
+            "audits": [job.audit_key for job in (original, *retrained)],
+            "trials": {method: [job.key for job in jobs] for method, jobs in trials.items()},
+        }
+
+    return read
+
+
+def test_keys_are_the_same_every_time(keys):
+    assert keys() == keys()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evaluate__metrics": "all"},
+        {"evaluate__alphas": [0.2]},
+        {"evaluate__batch_size": 7},
+        {"name": "other"},
+        {"sweep__objective": "mia_auc"},
+        {"sweep__seeds": 5},
+        {"resources__cpus_per_trial": 0.5},
+        {"resources__retries": 0},
+        {"data__sizes__unseen": 90},
+    ],
+    ids=str,
+)
+def test_what_is_measured_named_or_reserved_changes_no_model_and_no_trial(keys, changes):
+    assert keys(**changes) == keys()
+
+
+def test_changing_what_is_forgotten_keeps_the_original_and_trains_new_references(keys):
+    before, after = keys(), keys(forget__seed=1)
+    assert after["original"] == before["original"]
+    assert not set(after["retrained"]) & set(before["retrained"])
+    assert not set(after["audits"]) & set(before["audits"])
+    for method, jobs in before["trials"].items():
+        assert not set(jobs) & set(after["trials"][method])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train__epochs": 3},
+        {"train__lr": 0.2},
+        {"model__width": 5},
+        {"data__seed": 1},
+        {"data__mislabel": None},
+        {"data__resize": 9},
+        {"train__workers": 2},
+        {"resources__threads": 2},
+    ],
+    ids=str,
+)
+def test_whatever_decides_a_model_changes_every_key(keys, changes):
+    before, after = keys(), keys(**changes)
+    assert after["original"] != before["original"]
+    assert not set(after["retrained"]) & set(before["retrained"])
+    assert not set(after["trials"]["finetune"]) & set(before["trials"]["finetune"])
+
+
+def test_another_recipe_for_the_retrained_models_keeps_the_original(keys):
+    before, after = keys(), keys(train__retrained={"lr": 0.01})
+    assert after["original"] == before["original"]
+    assert after["audits"][0] == before["audits"][0]
+    assert not set(after["retrained"]) & set(before["retrained"])
+    assert not set(after["trials"]["retrain"]) & set(before["trials"]["retrain"])
+
+
+def test_a_retrained_recipe_that_says_what_the_recipe_says_changes_nothing(keys):
+    assert keys(train__retrained={"lr": 0.1, "epochs": 2}) == keys()
+
+
+def test_downstream_sets_and_the_view_of_the_training_samples_change_no_model_and_no_trial(keys):
+    assert keys(evaluate__downstream={"digits": {"dataset": "digits"}}, evaluate__train_view="augmented") == keys()
+
+
+def test_weights_to_start_from_change_every_model_by_their_content(keys, tmp_path):
+    files = [tmp_path / name for name in ("one.pt", "same.pt", "other.pt")]
+    for file, seed in zip(files, (1, 1, 2)):
+        file.write_bytes(models.to_bytes(models.build("cnn", num_classes=10, channels=1, width=4, seed=seed)))
+    plain, one, same, other = keys(), *(keys(model__init=str(file)) for file in files)
+    assert one == same
+    for first, second in itertools.combinations((plain, one, other), 2):
+        assert first["original"] != second["original"]
+        assert not set(first["retrained"]) & set(second["retrained"])
+
+
+def test_editing_a_model_of_ones_own_makes_every_model_stale(keys, tmp_path, monkeypatch):
+    file = tmp_path / "edited_model.py"
+    source = "from torch import nn\n\n\ndef net(num_classes):\n    return nn.Linear(192, num_classes)\n"
+    file.write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    before = keys(model={"name": "edited_model.net"})
+    assert keys(model={"name": "edited_model.net"}) == before
+    file.write_text(source + "# one line more\n")
+    after = keys(model={"name": "edited_model.net"})
+    sys.modules.pop("edited_model")
+    assert after["original"] != before["original"]
+
+
+def test_more_retrained_models_keep_those_that_are_there(keys):
+    assert keys(train__retrained_seeds=4)["retrained"][:2] == keys()["retrained"]
+    assert keys(train__retrained_seeds=4)["trials"] == keys()["trials"]
+
+
+def test_a_longer_sweep_keeps_the_trials_that_are_there(keys):
+    assert keys(sweep__trials=5)["trials"]["finetune"][:2] == keys()["trials"]["finetune"]
+
+
+def test_every_method_gets_the_same_budget_and_one_trial_where_nothing_is_searched(keys):
+    trials = keys(sweep__trials=5)["trials"]
+    assert {method: len(jobs) for method, jobs in trials.items()} == {
+        "retrain": 1,
+        "finetune": 5,
+        "gradient_ascent": 1,
+        "own_tiny_methods.crash": 1,
+    }
+
+
+@pytest.mark.parametrize("values", [{"lr": 0.1, "epochs": 1}, {"lr": "1e-1", "epochs": 1.0}, {"epochs": 1, "lr": 0.10}])
+def test_the_spelling_and_order_of_hyperparameters_does_not_matter(keys, values):
+    plain = keys(methods={"finetune": {"epochs": 1, "lr": 1e-1}})
+    assert keys(methods={"finetune": values}) == plain
+
+
+def test_a_default_that_is_written_out_is_the_same_trial(keys):
+    from raybench.methods import get
+    from raybench.methods.framework.spec import hyperparameters
+
+    defaults = {name: field.default for name, field in hyperparameters(get("finetune")).model_fields.items()}
+    given = {key: value for key, value in defaults.items() if isinstance(value, int | float | str)}
+    assert keys(methods={"finetune": given})["trials"] == keys(methods={"finetune": {}})["trials"]
+
+
+def test_a_file_and_its_rewriting_have_the_same_keys(write_file, tiny, trained):
+    content = tiny()
+    one, _ = load_experiment(write_file(content, "one.yaml"))
+    rewritten = {key: content[key] for key in reversed(content)}
+    rewritten["train"] = dict(reversed(content["train"].items())) | {"lr": "1e-1"}
+    other, _ = load_experiment(write_file(rewritten, "other.yaml"))
+    first, second = (plan.train_jobs(prepare(e, trained.scenario.store)) for e in (one, other))
+    assert first == second
+
+
+def test_editing_one_methods_file_makes_the_trials_of_that_method_stale_and_no_others(tmp_path, monkeypatch, keys):
+    source = "from raybench import method\n\n\n@method(source='s')\ndef mine(task) -> None: ...\n"
+    file = tmp_path / "edited_method.py"
+    file.write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    methods = {"edited_method.mine": {}, "finetune": {"epochs": 1}}
+    before = keys(methods=methods)
+    file.write_text(source + "# one line more\n")
+    after = keys(methods=methods)
+    del sys.modules["edited_method"]
+    assert after["original"] == before["original"]
+    assert after["retrained"] == before["retrained"]
+    assert after["trials"]["finetune"] == before["trials"]["finetune"]
+    assert after["trials"]["edited_method.mine"] != before["trials"]["edited_method.mine"]
+
+
+def test_a_method_without_a_file_cannot_be_told_from_its_next_version_and_is_refused():
+    scope = {}
+    exec("def typed_in(task): ...", scope)
+    with pytest.raises(UserError, match="has no source file"):
+        plan.source_fingerprint(scope["typed_in"])
+
+
+def test_final_runs_use_seeds_that_the_search_did_not(make_scenario, trained):
+    scenario = make_scenario(sweep__seeds=3, sweep__seed=7)
+    jobs = plan.final_jobs(scenario, trained.original, {"finetune": {"lr": 0.1}})
+    assert [job.seed for job in jobs] == [8, 9, 10]
+    assert len({job.key for job in jobs}) == 3
+    assert {job.phase for job in jobs} == {"final"}
+
+
+def test_the_manifest_names_the_seeds_of_the_final_runs(make_scenario, trained):
+    scenario = make_scenario(sweep__seeds=3, sweep__seed=7)
+    jobs = plan.final_jobs(scenario, trained.original, {"finetune": {"lr": 0.1}})
+    assert manifest(scenario.experiment, "name: tiny\n", {})["seeds"]["final"] == [job.seed for job in jobs]
+
+
+def test_an_adaptive_search_is_found_again_by_its_folder(make_scenario, trained):
+    def folder(**changes):
+        return plan.search_folder(make_scenario(**changes), trained.original, "finetune")
+
+    assert folder() == folder(sweep__trials=9)
+    assert folder() != folder(methods__finetune={"lr": {"loguniform": [0.001, 0.2]}, "epochs": {"choice": [1, 2]}})
+
+
+def test_a_users_checkpoint_is_told_apart_by_its_content(make_scenario, tmp_path):
+    file = tmp_path / "mine.pt"
+    file.write_bytes(b"one")
+    first = plan.train_jobs(make_scenario(model__checkpoint=str(file)))
+    file.write_bytes(b"two")
+    second = plan.train_jobs(make_scenario(model__checkpoint=str(file)))
+    assert first[0].key != second[0].key
+    assert [job.key for job in first[1:]] == [job.key for job in second[1:]]
+    with pytest.raises(UserError, match=r"model\.checkpoint = .*absent\.pt' cannot be read: No such file"):
+        plan.train_jobs(make_scenario(model__checkpoint=str(tmp_path / "absent.pt")))
+
+
+def test_predictions_come_in_pieces_that_cover_a_split_once(trained, monkeypatch):
+    monkeypatch.setattr(plan, "PIECE", 64)
+    pieces = plan.predictions_keys(trained.scenario, trained.original, "retain")
+    assert [(start, stop) for start, stop, _ in pieces] == [(0, 64), (64, 128), (128, 160)]
+    assert len({key for _, _, key in pieces}) == 3
+
+
+def test_a_piece_is_read_once_for_all_models_that_lack_it(trained, evaluated, monkeypatch):
+    assert plan.predict_jobs(trained.scenario, evaluated.audited) == []
+    keys = set(all_keys(trained.scenario, [m.key for m in evaluated.audited[:2]], ("test", "forget")))
+    exists = type(trained.scenario.store).exists
+    monkeypatch.setattr(type(trained.scenario.store), "exists", lambda self, key: key not in keys and exists(self, key))
+    jobs = plan.predict_jobs(trained.scenario, evaluated.audited)
+    assert sorted(job.role for job in jobs) == ["forget", "test"]
+    assert all(len(job.models) == 2 for job in jobs)
+
+
+def test_asking_for_other_metrics_scores_again_and_predicts_nothing(make_scenario, evaluated):
+    scenario = make_scenario(evaluate__metrics=["accuracy"], evaluate__alphas=[0.2])
+    assert plan.predict_jobs(scenario, evaluated.audited) == []
+    assert not {job.key for job in score_jobs(scenario, evaluated.audited)} & {job.key for job in evaluated.jobs}
