@@ -13,7 +13,7 @@ from raybench import data, methods, models, paper_tables, registry
 from raybench.data import forget_rules
 from raybench.data.forget_rules.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
-from raybench.methods.framework.spec import Settings, hyperparameters
+from raybench.methods.framework.spec import MethodSpec, Settings, hyperparameters
 from raybench.scoring import metric_rows
 
 What = Literal["methods", "metrics", "datasets", "models", "rules", "experiments", "tables"]
@@ -32,7 +32,7 @@ def _first_paragraph(function: Callable[..., Any]) -> str:
 def _methods() -> Iterator[str]:
     for name in methods.names():
         function = methods.get(name)
-        spec = function.raybench_spec  # type: ignore[attr-defined]
+        spec = registry.spec_of(function, MethodSpec)
         yield f"{name}   {spec.source}"
         yield f"    {_first_paragraph(function)}"
         for key, field in hyperparameters(function).model_fields.items():
@@ -66,7 +66,7 @@ def _metrics() -> Iterator[str]:
 def _datasets() -> Iterator[str]:
     for name in data.names():
         function = registry.find("dataset", name, data.FORMATS, DatasetSpec)
-        spec = function.raybench_spec  # type: ignore[attr-defined]
+        spec = registry.spec_of(function, DatasetSpec)
         yield f"{name}   {spec.source}"
         yield f"    {_first_paragraph(function)}"
         yield f"    needs {spec.needs}" if spec.needs else "    needs no files"

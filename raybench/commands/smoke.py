@@ -103,7 +103,7 @@ def small(file: Path, folder: Path) -> Path:
 
 def _needs_files(dataset: str) -> bool:
     function = registry.find("dataset", dataset, data.FORMATS, DatasetSpec)
-    return bool(function.raybench_spec.needs)  # type: ignore[attr-defined]
+    return bool(registry.spec_of(function, DatasetSpec).needs)
 
 
 def _fixture(dataset: str, options: dict[str, Any], folder: Path) -> Path:

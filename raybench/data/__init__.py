@@ -27,7 +27,7 @@ def load(name: str, *, root: str | Path | None = None, download: bool = False, *
     unknown dataset or option, and for a missing folder, naming the files that are expected in it.
     """
     function = registry.find("dataset", name, FORMATS, DatasetSpec)
-    spec: DatasetSpec = function.raybench_spec  # type: ignore[attr-defined]
+    spec = registry.spec_of(function, DatasetSpec)
     parameters = inspect.signature(function).parameters.values()
     allowed = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"download"}
     for option in options:

@@ -13,6 +13,7 @@ import numpy as np
 
 from raybench.data.reading.encoded import CHANNELS, Encoded
 from raybench.errors import UserError
+from raybench.registry import attach
 
 # Official parts. Training and validation samples are drawn from TRAIN; calibration and test from TEST; unseen samples
 # from UNSEEN where a dataset has such a part, else from TEST; nothing is drawn from LEFT_OUT (corrupt, or not used).
@@ -127,8 +128,7 @@ def dataset(*, source: str, needs: str = "") -> Callable[[Function], Function]:
     """Mark `name(root, *, download=False, <options with defaults>) -> ImageData` as a dataset."""
 
     def mark(function: Function) -> Function:
-        function.raybench_spec = DatasetSpec(source, needs)  # type: ignore[attr-defined]
-        return function
+        return attach(function, DatasetSpec(source, needs))
 
     return mark
 

@@ -20,7 +20,7 @@ from raybench import methods, metrics, registry
 from raybench.docgen.content import FUNCTIONS, OF_FUNCTIONS, OF_METRICS, OF_POPULATIONS, RELEARNING, functions
 from raybench.engine import relearning
 from raybench.engine.relearning import relearn
-from raybench.methods.framework.spec import MethodSpec, Settings, hyperparameters, spec_of
+from raybench.methods.framework.spec import MethodSpec, Settings, hyperparameters
 from raybench.metrics.framework.spec import MetricSpec
 from raybench.metrics.functions import epsilon, likelihood, population
 
@@ -60,7 +60,7 @@ def methods_page() -> str:
 def method_entry(name: str) -> str:
     """Return the section of one method."""
     function = methods.get(name)
-    spec = spec_of(function)
+    spec = registry.spec_of(function, MethodSpec)
     paragraphs, meanings = read_docstring(function)
     facts = {
         "source": spec.source,
@@ -135,7 +135,7 @@ def flat(annotation: Any) -> Iterator[Any]:
 def metrics_page() -> str:
     """Return docs/metrics.md: every metric of the evaluation, what is measured on populations, and the functions."""
     found = registry.discover(metrics.__name__, MetricSpec)
-    specs = {name: function.raybench_spec for name, function in found.items()}  # type: ignore[attr-defined]
+    specs = {name: registry.spec_of(function, MetricSpec) for name, function in found.items()}
     parts = [
         "# Metrics",
         GENERATED,

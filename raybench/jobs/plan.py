@@ -13,9 +13,10 @@ from typing import Any, Literal
 from raybench import methods
 from raybench.config.schema import Experiment
 from raybench.config.spaces import draw_settings
+from raybench.fingerprints import code_fingerprint
+from raybench.methods.framework.run import run
 from raybench.methods.framework.spec import check
 from raybench.models.checkpoints import read_file
-from raybench.registry import source_fingerprint
 from raybench.scenario.scenario import NUMERICS, Scenario
 from raybench.scoring import metric_rows
 from raybench.storage.store import fingerprint
@@ -141,7 +142,7 @@ def trial_job(
         NUMERICS,
         original,
         [scenario.ids_fingerprint(role) for role in ("retain", "forget", "validation")],
-        [method, name, source_fingerprint(function), arguments, settings.model_dump(), seed],
+        [method, name, code_fingerprint(function), code_fingerprint(run), arguments, settings.model_dump(), seed],
         experiment.train.recipe.model_dump(),  # its augmentation is the methods' too
         experiment.train.retrained_recipe.model_dump(),  # `retrain` follows it
         [experiment.resources.threads, experiment.resources.precision, experiment.sweep.stop_collapsed],

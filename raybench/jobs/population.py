@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raybench.fingerprints import code_fingerprint
 from raybench.jobs.plan import POPULATION_ROLES, TrainJob, TrialJob, predictions_keys
 from raybench.jobs.predict import StoredPredictions
 from raybench.metrics.accuracy import accuracy
 from raybench.metrics.functions.epsilon import per_sample
 from raybench.metrics.functions.population import Models, population_metrics, read_models
 from raybench.scenario.scenario import NUMERICS, Scenario
-from raybench.scoring.metric_rows import Row, metrics_fingerprint, population_rows
+from raybench.scoring.metric_rows import Row, population_rows
 from raybench.storage import tables
 from raybench.storage.store import fingerprint
 
@@ -47,7 +48,9 @@ def jobs(
                 p for key in members for role in POPULATION_ROLES for *_, p in predictions_keys(scenario, key, role)
             ]
             settings = scenario.experiment.evaluate.population
-            mark = fingerprint("population", read, len(unlearned), settings, metrics_fingerprint(), NUMERICS)
+            mark = fingerprint(
+                "population", read, len(unlearned), settings, code_fingerprint(population_metrics), NUMERICS
+            )
             found.append(PopulationJob(method, unlearned, original, retrained, f"artifacts/scores/{mark}.parquet"))
     return found
 

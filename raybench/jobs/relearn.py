@@ -7,7 +7,8 @@ import torch
 
 from raybench.config.schema import Relearning as Settings
 from raybench.engine.relearning import relearn
-from raybench.jobs.plan import AuditedModel, predictions_keys, source_fingerprint
+from raybench.fingerprints import code_fingerprint
+from raybench.jobs.plan import AuditedModel, predictions_keys
 from raybench.jobs.predict import StoredPredictions
 from raybench.metrics.accuracy import accuracy
 from raybench.scenario.scenario import NUMERICS, Scenario
@@ -37,7 +38,7 @@ def relearn_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[Re
     decided_by = [
         [NUMERICS, *(key for *_, key in predictions_keys(scenario, original, "forget"))],
         [scenario.data_key, experiment.data.resize, experiment.data.view, scenario.ids_fingerprint("forget")],
-        [settings, source_fingerprint(relearn)],
+        [settings, code_fingerprint(relearn)],
         [experiment.resources.threads, experiment.resources.precision, experiment.evaluate.batch_size],
     ]
     return [

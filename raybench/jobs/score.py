@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from raybench import models
 from raybench.engine.prediction import Predictions
-from raybench.jobs.plan import AuditedModel, chosen_metrics, predictions_keys, source_fingerprint, untrained_model
+from raybench.jobs.plan import AuditedModel, chosen_metrics, predictions_keys, untrained_model
 from raybench.jobs.predict import StoredPredictions
 from raybench.metrics.conformal import set_members
 from raybench.metrics.framework.spec import Estimate
@@ -47,8 +47,7 @@ def score_jobs(scenario: Scenario, audited: Sequence[AuditedModel]) -> list[Scor
     """Return one job per model; its key holds the predictions read, the metrics asked for and the metrics' own code."""
     evaluate = scenario.experiment.evaluate
     chosen = chosen_metrics(scenario)
-    code = [metric_rows.metrics_fingerprint()]
-    code += [source_fingerprint(metric_rows.get_metric(name)) for name in chosen if "." in name]  # the user's own
+    code = metric_rows.code_fingerprints(chosen)
     original = next(model.key for model in audited if model.kind == "original")
     retrained = tuple(model.key for model in audited if model.kind == "retrained")
     untrained = untrained_model(scenario)

@@ -7,6 +7,7 @@ from torch import nn
 
 from raybench import registry
 from raybench.errors import UserError
+from raybench.fingerprints import code_fingerprint
 
 GIVEN = ("channels", "image_size")  # passed where the function takes them, beside num_classes
 
@@ -42,4 +43,4 @@ def build(name: str, **given: Any) -> nn.Module:
 
 def source_fingerprint(name: str) -> str:
     """Return a hash of the file that defines the function."""
-    return registry.source_fingerprint(registry.imported("model", name))
+    return code_fingerprint(registry.imported("model", name))

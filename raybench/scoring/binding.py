@@ -40,7 +40,7 @@ def get_metric(name: str) -> Metric:
 
 
 def metric_spec(function: Metric) -> MetricSpec:
-    return function.raybench_spec  # type: ignore[attr-defined, no-any-return]
+    return registry.spec_of(function, MetricSpec)
 
 
 def parameters(function: Metric) -> list[inspect.Parameter]:
@@ -96,6 +96,12 @@ def owners(name: str) -> set[str]:
         part = asked(argument, name, split="")
         found |= {part.owner} if part.owner else owners(part.metric) if part.metric else set()
     return found
+
+
+def metrics_read(name: str) -> list[str]:
+    """Return the metrics whose values a metric reads, directly or through others."""
+    direct = [part for argument in needs(get_metric(name)) if (part := asked(argument, name, split="").metric)]
+    return [read for part in direct for read in (part, *metrics_read(part))]
 
 
 def needs_downstream(name: str) -> bool:

@@ -4,18 +4,16 @@ A metric says by its argument names what it reads (`metrics/spec.py`); `binding.
 split, alpha and retrained model, and where it is not defined its reason is written instead of a number.
 """
 
-import hashlib
 import inspect
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from raybench import metrics
 from raybench.errors import UserError, in_words, unknown
+from raybench.fingerprints import code_fingerprint
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions import population
 from raybench.metrics.functions.statistics import gap_to_reference
@@ -29,6 +27,7 @@ from raybench.scoring.binding import (
     measure,
     metric_names,
     metric_spec,
+    metrics_read,
     needs,
     needs_downstream,
     owners,
@@ -39,10 +38,10 @@ __all__ = [
     "Models",
     "Row",
     "chosen_metrics",
+    "code_fingerprints",
     "get_metric",
     "metric_names",
     "metric_spec",
-    "metrics_fingerprint",
     "owners",
     "population_rows",
     "score",
@@ -140,12 +139,10 @@ def population_rows(found: Mapping[str, Estimate], *, reason: str | None = None)
     return [{**row(name), **_columns(estimate)} for name, estimate in found.items()]
 
 
-def metrics_fingerprint() -> str:
-    """Return a hash of the whole metrics package: a metric's numbers depend on more than its own file."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(Path(metrics.__path__[0]).glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def code_fingerprints(chosen: Iterable[str]) -> dict[str, str]:
+    """Return a hash of the code of each metric, of the metrics whose values it reads, and of what binds them."""
+    names = list(dict.fromkeys(name for metric in chosen for name in (metric, *metrics_read(metric))))
+    return {"": code_fingerprint(score), **{name: code_fingerprint(get_metric(name)) for name in names}}
 
 
 def with_gaps(rows: Iterable[Row]) -> list[Row]:

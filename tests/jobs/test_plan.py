@@ -9,6 +9,7 @@ import pytest
 from raybench import models
 from raybench.config.reading import load_experiment
 from raybench.errors import UserError
+from raybench.fingerprints import code_fingerprint
 from raybench.jobs import plan
 from raybench.jobs.predict import all_keys
 from raybench.jobs.score import score_jobs
@@ -122,7 +123,7 @@ def test_editing_a_model_of_ones_own_makes_every_model_stale(keys, tmp_path, mon
     importlib.invalidate_caches()
     before = keys(model={"name": "edited_model.net"})
     assert keys(model={"name": "edited_model.net"}) == before
-    file.write_text(source + "# one line more\n")
+    file.write_text(source + "\n\nLIMIT = 3\n")
     after = keys(model={"name": "edited_model.net"})
     sys.modules.pop("edited_model")
     assert after["original"] != before["original"]
@@ -180,7 +181,7 @@ def test_editing_one_methods_file_makes_the_trials_of_that_method_stale_and_no_o
     importlib.invalidate_caches()
     methods = {"edited_method.mine": {}, "finetune": {"epochs": 1}}
     before = keys(methods=methods)
-    file.write_text(source + "# one line more\n")
+    file.write_text(source + "\n\nLIMIT = 3\n")
     after = keys(methods=methods)
     del sys.modules["edited_method"]
     assert after["original"] == before["original"]
@@ -193,7 +194,7 @@ def test_a_method_without_a_file_cannot_be_told_from_its_next_version_and_is_ref
     scope = {}
     exec("def typed_in(task): ...", scope)
     with pytest.raises(UserError, match="has no source file"):
-        plan.source_fingerprint(scope["typed_in"])
+        code_fingerprint(scope["typed_in"])
 
 
 def test_final_runs_use_seeds_that_the_search_did_not(make_scenario, trained):

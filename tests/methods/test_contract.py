@@ -12,10 +12,11 @@ import raybench
 from raybench import methods
 from raybench.errors import UserError
 from raybench.methods.framework.run import run
-from raybench.methods.framework.spec import check, hyperparameters, spec_of
+from raybench.methods.framework.spec import MethodSpec, check, hyperparameters
+from raybench.registry import spec_of
 
 NAMES = methods.names()
-CASES = [(name, kind) for name in NAMES for kind in spec_of(methods.get(name)).targets]
+CASES = [(name, kind) for name in NAMES for kind in spec_of(methods.get(name), MethodSpec).targets]
 # one-shot edits and full passes in eval mode: the order of the samples changes rounding only
 SAME_FOR_ALL_SEEDS = {"ssd", "lfssd"}
 
@@ -192,7 +193,7 @@ def test_a_batch_of_one_passes_a_batch_norm_without_space(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_targets_that_a_method_is_not_defined_for_are_refused(name: str) -> None:
-    for kind in {"single_label", "multi_label"} - set(spec_of(methods.get(name)).targets):
+    for kind in {"single_label", "multi_label"} - set(spec_of(methods.get(name), MethodSpec).targets):
         with pytest.raises(UserError, match=f"not defined for {kind}"):
             unlearn(name, kind, tiny.net())
 
@@ -200,7 +201,7 @@ def test_targets_that_a_method_is_not_defined_for_are_refused(name: str) -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_every_preset_and_every_default_is_valid_and_says_what_it_means(name: str) -> None:
     function = methods.get(name)
-    spec = spec_of(function)
+    spec = spec_of(function, MethodSpec)
     for preset in spec.presets:
         check(name, function, {"preset": preset})
     check(name, function, {})

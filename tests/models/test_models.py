@@ -330,7 +330,7 @@ def test_a_model_of_ones_own_that_does_not_fit_is_refused(own, name, said):
 
 def test_editing_a_model_of_ones_own_shows_in_its_fingerprint(own, tmp_path):
     before = models.source_fingerprint(own("plain"))
-    (tmp_path / "own_models.py").write_text(OWN + "# changed\n")
+    (tmp_path / "own_models.py").write_text(OWN + "\n\nCHANGED = 1\n")
     assert models.source_fingerprint(own("plain")) != before
     assert models.source_fingerprint("cnn") is None
 

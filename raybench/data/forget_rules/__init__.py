@@ -19,8 +19,7 @@ def names() -> list[str]:
 
 def spec(rule_name: str) -> ForgetRuleSpec:
     """Return the spec of a rule of `names()` or of any importable `package.module.function` marked as one."""
-    found: ForgetRuleSpec = registry.find("forget rule", rule_name, PACKAGE, ForgetRuleSpec).raybench_spec  # type: ignore[attr-defined]
-    return found
+    return registry.spec_of(registry.find("forget rule", rule_name, PACKAGE, ForgetRuleSpec), ForgetRuleSpec)
 
 
 def select(rule_name: str, candidates: Candidates, **options: Any) -> np.ndarray:

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from raybench.registry import attach
+
 Function = TypeVar("Function", bound=Callable[..., np.ndarray])
 
 
@@ -49,7 +51,6 @@ def forget_rule(*, source: str, whole_groups: bool = False) -> Callable[[Functio
     """Mark a function of `Candidates` as a forget rule; its name is the function's."""
 
     def mark(function: Function) -> Function:
-        function.raybench_spec = ForgetRuleSpec(source, whole_groups)  # type: ignore[attr-defined]
-        return function
+        return attach(function, ForgetRuleSpec(source, whole_groups))
 
     return mark

@@ -15,8 +15,9 @@ from raybench.engine.devices import Precision, autocast, resolve_device, resolve
 from raybench.errors import UserError
 from raybench.methods.framework.ledger import Ledger, Stopped
 from raybench.methods.framework.passes import Split, as_split
-from raybench.methods.framework.spec import check, spec_of
+from raybench.methods.framework.spec import MethodSpec, check
 from raybench.methods.framework.task import UnlearningTask
+from raybench.registry import spec_of
 
 
 @dataclass
@@ -35,7 +36,7 @@ def run(
 ) -> Outcome:
     """Run the method on the task; a hook that stops it is an outcome, any other exception is the caller's."""
     kind = "multi_label" if task.multi_label else "single_label"
-    if kind not in (allowed := spec_of(function).targets):
+    if kind not in (allowed := spec_of(function, MethodSpec).targets):
         raise UserError(f"method {function.__name__} is not defined for {kind} targets (allowed: {', '.join(allowed)})")
     stopped = None
     with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):

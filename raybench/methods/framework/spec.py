@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from raybench.errors import UserError, in_words, unknown
+from raybench.registry import attach, spec_of
 
 Rate = Annotated[float, Field(gt=0)]
 """A positive real: a learning rate, a temperature."""
@@ -97,20 +98,9 @@ def method(
 
     def mark(function: Function) -> Function:
         spec = MethodSpec(source, dict(presets or {}), dict(settings or {}), tuple(targets), formula, passes, needs)
-        function.raybench_spec = spec  # type: ignore[attr-defined]
-        return function
+        return attach(function, spec)
 
     return mark
-
-
-def spec_of(function: Callable[..., None]) -> MethodSpec:
-    """Return what the decorator recorded."""
-    found = getattr(function, "raybench_spec", None)
-    if not isinstance(found, MethodSpec):
-        raise UserError(
-            f"{getattr(function, '__name__', function)!r} is not a method: decorate it with @method(source=...)"
-        )
-    return found
 
 
 @functools.cache
@@ -129,7 +119,7 @@ def check(name: str, function: Callable[..., None], values: Mapping[str, Any]) -
     `values` may name a `preset`; single values override it. Raises UserError that names the method, the
     hyperparameter, the value, what is allowed and the nearest valid name.
     """
-    spec, own, shared = spec_of(function), hyperparameters(function).model_fields, Settings.model_fields
+    spec, own, shared = spec_of(function, MethodSpec), hyperparameters(function).model_fields, Settings.model_fields
     given = dict(values)
     preset = given.pop("preset", None)
     if preset is not None and preset not in spec.presets:

@@ -31,6 +31,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
+ATTRIBUTE = "raybench_spec"
 Direction = Literal["match", "raise", "lower"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -83,9 +84,10 @@ def metric(
     """
 
     def mark(function: Function) -> Function:
-        function.raybench_spec = MetricSpec(  # type: ignore[attr-defined]
+        spec = MetricSpec(
             source, direction, low, high, ideal, tuple(splits), protocol, cost, caution, released, on_request
         )
+        setattr(function, ATTRIBUTE, spec)  # as `raybench.registry` does, which metrics do not import
         return function
 
     return mark
