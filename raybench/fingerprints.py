@@ -53,6 +53,7 @@ def _closure(module: Any, file: Path) -> set[Path]:
     return files
 
 
+@functools.lru_cache(maxsize=4096)
 def _file_of(module: str, top: str, folder: Path) -> Path | None:
     """Return the source file of an imported module, or None where it is another library's."""
     if module in IGNORED:

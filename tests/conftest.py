@@ -19,9 +19,11 @@ from raybench.data.splits import ROLES
 from raybench.engine.audit import Audit, reference
 from raybench.jobs import plan
 from raybench.jobs.predict import Predictor
-from raybench.jobs.score import ScoreJob, Scorer, score_jobs
+from raybench.jobs.records import TrialRecord
+from raybench.jobs.score import Scorer
+from raybench.jobs.specs import EvaluatedModel, ScoreJob
 from raybench.jobs.train import train_job
-from raybench.jobs.trial import Record, trial_job
+from raybench.jobs.trial import trial_job
 from raybench.pipeline.collect import collect_tables
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
@@ -131,7 +133,7 @@ class Trained:
 
     scenario: Scenario
     jobs: list[plan.TrainJob]
-    records: list[Record]
+    records: list[TrialRecord]
 
     @property
     def original(self) -> str:
@@ -147,7 +149,7 @@ class Trained:
 class Evaluated:
     """Every model of the tiny experiment with its score job."""
 
-    audited: list[plan.AuditedModel]
+    audited: list[EvaluatedModel]
     jobs: list[ScoreJob]
 
 
@@ -219,11 +221,11 @@ def swept(trained: Trained) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def evaluated(trained: Trained, swept: SimpleNamespace) -> Evaluated:
     scenario = trained.scenario
-    audited = plan.audited_models(trained.jobs, swept.jobs)
+    audited = plan.evaluated_models(trained.jobs, swept.jobs)
     predictor, scorer = Predictor(scenario), Scorer(scenario)
     for job in plan.predict_jobs(scenario, audited):
         predictor(job)
-    jobs = score_jobs(scenario, audited)
+    jobs = plan.score_jobs(scenario, audited)
     for score_job in jobs:
         scorer(score_job)
     return Evaluated(audited, jobs)

@@ -1,8 +1,9 @@
-"""The plan of an experiment, printed: what would run, what the store holds already, and what it takes."""
+"""`raybench check`: print the plan of an experiment, from the same stages that `raybench run` executes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from torch import nn
 
 from raybench import models
 from raybench.config.schema import Experiment
@@ -10,15 +11,19 @@ from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import cross_role_pairs
 from raybench.data.reading.encoded import Encoded
 from raybench.data.splits import ROLES
-from raybench.jobs.plan import TrialJob, chosen_metrics, search_folder, search_jobs, train_jobs, untrained_model
+from raybench.jobs import plan
+from raybench.jobs.specs import EvaluatedModel, Job
 from raybench.jobs.train import import_checkpoint
+from raybench.pipeline import stages
 from raybench.pipeline.notices import assumptions
+from raybench.pipeline.preflight import try_model
+from raybench.pipeline.results import Swept, Trained
 from raybench.progress import SILENT, Reporter
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
 from raybench.storage.store import Store
 
-LOGIT_BYTES = 4
+BYTES_PER_VALUE = 4
 
 
 def plan_lines(
@@ -27,11 +32,22 @@ def plan_lines(
     """Yield the lines of the plan; every check that `run` makes before it starts is made here too."""
     store.probe()
     scenario = prepare(experiment, store, reporter)
-    images, sizes = scenario.data(), scenario.splits().sizes()
-    train, sweep = train_jobs(scenario), experiment.sweep
-    import_checkpoint(scenario, train[0])
+    trained = Trained(scenario)
+    swept = Swept(scenario, trained)
+    import_checkpoint(scenario, trained.jobs[0])
+    try_model(scenario)
     model = scenario.fresh(0)
     yield f"{experiment.name}: valid"
+    yield from _data_lines(scenario, duplicates=duplicates)
+    yield from _model_lines(scenario, model)
+    yield from _train_lines(scenario, trained)
+    yield from _sweep_lines(scenario, trained, swept)
+    yield from _evaluate_lines(scenario, trained, swept, model)
+    yield "Nothing was run."
+
+
+def _data_lines(scenario: Scenario, *, duplicates: bool) -> Iterator[str]:
+    images, sizes, experiment = scenario.data(), scenario.splits().sizes(), scenario.experiment
     yield (
         f"data         {experiment.data.dataset}: {images.num_samples} images {_shape(images, experiment)}, "
         f"{images.num_classes} classes"
@@ -41,67 +57,102 @@ def plan_lines(
     if duplicates:
         yield from _duplicates(images, scenario.splits().role)
     yield f"roles        {', '.join(f'{role} {sizes[role]}' for role in ROLES)}"
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    yield f"model        {experiment.model.name}: {parameters:,} parameters, {_size(4 * parameters)} per checkpoint"
+
+
+def _model_lines(scenario: Scenario, model: nn.Module) -> Iterator[str]:
+    parameters = _num_parameters(model)
+    checkpoint = _size(BYTES_PER_VALUE * parameters)
+    yield f"model        {scenario.experiment.model.name}: {parameters:,} parameters, {checkpoint} per checkpoint"
     if scenario.init is not None:
-        yield _start(scenario)
-    given = experiment.model.checkpoint is not None
-    own = train[1:] if given else train
-    trained = [job for job in own if store.exists(f"{job.key}.json") and store.exists(job.audit_key)]
+        start = scenario.started_from()
+        except_head = f", except its head ({', '.join(start['init_not_taken'])})" if start["init_not_taken"] else ""
+        yield f"init         every training starts from {start['init']}{except_head}"
+
+
+def _train_lines(scenario: Scenario, trained: Trained) -> Iterator[str]:
+    experiment = scenario.experiment
+    imported = experiment.model.checkpoint is not None
+    jobs = trained.jobs[1:] if imported else trained.jobs
+    cached = _finished(scenario.store, jobs)
     workers = f", {experiment.train.workers} data-parallel workers" if experiment.train.workers > 1 else ""
     yield (
-        f"train        {'your checkpoint, ' if given else ''}{len(own)} models ({len(train) - 1} retrained) x "
-        f"{_epochs(experiment)} epochs{workers}; {len(trained)} are in the store, "
-        f"{len(own) - len(trained)} to train"
+        f"train        {'your checkpoint, ' if imported else ''}{len(jobs)} models ({len(trained.jobs) - 1} retrained) "
+        f"x {_epochs(experiment)} epochs{workers}; {cached} cached, {len(jobs) - cached} to train"
     )
-    if changed := experiment.train.retrained:
-        yield f"  retrained by another recipe: {', '.join(f'{key} {value}' for key, value in changed.items())}"
-    searched = search_jobs(scenario, train[0].key)
-    total, done = 0, 0
-    for method, jobs in searched.items():
-        asked, kept = _trials(scenario.store, experiment, search_folder(scenario, train[0].key, method), jobs)
-        total, done = total + asked, done + kept
+    if changes := experiment.train.retrained:
+        yield f"  retrained with another recipe: {', '.join(f'{key} {value}' for key, value in changes.items())}"
+
+
+def _sweep_lines(scenario: Scenario, trained: Trained, swept: Swept) -> Iterator[str]:
+    experiment, sweep, store = scenario.experiment, scenario.experiment.sweep, scenario.store
+    search = stages.search_stage(scenario, trained, swept)
+    for method, jobs in swept.planned.items():
         spaces = ", ".join(
             f"{key} {space.values[0] if space.kind == 'fixed' else f'{space.kind} {list(space.values)}'}"
             for key, space in experiment.spaces(method).items()
         )
-        yield f"  {method:<22} {asked:>4} trials, {kept} in the store   {spaces or 'defaults'}"
+        total = sum(job.units for job in jobs)
+        yield f"  {method:<22} {total:>4} trials, {_finished(store, jobs)} cached   {spaces or 'defaults'}"
     final = sweep.seeds * len(experiment.methods)
     yield (
-        f"sweep        {total} trials ({sweep.search}, scheduler {sweep.scheduler}, objective {sweep.objective}), "
-        f"{done} in the store; then {final} runs of the chosen settings on {sweep.seeds} seeds"
+        f"sweep        {search.total} trials ({sweep.search}, scheduler {sweep.scheduler}, objective {sweep.objective})"
+        f", {search.finished()} cached; then {final} runs of the chosen settings on {sweep.seeds} seeds"
     )
-    audited = len(train) + final
+
+
+def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: nn.Module) -> Iterator[str]:
+    experiment, sizes = scenario.experiment, scenario.splits().sizes()
     sizes |= {role: len(scenario.role_ids(role)) for role in scenario.downstream}
-    predicted = audited + (untrained_model(scenario) is not None)
-    with_features = sum(sizes.values()) * predicted * LOGIT_BYTES * (images.num_classes + _feature_size(model))
+    evaluated = _evaluated(scenario, trained, swept)
+    num_evaluated = len(trained.jobs) + experiment.sweep.seeds * len(experiment.methods)
+    num_predicted = num_evaluated + (plan.untrained_model(scenario) is not None)
+    cached = ""
+    if evaluated is not None:  # the chosen settings are known, so are the keys of their predictions
+        num_predicted = len(evaluated) + (plan.untrained_model(scenario) is not None)
+        cached = f", {stages.predict_stage(scenario, evaluated, []).finished()} cached"
+    values = images_per_model = sum(sizes.values())
+    values *= num_predicted * (scenario.data().num_classes + _feature_size(model))
     yield (
-        f"evaluate     {predicted} models x {len(sizes)} splits = {predicted * len(sizes)} forward passes "
-        f"({predicted * sum(sizes.values()):,} images)"
+        f"evaluate     {num_predicted} models x {len(sizes)} splits = {num_predicted * len(sizes)} forward passes "
+        f"({num_predicted * images_per_model:,} images){cached}"
     )
-    for role, found in scenario.downstream.items():
-        yield f"  {role}: {sizes[role]} images of {found.given.dataset}"
+    for role, downstream in scenario.downstream.items():
+        yield f"  {role}: {sizes[role]} images of {downstream.given.dataset}"
     if any(scenario.is_augmented(role) for role in ROLES):
         yield f"  retain and forget are predicted {scenario.view_name('forget')}"
-    chosen = chosen_metrics(scenario)
-    yield f"metrics      {', '.join(chosen)}"
+    yield f"metrics      {', '.join(plan.chosen_metrics(scenario))}"
     for notice in assumptions(scenario):
         yield f"note         {notice}"
     if (relearning := experiment.evaluate.relearning) is not None:
-        most = relearning.max_epochs * sizes["forget"] * audited
-        yield f"relearn      {audited} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
-    disk = 4 * parameters * audited + with_features
-    yield f"disk         about {_size(disk)} under {store.uri} (checkpoints and predictions)"
-    yield "Nothing was run."
+        most = relearning.max_epochs * sizes["forget"] * num_evaluated
+        yield f"relearn      {num_evaluated} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
+    disk = BYTES_PER_VALUE * (_num_parameters(model) * num_evaluated + values)
+    yield f"disk         about {_size(disk)} under {scenario.store.uri} (checkpoints and predictions)"
+
+
+def _evaluated(scenario: Scenario, trained: Trained, swept: Swept) -> list[EvaluatedModel] | None:
+    """Return the models of the evaluation if training, search and final runs are in the store, else None."""
+    train, search = stages.train_stage(scenario, trained), stages.search_stage(scenario, trained, swept)
+    if train.finished() < train.total or search.finished() < search.total:
+        return None
+    final = stages.final_stage(scenario, trained, swept)
+    if final.finished() < final.total:
+        return None
+    finished = [job for job, record in zip(swept.jobs, swept.records) if record["audit"]]
+    return plan.evaluated_models(trained.jobs, finished)
+
+
+def _finished(store: Store, jobs: Sequence[Job]) -> int:
+    return sum(job.finished(store) for job in jobs)
 
 
 def _duplicates(images: ImageData, roles: Mapping[str, np.ndarray]) -> Iterator[str]:
     """Yield the pairs of roles that share images, by perceptual hash: such an image leaks from one to the other."""
-    found = cross_role_pairs(images, roles)
-    for twins in found:
-        shown = ", ".join(f"{a} = {b}" for a, b in twins.examples.tolist())
-        yield f"duplicates   {twins.first} and {twins.second}: {twins.pairs} pairs of equal hashes (ids {shown}, ...)"
-    if not found:
+    shared = cross_role_pairs(images, roles)
+    for pairs in shared:
+        examples = ", ".join(f"{a} = {b}" for a, b in pairs.examples.tolist())
+        yield f"duplicates   {pairs.first} and {pairs.second}: {pairs.pairs} pairs of equal hashes (ids {examples} ...)"
+    if not shared:
         yield "duplicates   none: no two roles share an image"
     else:
         yield "             data.deduplicate: perceptual_hash keeps one of each"
@@ -116,26 +167,17 @@ def _shape(images: ImageData, experiment: Experiment) -> str:
 
 
 def _epochs(experiment: Experiment) -> str:
-    own, retrained = experiment.train.epochs, experiment.train.retrained_recipe.epochs
-    return str(own) if own == retrained else f"{own} (retrained: {retrained})"
+    original, retrained = experiment.train.epochs, experiment.train.retrained_recipe.epochs
+    return str(original) if original == retrained else f"{original} (retrained: {retrained})"
 
 
-def _start(scenario: Scenario) -> str:
-    found = scenario.started_from()
-    left = f", but for its head ({', '.join(found['init_not_taken'])})" if found["init_not_taken"] else ""
-    return f"init         every training starts from {found['init']}{left}"
+def _num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _trials(store: Store, experiment: Experiment, folder: str, jobs: list[TrialJob]) -> tuple[int, int]:
-    adaptive = experiment.sweep.search == "optuna" and len(jobs) > 1
-    if adaptive:
-        return experiment.sweep.trials, len(store.keys(folder, suffix=".json"))
-    return len(jobs), sum(store.exists(f"{job.key}.json") for job in jobs)
-
-
-def _feature_size(model: object) -> int:
-    head = model.get_submodule(models.head_name(model))  # type: ignore[attr-defined, arg-type]
-    return int(getattr(head, "in_features", 0) or head.in_channels)
+def _feature_size(model: nn.Module) -> int:
+    head = model.get_submodule(models.head_name(model))
+    return int(getattr(head, "in_features", 0) or getattr(head, "in_channels", 0))
 
 
 def _size(count: float) -> str:

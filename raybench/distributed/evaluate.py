@@ -1,7 +1,7 @@
 """Evaluate on Ray Data: stream pieces of splits through a pool of model-holding workers, then score in parallel.
 
-Workers write their own Parquet, whole files under their keys, so a run that is killed leaves neither half files nor
-duplicates; the streams that come back carry only counts.
+Workers write complete Parquet files under their keys, so a killed run leaves neither partial files nor duplicates; the
+streams that come back carry only job numbers.
 """
 
 import logging
@@ -12,19 +12,20 @@ import numpy as np
 import ray.data
 
 from raybench.distributed.cluster import total_cpus
-from raybench.jobs.plan import PredictJob
-from raybench.jobs.population import PopulationJob, PopulationScorer
+from raybench.distributed.failures import original_errors
+from raybench.jobs.population import PopulationScorer
 from raybench.jobs.predict import Predictor
-from raybench.jobs.relearn import Relearner, RelearnJob
-from raybench.jobs.score import ScoreJob, Scorer
+from raybench.jobs.relearn import Relearner
+from raybench.jobs.score import Scorer
+from raybench.jobs.specs import PopulationJob, PredictJob, RelearnJob, ScoreJob
 from raybench.scenario.scenario import Scenario
 
-Done = Callable[[int], None]
+OnUnits = Callable[[int], None]
 Batch = dict[str, np.ndarray]
 
 
 class _Pool:
-    """A worker of the pool: job numbers in, what was done out."""
+    """A worker of the pool: takes job numbers, does the jobs, returns the numbers."""
 
     def __init__(
         self, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]
@@ -43,46 +44,47 @@ def _one_block(
     return _Pool(make, scenario, jobs)(batch)
 
 
-def run_predictions(scenario: Scenario, jobs: Sequence[PredictJob], done: Done) -> None:
-    """Write the predictions that are missing; `done` hears how many forward passes each piece held."""
+def run_predictions(scenario: Scenario, jobs: Sequence[PredictJob], on_units: OnUnits) -> None:
+    """Write the missing predictions; `on_units` is called with the number of new forward passes of each piece."""
     gpus = scenario.experiment.resources.gpus_per_model
-    _stream(scenario, Predictor, jobs, lambda number: done(len(jobs[number].models)), gpus=gpus)
+    missing = [job.units - job.finished(scenario.store) for job in jobs]
+    _stream(scenario, Predictor, jobs, lambda number: on_units(missing[number]), gpus=gpus)
 
 
-def run_scoring(scenario: Scenario, jobs: Sequence[ScoreJob], done: Done) -> None:
-    """Write the metric and sample rows that are missing; `done` hears 1 per model."""
-    _stream(scenario, Scorer, jobs, lambda _: done(1), gpus=0, pool=False)
+def run_scoring(scenario: Scenario, jobs: Sequence[ScoreJob], on_units: OnUnits) -> None:
+    """Write the missing metric and sample rows; `on_units` is called with 1 per model."""
+    _stream(scenario, Scorer, jobs, lambda _: on_units(1), gpus=0, pool=False)
 
 
-def run_populations(scenario: Scenario, jobs: Sequence[PopulationJob], done: Done) -> None:
-    """Write the populations' rows that are missing; `done` hears 1 per population."""
-    _stream(scenario, PopulationScorer, jobs, lambda _: done(1), gpus=0, pool=False)
+def run_populations(scenario: Scenario, jobs: Sequence[PopulationJob], on_units: OnUnits) -> None:
+    """Write the missing rows of populations; `on_units` is called with 1 per population."""
+    _stream(scenario, PopulationScorer, jobs, lambda _: on_units(1), gpus=0, pool=False)
 
 
-def run_relearning(scenario: Scenario, jobs: Sequence[RelearnJob], done: Done) -> None:
-    """Write the relearning records that are missing; `done` hears 1 per model."""
+def run_relearning(scenario: Scenario, jobs: Sequence[RelearnJob], on_units: OnUnits) -> None:
+    """Write the missing relearning records; `on_units` is called with 1 per model."""
     gpus = scenario.experiment.resources.gpus_per_model
-    _stream(scenario, Relearner, jobs, lambda _: done(1), gpus=gpus)
+    _stream(scenario, Relearner, jobs, lambda _: on_units(1), gpus=gpus)
 
 
 def _stream(
     scenario: Scenario,
     make: Callable[[Scenario], Callable[[Any], Any]],
     jobs: Sequence[Any],
-    done: Done,
+    on_job: Callable[[int], None],
     *,
     gpus: float,
     pool: bool = True,
 ) -> None:
-    """Stream the jobs' numbers through workers: a pool that keeps its models, or tasks, which find warm processes."""
+    """Stream job numbers through workers: a pool that keeps its models loaded, or tasks, which reuse warm processes."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # Ray Data sets its own logging up when its context is made, so this cannot be done any earlier
+    # Ray Data configures its logging when its context is created, so this cannot be done earlier
     logging.getLogger("ray.data").setLevel(logging.getLogger("ray").level)
     cpus = total_cpus()
     size = max(1, min(len(jobs), int(cpus / scenario.experiment.resources.cpus_per_model)))
-    # a pool that takes every CPU waits for ever for its own input tasks: leave them one, or half of the only one
+    # a pool that takes every CPU deadlocks on its own input tasks: leave them one, or half of the only one
     each = min(scenario.experiment.resources.cpus_per_model, (cpus - min(1.0, cpus / 2)) / size)
     rows = [{"job": number} for number in range(len(jobs))]
     if pool:
@@ -95,7 +97,7 @@ def _stream(
             num_gpus=gpus or None,
         )
     else:
-        # a few blocks per worker: each reads the references' predictions once for all of its jobs
+        # a few blocks per worker: each block reads the references' predictions once for all of its jobs
         blocks = ray.data.from_items(rows, override_num_blocks=min(len(jobs), 4 * size))
         streamed = blocks.map_batches(
             _one_block,  # type: ignore[arg-type]
@@ -103,5 +105,6 @@ def _stream(
             batch_size=None,
             num_cpus=scenario.experiment.resources.cpus_per_model,
         )
-    for row in streamed.iter_rows():
-        done(int(row["job"]))
+    with original_errors("evaluation"):
+        for row in streamed.iter_rows():
+            on_job(int(row["job"]))

@@ -1,9 +1,9 @@
 """Run trials on Ray Tune: drawn up front or proposed by Optuna, to the end or stopped early by ASHA.
 
-A trial is a plain function in an actor that is used again for the next one (a fresh process would cost more than many
-trials); where nothing has to be decided between trials, several small ones make one trial of Tune. Each trial writes
-its own record under its fingerprint, so nothing depends on Tune's state surviving a crash. The original's weights go
-through the object store as numpy arrays, which all workers of a node share without copies.
+A trial is a plain function in a reused actor, since a new process costs more than many small trials. If no scheduler
+decides between trials, several small ones are packed into one Tune trial. Each trial writes its own record under its
+key, so nothing depends on Tune's state surviving a crash. The original's weights go through the object store as numpy
+arrays, which all workers of a node share without copies.
 """
 
 import uuid
@@ -18,39 +18,41 @@ from ray.tune.schedulers import ASHAScheduler
 
 from raybench.config.spaces import Space
 from raybench.distributed.cluster import total_cpus
+from raybench.distributed.failures import original_errors
 from raybench.engine.audit import DIRECTIONS, Audit, objective
-from raybench.jobs.plan import TrialJob, search_folder
-from raybench.jobs.plan import trial_job as plan_trial
-from raybench.jobs.trial import Record, close_partial, stopped_record, trial_job
+from raybench.jobs import plan
+from raybench.jobs.records import EpochRow, TrialRecord
+from raybench.jobs.specs import SearchJob, TrialJob
+from raybench.jobs.trial import close_partial, stopped_record, trial_job
 from raybench.models import read_weights
 from raybench.scenario.scenario import Scenario
 
-PACK_SECONDS = 8.0  # Tune needs about 0.2 s of the driver for a trial of its own: small ones travel in packs
+PACK_SECONDS = 8.0  # Tune costs the driver about 0.2 s per trial, so small trials are packed
 
-Done = Callable[[Record], None]
+OnRecord = Callable[[TrialRecord], None]
 Weights = dict[str, np.ndarray]
 
 
 def run_trials(
-    scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, done: Done, *, training_seconds: float
+    scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, on_record: OnRecord, *, training_seconds: float
 ) -> None:
-    """Run every trial whose record is missing; with ASHA one method at a time, since it compares trials.
+    """Run trials; with ASHA one method at a time, since it compares trials. `on_record` is called with each record.
 
-    `training_seconds`: what one training took, from which the size of a pack is judged.
+    `training_seconds`: mean seconds per training run, from which the size of a pack is estimated.
     """
     if scenario.experiment.sweep.scheduler == "none":
         slots = max(1, int(total_cpus() / scenario.experiment.resources.cpus_per_trial))
         size = int(max(1, min(len(jobs) // (4 * slots), PACK_SECONDS / max(training_seconds, 0.1))))
         packs = [list(range(start, min(start + size, len(jobs)))) for start in range(0, len(jobs), size)]
-        _tune(scenario, jobs, packs, retrained, done, asha=False)
+        _tune(scenario, jobs, packs, retrained, on_record, asha=False)
         return
     for method in dict.fromkeys(job.method for job in jobs):
-        own = [job for job in jobs if job.method == method]
-        _tune(scenario, own, [[number] for number in range(len(own))], retrained, done, asha=True)
+        trials = [job for job in jobs if job.method == method]
+        _tune(scenario, trials, [[number] for number in range(len(trials))], retrained, on_record, asha=True)
 
 
-def run_final(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, done: Done) -> None:
-    """Run settings that are chosen already: there is nothing to tune, so they are plain tasks in warm processes."""
+def run_final(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, on_record: OnRecord) -> None:
+    """Run settings that are chosen already: nothing to tune, so they are plain tasks in warm processes."""
     resources = scenario.experiment.resources
     task = ray.remote(trial_job).options(
         num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial, max_retries=resources.retries
@@ -58,52 +60,54 @@ def run_final(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, do
     shared = ray.put(scenario)
     running = {task.remote(shared, job, retrained): job for job in jobs}
     while running:
-        finished, _ = ray.wait(list(running), num_returns=1)
-        for reference in finished:
+        ready, _ = ray.wait(list(running), num_returns=1)
+        for reference in ready:
             job = running.pop(reference)
-            try:
-                done(ray.get(reference))
-            except ray.exceptions.WorkerCrashedError:  # more often than `retries` allows
-                done(stopped_record(scenario, job))
+            with original_errors(job.name):
+                try:
+                    record = ray.get(reference)
+                except ray.exceptions.WorkerCrashedError:  # more often than `retries` allows
+                    record = stopped_record(scenario, job)
+            on_record(record)
 
 
 def run_optuna(
-    scenario: Scenario, method: str, original: str, finished: Sequence[Record], retrained: Audit, done: Done
+    scenario: Scenario, job: SearchJob, finished: Sequence[TrialRecord], retrained: Audit, on_record: OnRecord
 ) -> None:
-    """Let Optuna propose the trials that a method still has; what finished before an interruption teaches it."""
-    # not at the top of the file: every worker imports it, and only the driver needs Optuna
+    """Let Optuna propose the remaining trials of a method; it learns from the `finished` ones first."""
+    # imported here: every worker imports this module, and only the driver needs Optuna
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
-    store, folder = scenario.store, search_folder(scenario, original, method)
-    for leftover in store.keys(folder, suffix=".partial"):  # of a driver that was killed: those trials run again
+    store, folder = scenario.store, job.folder
+    for leftover in store.keys(folder, suffix=".partial"):  # of a killed driver: those trials run again
         store.delete(leftover)
     sweep = scenario.experiment.sweep
-    spaces = scenario.experiment.spaces(method)
+    spaces = scenario.experiment.spaces(job.method)
     open_spaces = {key: _domain(space) for key, space in spaces.items() if space.kind != "fixed"}
-    known = [r for r in finished if r["audit"] is not None]
+    with_audit = [(record, record["audit"]) for record in finished if record["audit"] is not None]
     search = OptunaSearch(
         space=open_spaces,
         metric="objective",
         mode=DIRECTIONS[sweep.objective],
-        seed=sweep.seed + len(finished),  # the same seed would propose the finished settings once more
-        points_to_evaluate=[{key: r["setting"][key] for key in open_spaces} for r in known] or None,
-        evaluated_rewards=[objective(sweep.objective, r["audit"], retrained) for r in known] or None,
+        seed=sweep.seed + len(finished),  # the same seed would propose the finished settings again
+        points_to_evaluate=[{key: record["setting"][key] for key in open_spaces} for record, _ in with_audit] or None,
+        evaluated_rewards=[objective(sweep.objective, audit, retrained) for _, audit in with_audit] or None,
     )
     fixed = {key: space.values[0] for key, space in spaces.items() if space.kind == "fixed"}
-    parameters = {"scenario": scenario, "retrained": retrained, "weights": _weights(scenario, original)}
-    parameters |= {"method": method, "original": original, "fixed": fixed, "asha": sweep.scheduler == "asha"}
+    parameters = {"scenario": scenario, "retrained": retrained, "weights": _weights(scenario, job.original)}
+    parameters |= {"search": job, "fixed": fixed, "asha": sweep.scheduler == "asha"}
     slots = max(1, int(total_cpus() / scenario.experiment.resources.cpus_per_trial))
     _fit(
         scenario,
         tune.with_parameters(_proposed, **parameters),
-        done,
+        on_record,
         search_alg=ConcurrencyLimiter(search, max_concurrent=slots),
         num_samples=sweep.trials - len(finished),
         scheduler=_asha(scenario) if sweep.scheduler == "asha" else None,
     )
     for stopped in store.keys(folder, suffix=".partial"):
-        done(close_partial(scenario, stopped.removesuffix(".partial")))
+        on_record(close_partial(scenario, stopped.removesuffix(".partial")))
 
 
 def _tune(
@@ -111,7 +115,7 @@ def _tune(
     jobs: Sequence[TrialJob],
     packs: list[list[int]],
     retrained: Audit,
-    done: Done,
+    on_record: OnRecord,
     *,
     asha: bool,
 ) -> None:
@@ -120,22 +124,22 @@ def _tune(
     _fit(
         scenario,
         tune.with_parameters(_planned, **parameters),
-        done,
+        on_record,
         param_space={"pack": tune.grid_search(packs)},
         scheduler=_asha(scenario) if asha else None,
     )
-    # ASHA ends trials without a record; a lost worker can do so too, before Tune counts it as a failure to retry
+    # ASHA stops trials without a record; so can a lost worker, before Tune counts it as a failure to retry
     missing = [job for job in jobs if not scenario.store.exists(f"{job.key}.json")]
     stopped = [job for job in missing if asha and scenario.store.exists(f"{job.key}.partial")]
     for job in stopped:
-        done(stopped_record(scenario, job))
-    run_final(scenario, [job for job in missing if job not in stopped], retrained, done)
+        on_record(stopped_record(scenario, job))
+    run_final(scenario, [job for job in missing if job not in stopped], retrained, on_record)
 
 
 def _fit(
     scenario: Scenario,
     trainable: Any,
-    done: Done,
+    on_record: OnRecord,
     *,
     param_space: dict[str, Any] | None = None,
     **settings: Any,
@@ -153,7 +157,7 @@ def _fit(
             storage_filesystem=store.filesystem,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=resources.retries),
-            callbacks=[_Listener(done)],
+            callbacks=[_Listener(on_record)],
         ),
     )
     tuner.fit()
@@ -161,17 +165,17 @@ def _fit(
 
 
 class _Listener(tune.Callback):
-    """Tells the driver about every trial that ends."""
+    """Calls `on_record` in the driver with every trial that ends."""
 
-    def __init__(self, done: Done) -> None:
-        self._done = done
+    def __init__(self, on_record: OnRecord) -> None:
+        self._on_record = on_record
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its settings; what listens here belongs to this process
+        return {}  # Tune pickles its settings; the callback belongs to this process
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         for record in (trial.last_result or {}).get("records", []):
-            self._done(record)
+            self._on_record(record)
 
 
 def _planned(
@@ -183,28 +187,28 @@ def _planned(
 def _proposed(
     config: dict[str, Any],
     scenario: Scenario,
-    method: str,
-    original: str,
+    search: SearchJob,
     fixed: dict[str, Any],
     retrained: Audit,
     weights: Weights,
     asha: bool,
 ) -> None:
     setting, seed = {**fixed, **config}, scenario.experiment.sweep.seed
-    folder = search_folder(scenario, original, method)
-    job = plan_trial(scenario, original, method, setting, seed=seed, phase="search", folder=folder)
-    _run(scenario, [job], retrained, original, weights, asha)
+    job = plan.trial_job(
+        scenario, search.original, search.method, setting, seed=seed, phase="search", folder=search.folder
+    )
+    _run(scenario, [job], retrained, search.original, weights, asha)
 
 
 def _run(
     scenario: Scenario, jobs: list[TrialJob], retrained: Audit, original: str, weights: Weights, asha: bool
 ) -> None:
-    def report(row: Record) -> None:
+    def report(row: EpochRow) -> None:
         tune.report({"objective": row["objective"]})
 
     shared = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
 
-    def run(job: TrialJob) -> Record:  # a population with an original per run reads each from the store
+    def run(job: TrialJob) -> TrialRecord:  # runs of a population may start from other originals: read from the store
         start = shared if job.original == original else None
         return trial_job(scenario, job, retrained, original=start, report=report if asha else None)
 
@@ -212,8 +216,9 @@ def _run(
     name, audit = scenario.experiment.sweep.objective, records[-1]["audit"]
     value = objective(name, audit, retrained) if audit else float("nan")
     worst = float("inf") if DIRECTIONS[name] == "min" else float("-inf")
-    short = [{key: record[key] for key in ("key", "method", "status", "reason", "audit")} for record in records]
-    tune.report({"objective": value if np.isfinite(value) else worst, "records": short})
+    fields = ("key", "method", "status", "reason", "audit")
+    summaries = [{key: record[key] for key in fields} for record in records]  # type: ignore[literal-required]
+    tune.report({"objective": value if np.isfinite(value) else worst, "records": summaries})
 
 
 def _weights(scenario: Scenario, original: str) -> Weights:

@@ -1,4 +1,4 @@
-"""Train the missing models: many small ones packed as tasks, large ones data parallel through Ray Train."""
+"""Train models: small ones packed as tasks, large ones data parallel through Ray Train."""
 
 import threading
 import uuid
@@ -14,24 +14,25 @@ from ray.train.torch import TorchTrainer, get_device
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from raybench.distributed.failures import original_errors
 from raybench.errors import UserError
-from raybench.jobs.plan import TrainJob
+from raybench.jobs.specs import TrainJob
 from raybench.jobs.train import Workers, train_job
 from raybench.scenario.scenario import Scenario
 
-Done = Callable[[str], None]
+OnModel = Callable[[str], None]
 
 
-def run_training(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> None:
-    """Train every job whose model or audit is missing; `done` hears each name as it is finished."""
+def run_training(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel) -> None:
+    """Train every job; `on_model` is called with each model's name when it is finished."""
     if scenario.experiment.train.workers > 1:
-        _data_parallel(scenario, jobs, done)
+        _data_parallel(scenario, jobs, on_model)
     else:
-        _packed(scenario, jobs, done)
+        _packed(scenario, jobs, on_model)
 
 
-def _packed(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> None:
-    """One task per model: starting a trainer takes 10 to 20 s, training a small model 2."""
+def _packed(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel) -> None:
+    """Run one task per model: starting a trainer takes 10 to 20 s, training a small model 2 s."""
     resources = scenario.experiment.resources
     task = ray.remote(_train_one).options(
         num_cpus=resources.cpus_per_model, num_gpus=resources.gpus_per_model, max_retries=resources.retries
@@ -39,22 +40,23 @@ def _packed(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> None:
     shared = ray.put(scenario)
     running = {task.remote(shared, job): job for job in jobs}
     while running:
-        finished, _ = ray.wait(list(running), num_returns=1)
-        for reference in finished:
+        ready, _ = ray.wait(list(running), num_returns=1)
+        for reference in ready:
             job = running.pop(reference)
-            ray.get(reference)
-            done(job.name)
+            with original_errors(f"training {job.name}"):
+                ray.get(reference)
+            on_model(job.name)
 
 
 def _train_one(scenario: Scenario, job: TrainJob) -> None:
     train_job(scenario, job)
 
 
-def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> None:
-    """One trainer for all models, one after the other, so that its start is paid once.
+def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel) -> None:
+    """Train all models in turn in one trainer, so that its start is paid once.
 
-    Every epoch's checkpoint is in the store, so a group that lost a worker, or a driver that was killed, goes on from
-    the last epoch; Ray Train's own checkpoints are not needed for it.
+    Every epoch's checkpoint is in the store, so a group that lost a worker, or a driver that was killed, resumes from
+    the last epoch; Ray Train's own checkpoints are not used.
     """
     experiment, store = scenario.experiment, scenario.store
     resources = experiment.resources
@@ -80,23 +82,24 @@ def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], done: Done) -> 
     def fit() -> None:
         try:
             outcome.set_result(trainer.fit())
-        except BaseException as error:  # handed to the waiting driver, which raises it
+        except BaseException as error:  # re-raised by the waiting driver
             outcome.set_exception(error)
 
-    # a daemon, so that Ctrl-C ends the driver at once
+    # a daemon thread, so that Ctrl-C ends the driver at once
     threading.Thread(target=fit, daemon=True).start()
     waiting = list(jobs)
     try:
-        while not outcome.done():  # models come one by one; the store says when
+        while not outcome.done():  # the store shows which models are finished
             wait([outcome], timeout=1.0)
             for job in [job for job in waiting if store.exists(f"{job.key}.json")]:
                 waiting.remove(job)
-                done(job.name)
-        outcome.result()
+                on_model(job.name)
+        with original_errors("data-parallel training"):
+            outcome.result()
     except ray.train.TrainingFailedError as error:
         raise UserError(
             f"data-parallel training failed after {resources.retries} retries: {error}. Finished models and epochs are "
-            "kept; run the same command again to go on"
+            "kept; run the same command again to continue"
         ) from error
     store.filesystem.delete_dir(store.path(folder))
 

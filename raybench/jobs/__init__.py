@@ -1,4 +1,5 @@
-"""What one worker does, from a job to its artifact. Plain functions, no Ray: `stages/` decides where and when they run.
+"""Jobs: the units of work of an experiment. Plain functions, no Ray: `distributed/` decides where and when they run.
 
-Each is idempotent: it looks for its artifact first, and writes it whole or not at all.
+`specs` defines the kinds of jobs, `keys` the artifact that each makes, `plan` which jobs an experiment has; the other
+modules do the work. Each job is idempotent: it looks for its artifact first and writes it completely or not at all.
 """

@@ -1,81 +1,26 @@
-"""The units of work that an experiment consists of, each with the key of the artifact that it makes.
+"""Which jobs an experiment has: one function per stage, used by `run`, `check` and resume alike."""
 
-A key is a fingerprint of everything that decides the result and of nothing else: changing `evaluate` trains nothing,
-changing the forget rule keeps the original, changing one line of a method runs that method's trials again.
-"""
-
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from raybench import methods
 from raybench.config.schema import Experiment
 from raybench.config.spaces import draw_settings
-from raybench.fingerprints import code_fingerprint
-from raybench.methods.framework.run import run
-from raybench.methods.framework.spec import check
-from raybench.models.checkpoints import read_file
-from raybench.scenario.scenario import NUMERICS, Scenario
+from raybench.jobs import keys
+from raybench.jobs.specs import (
+    EvaluatedModel,
+    Phase,
+    PopulationJob,
+    PredictJob,
+    RelearnJob,
+    ScoreJob,
+    SearchJob,
+    TrainJob,
+    TrialJob,
+)
+from raybench.scenario.scenario import Scenario
 from raybench.scoring import metric_rows
-from raybench.storage.store import fingerprint
 
-POPULATION_ROLES = ("retain", "forget", "test")
-UNTRAINED_SEED = 1_000_003  # far from those that models are trained from
-PIECE = 65_536  # rows of one predictions file: small enough to redo, large enough to stream
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """Train one model from scratch, or take the user's checkpoint, and audit it."""
-
-    name: str
-    kind: Literal["original", "retrained"]
-    seed: int
-    roles: tuple[str, ...]
-    key: str
-    audit_key: str
-    checkpoint: str | None = None
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """Run one method with one setting and seed; final ones keep the unlearned model."""
-
-    name: str
-    method: str  # the entry of `methods:`, which is the function's name unless it says otherwise
-    function: str
-    values: tuple[tuple[str, Any], ...]
-    seed: int
-    phase: Literal["search", "final"]
-    original: str
-    key: str
-
-    @property
-    def setting(self) -> dict[str, Any]:
-        return dict(self.values)
-
-
-@dataclass(frozen=True)
-class AuditedModel:
-    """A model that the evaluation looks at."""
-
-    name: str
-    kind: Literal["original", "retrained", "unlearned"]
-    method: str
-    seed: int
-    key: str
-
-
-@dataclass(frozen=True)
-class PredictJob:
-    """Predict one piece of one split with every model that lacks it: images are read once for all of them."""
-
-    role: str
-    start: int
-    stop: int
-    models: tuple[tuple[str, str], ...]  # (model key, predictions key)
+POPULATION_ROLES = ("retain", "forget", "test")  # splits on which populations are compared
 
 
 def train_jobs(scenario: Scenario) -> list[TrainJob]:
@@ -87,94 +32,70 @@ def train_jobs(scenario: Scenario) -> list[TrainJob]:
 
 
 def origin_jobs(scenario: Scenario) -> list[TrainJob]:
-    """Return one original per run of a population that asks for it, on seeds that nothing else uses."""
+    """Return one original per run of a population with `origins: one_per_run`, on seeds that nothing else uses."""
     population, train = scenario.experiment.evaluate.population, scenario.experiment.train
     if population is None or population.origins == "one":
         return []
     first = max([train.seed, *train.seeds]) + 1
     return [
-        _train_job(scenario, f"origin-{first + i}", "original", first + i, ("retain", "forget"))
-        for i in range(population.runs)
+        _train_job(scenario, f"origin-{seed}", "original", seed, ("retain", "forget"))
+        for seed in range(first, first + population.runs)
     ]
 
 
 def _train_job(
     scenario: Scenario, name: str, kind: Literal["original", "retrained"], seed: int, roles: tuple[str, ...]
 ) -> TrainJob:
-    experiment = scenario.experiment
-    train = experiment.train
-    data = [scenario.data_key, scenario.architecture()]
-    recipe = [train.recipe_of(kind).model_dump(), train.workers, experiment.resources.threads]
-    audited = (
-        scenario.ids_fingerprint("retain"),
-        scenario.ids_fingerprint("forget"),
-        scenario.ids_fingerprint("validation"),
-    )
-    made_of: list[Any] = [*recipe, seed, scenario.ids_fingerprint(*roles)]
-    checkpoint = experiment.model.checkpoint if kind == "original" else None
-    if checkpoint is not None:
-        made_of = ["checkpoint", hashlib.blake2b(read_file(checkpoint), digest_size=8).hexdigest()]
-    mark = fingerprint("model", NUMERICS, data, made_of)
-    audit = f"artifacts/audits/{fingerprint(mark, audited)}.json"
-    return TrainJob(name, kind, seed, roles, f"artifacts/models/{mark}", audit, checkpoint)
+    checkpoint = scenario.experiment.model.checkpoint if kind == "original" else None
+    key, audit_key = keys.model_keys(scenario, kind, seed, roles, checkpoint)
+    return TrainJob(name, kind, seed, roles, key, audit_key, checkpoint)
 
 
 def trial_job(
     scenario: Scenario,
     original: str,
     method: str,
-    setting: dict[str, Any],
+    setting: Mapping[str, Any],
     *,
     seed: int,
-    phase: Literal["search", "final"],
+    phase: Phase,
     folder: str | None = None,
 ) -> TrialJob:
-    """Return the job of one setting; its key holds the full hyperparameters, defaults included.
+    """Return the job of one setting.
 
     `folder`: where an adaptive search keeps its trials, which can only be found again by listing them.
     """
-    experiment = scenario.experiment
-    name = experiment.function_name(method)
-    function = methods.get(name)
-    arguments, settings = check(method, function, setting)
-    mark = fingerprint(
-        "trial",
-        NUMERICS,
-        original,
-        [scenario.ids_fingerprint(role) for role in ("retain", "forget", "validation")],
-        [method, name, code_fingerprint(function), code_fingerprint(run), arguments, settings.model_dump(), seed],
-        experiment.train.recipe.model_dump(),  # its augmentation is the methods' too
-        experiment.train.retrained_recipe.model_dump(),  # `retrain` follows it
-        [experiment.resources.threads, experiment.resources.precision, experiment.sweep.stop_collapsed],
-    )
-    folder = folder or ("artifacts/trials" if phase == "search" else "artifacts/models")
-    return TrialJob(f"{method}-{seed}", method, name, tuple(setting.items()), seed, phase, original, f"{folder}/{mark}")
+    key = keys.trial_key(scenario, original, method, setting, seed=seed, phase=phase)
+    if folder is not None:
+        key = f"{folder}/{key.rsplit('/', 1)[-1]}"
+    function = scenario.experiment.function_name(method)
+    return TrialJob(f"{method}-{seed}", method, function, tuple(setting.items()), seed, phase, original, key)
 
 
-def search_folder(scenario: Scenario, original: str, method: str) -> str:
-    """Return where the trials of a method's adaptive search are: one folder per search space and base setting."""
-    spaces, seed = scenario.experiment.spaces(method), scenario.experiment.sweep.seed
-    corner = {key: space.values[0] for key, space in spaces.items()}
-    base = trial_job(scenario, original, method, corner, seed=seed, phase="search").key
-    return f"artifacts/searches/{fingerprint(base, {key: [s.kind, list(s.values)] for key, s in spaces.items()})}"
+def is_adaptive(experiment: Experiment, method: str) -> bool:
+    """Return whether a method's trials are proposed one after the other, instead of drawn up front."""
+    searched = any(space.kind != "fixed" for space in experiment.spaces(method).values())
+    return experiment.sweep.search == "optuna" and searched
 
 
-def search_jobs(scenario: Scenario, original: str) -> dict[str, list[TrialJob]]:
-    """Return each method's trials, drawn up front; a method without a search space has one."""
-    experiment = scenario.experiment
-    return {
-        method: [
-            trial_job(scenario, original, method, setting, seed=experiment.sweep.seed, phase="search")
-            for setting in draw_settings(
-                experiment.spaces(method), trials=experiment.sweep.trials, seed=experiment.sweep.seed
-            )
-        ]
-        for method in experiment.methods
-    }
+def search_jobs(scenario: Scenario, original: str) -> dict[str, list[TrialJob] | list[SearchJob]]:
+    """Return each method's trials, drawn up front, or its adaptive search; without a search space it is one trial."""
+    experiment, sweep = scenario.experiment, scenario.experiment.sweep
+    jobs: dict[str, list[TrialJob] | list[SearchJob]] = {}
+    for method in experiment.methods:
+        if is_adaptive(experiment, method):
+            folder = keys.search_folder(scenario, original, method)
+            jobs[method] = [SearchJob(method, original, sweep.trials, folder)]
+        else:
+            settings = draw_settings(experiment.spaces(method), trials=sweep.trials, seed=sweep.seed)
+            jobs[method] = [
+                trial_job(scenario, original, method, setting, seed=sweep.seed, phase="search") for setting in settings
+            ]
+    return jobs
 
 
-def final_jobs(scenario: Scenario, original: str, chosen: dict[str, dict[str, Any]]) -> list[TrialJob]:
-    """Return the runs of each method's chosen setting, on seeds that the search did not select it by."""
+def final_jobs(scenario: Scenario, original: str, chosen: Mapping[str, Mapping[str, Any]]) -> list[TrialJob]:
+    """Return the runs of each method's chosen setting, on seeds other than the one it was selected on."""
     first = first_final_seed(scenario.experiment)
     return [
         trial_job(scenario, original, method, setting, seed=first + i, phase="final")
@@ -184,14 +105,14 @@ def final_jobs(scenario: Scenario, original: str, chosen: dict[str, dict[str, An
 
 
 def first_final_seed(experiment: Experiment) -> int:
-    """Return a seed after those of the search and of all trained models: on theirs, `retrain` would make their twin."""
+    """Return a seed after those of the search and of all trained models, on which `retrain` would make their twin."""
     return max([experiment.sweep.seed, experiment.train.seed, *experiment.train.seeds]) + 1
 
 
-def population_jobs(
-    scenario: Scenario, originals: Sequence[str], chosen: dict[str, dict[str, Any]]
+def population_runs(
+    scenario: Scenario, originals: Sequence[str], chosen: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[TrialJob]]:
-    """Return the runs of each population, whose first ones are the final runs where they share the original."""
+    """Return the runs of each population; the first ones are the final runs where both start from the same original."""
     population = scenario.experiment.evaluate.population
     if population is None:
         return {}
@@ -206,56 +127,70 @@ def population_jobs(
     }
 
 
-def audited_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> list[AuditedModel]:
+def evaluated_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> list[EvaluatedModel]:
     """Return every model of the leaderboard: the original, the retrained, the unlearned."""
-    trained = [AuditedModel(job.name, job.kind, job.kind, job.seed, job.key) for job in train]
-    return trained + [AuditedModel(job.name, "unlearned", job.method, job.seed, job.key) for job in final]
+    return [*(job.model for job in train), *(job.model for job in final)]
 
 
 def chosen_metrics(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    """Return {name: settings} of the metrics that the experiment asks for."""
+    """Return {name: settings} of the experiment's metrics."""
     return metric_rows.chosen_metrics(scenario.experiment.evaluate.metrics, downstream=bool(scenario.downstream))
 
 
 def untrained_model(scenario: Scenario) -> str | None:
-    """Return the key of the architecture at random weights, where a metric compares with it; it is never stored."""
-    if not any("untrained" in metric_rows.owners(name) for name in chosen_metrics(scenario)):
-        return None
-    mark = fingerprint("untrained", NUMERICS, scenario.data_key, scenario.architecture(), UNTRAINED_SEED)
-    return f"artifacts/models/{mark}"
-
-
-def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[int, int, str]]:
-    """Return (start, stop, key) of every piece of a model's predictions on a role or a downstream set."""
-    resources = scenario.experiment.resources
-    size = len(scenario.role_ids(role))
-    mark = fingerprint(
-        "predictions",
-        NUMERICS,
-        scenario.role_view(role),
-        scenario.ids_fingerprint(role),
-        resources.precision,
-        resources.threads,
-    )
-    folder = f"artifacts/predictions/{Path(model).name}"
-    return [(s, min(s + PIECE, size), f"{folder}/{role}-{mark}-{s}.parquet") for s in range(0, size, PIECE)]
+    """Return the key of the architecture at random weights if a metric compares with it."""
+    needed = any("untrained" in metric_rows.owners(name) for name in chosen_metrics(scenario))
+    return keys.untrained_key(scenario) if needed else None
 
 
 def predict_jobs(
-    scenario: Scenario, audited: Sequence[AuditedModel], population: Sequence[str] = ()
+    scenario: Scenario, evaluated: Sequence[EvaluatedModel], population: Sequence[str] = ()
 ) -> list[PredictJob]:
-    """Return what is missing, grouped so that a worker reads each piece of a split once for all models.
+    """Return one job per piece of a split, with all models that are predicted on it.
 
-    An untrained model is among them where a metric compares with one.
-
-    The models of a `population`, given by key, are only asked about the splits that populations are compared on.
+    An untrained model is among them if a metric compares with one. The models of a `population`, given by key, are
+    predicted only on the splits on which populations are compared.
     """
-    missing: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
-    compared = [model.key for model in audited] + [key for key in [untrained_model(scenario)] if key]
+    compared = [model.key for model in evaluated] + [key for key in [untrained_model(scenario)] if key]
+    pieces: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
     for role in scenario.roles:
-        models = compared + list(population if role in POPULATION_ROLES else ())
+        models = [*compared, *(population if role in POPULATION_ROLES else ())]
         for model in dict.fromkeys(models):
-            for start, stop, key in predictions_keys(scenario, model, role):
-                if not scenario.store.exists(key):
-                    missing.setdefault((role, start, stop), []).append((model, key))
-    return [PredictJob(*where, tuple(found)) for where, found in missing.items()]
+            for start, stop, key in keys.predictions_keys(scenario, model, role):
+                pieces.setdefault((role, start, stop), []).append((model, key))
+    return [PredictJob(*piece, tuple(models)) for piece, models in pieces.items()]
+
+
+def score_jobs(scenario: Scenario, evaluated: Sequence[EvaluatedModel]) -> list[ScoreJob]:
+    """Return one job per model, each compared with the original and all retrained models."""
+    metrics, untrained = chosen_metrics(scenario), untrained_model(scenario)
+    original = next(model.key for model in evaluated if model.kind == "original")
+    retrained = tuple(model.key for model in evaluated if model.kind == "retrained")
+    references = [original, *retrained, *([untrained] if untrained else [])]
+    score_keys = keys.score_keys(scenario, [model.key for model in evaluated], references, metrics)
+    return [
+        ScoreJob(model, original, retrained, untrained, key) for model, key in zip(evaluated, score_keys, strict=True)
+    ]
+
+
+def population_jobs(
+    scenario: Scenario, train: Iterable[TrainJob], runs: Mapping[str, Sequence[TrialJob]]
+) -> list[PopulationJob]:
+    """Return one job per population; failed runs are left out, and a population without any run is none."""
+    train = list(train)
+    original, retrained = train[0].key, tuple(job.key for job in train if job.kind == "retrained")
+    jobs = []
+    for method, trials in runs.items():
+        unlearned = tuple(job.key for job in trials if scenario.store.exists(f"{job.key}.pt"))
+        if unlearned:
+            key = keys.population_key(scenario, unlearned, (original, *retrained), POPULATION_ROLES)
+            jobs.append(PopulationJob(method, unlearned, original, retrained, key))
+    return jobs
+
+
+def relearn_jobs(scenario: Scenario, evaluated: Sequence[EvaluatedModel]) -> list[RelearnJob]:
+    """Return one job per model if the experiment sets `evaluate.relearning`; the original itself needs 0 epochs."""
+    if scenario.experiment.evaluate.relearning is None:
+        return []
+    original = next(model.key for model in evaluated if model.kind == "original")
+    return [RelearnJob(model, original, keys.relearning_key(scenario, model.key, original)) for model in evaluated]

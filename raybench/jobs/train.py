@@ -2,11 +2,12 @@
 
 import io
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,55 +18,63 @@ from raybench.data.reading.stream import StreamedSplit
 from raybench.engine.audit import audit, measure
 from raybench.engine.devices import resolve_precision
 from raybench.engine.training import Progress, train
-from raybench.jobs.plan import TrainJob
+from raybench.engine.user_errors import training_failed
+from raybench.errors import UserError
+from raybench.jobs.records import AuditedRecord, ModelRecord
+from raybench.jobs.specs import TrainJob
 from raybench.models.checkpoints import fit_checkpoint, read_checkpoint
 from raybench.scenario.scenario import AUDIT_LIMIT, Scenario
 from raybench.storage.tensorboard import Board, board
 
 
-def _seen(split: Split) -> dict[str, Any]:
-    """Return what the record says of pixels that were read from a scaled-down copy: how small, and whether it shows."""
-    if not isinstance(split, StreamedSplit) or split.cached is None:
-        return {}
-    return {"short_side_cache": split.cached.short_side, "exact_pixels": split.exact}
-
-
-def _unchanged(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Who trains together: this worker's rank, and how the group wraps a model, agrees on a value, reports a model."""
+    """The group that trains together: this worker's rank, and how the group wraps models, shares values, reports."""
 
     rank: int = 0
     size: int = 1
-    wrap: Callable[[nn.Module], nn.Module] = _unchanged
-    from_first: Callable[[Any], Any] = _unchanged
-    report: Callable[[dict[str, Any]], object] = _unchanged
+    wrap: Callable[[nn.Module], nn.Module] = _identity
+    from_first: Callable[[Any], Any] = _identity
+    report: Callable[[dict[str, Any]], object] = _identity
 
 
-def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -> dict[str, Any]:
-    """Make the job's model and audit where they are missing; return the model's record with its audit.
+def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -> AuditedRecord | None:
+    """Make the job's model and audit if they are missing; return the model's record with its audit (rank 0 only).
 
-    A model is `<key>.pt` (weights) and `<key>.json` (record, written last: its existence means complete).
+    A model is `<key>.pt` (weights) and `<key>.json` (record, written last: its existence means complete). Raises
+    UserError, with the line of user code, if training fails.
     """
     torch.set_num_threads(scenario.experiment.resources.threads)
     store = scenario.store
     if not workers.from_first(store.exists(f"{job.key}.json")):
-        model, record = _trained(scenario, job, workers)
+        try:
+            model, record = _trained(scenario, job, workers)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            raise training_failed(f"training {job.name}", error, log=_log(scenario, job)) from error
         if workers.rank == 0:
             store.write_bytes(f"{job.key}.pt", models.to_bytes(model))
             store.write_json(f"{job.key}.json", record)
             store.delete(_checkpoint(job))
-        # once per model: a report waits some 2 s for the controller's next look, more than a small epoch takes
+        # once per model: a report waits some 2 s for the controller, more than a small epoch takes
         workers.report({"model": job.name, "loss": record["loss"]})
     if workers.rank != 0:
-        return {}
+        return None
     if not store.exists(job.audit_key):
         precision = resolve_precision(scenario.experiment.resources.precision, scenario.device)
         store.write_json(job.audit_key, audit(scenario.load(job.key), scenario.audit_splits(), precision=precision))
-    return {**store.read_json(f"{job.key}.json"), "audit": store.read_json(job.audit_key)}
+    return read_record(scenario, job)
+
+
+def read_record(scenario: Scenario, job: TrainJob) -> AuditedRecord:
+    """Return the record of a finished job with its audit."""
+    store = scenario.store
+    return cast(AuditedRecord, {**store.read_json(f"{job.key}.json"), "audit": store.read_json(job.audit_key)})
 
 
 def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
@@ -74,7 +83,12 @@ def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
         return
     model = scenario.fresh(job.seed)
     fit_checkpoint(model, read_checkpoint(Path(job.checkpoint).expanduser()), name=job.checkpoint)
-    cost = {
+    record: ModelRecord = {
+        "key": job.key,
+        "kind": job.kind,
+        "seed": job.seed,
+        "parameters": _num_parameters(model),
+        "recipe": None,
         "samples_forward": 0,
         "samples_backward": 0,
         "steps": 0,
@@ -84,30 +98,43 @@ def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
         "workers": 1,
     }
     scenario.store.write_bytes(f"{job.key}.pt", models.to_bytes(model))
-    scenario.store.write_json(f"{job.key}.json", {**_identity(job, model), "recipe": None, **cost})
+    scenario.store.write_json(f"{job.key}.json", record)
 
 
-def _identity(job: TrainJob, model: nn.Module) -> dict[str, Any]:
-    size = sum(parameter.numel() for parameter in model.parameters())
-    return {"key": job.key, "kind": job.kind, "seed": job.seed, "parameters": size}
+def _log(scenario: Scenario, job: TrainJob) -> str:
+    """Write the traceback of the current exception into the run's folder and return where it lies."""
+    key = f"{scenario.experiment.name}/errors/{job.name}.txt"
+    scenario.store.write_bytes(key, traceback.format_exc().encode())
+    return scenario.store.path(key)
+
+
+def _num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _checkpoint(job: TrainJob) -> str:
     return job.key.replace("/models/", "/checkpoints/") + ".pt"
 
 
-def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Module, dict[str, Any]]:
+def _pixels(split: Split) -> dict[str, Any]:
+    """Return what the record says of pixels read from a scaled-down copy: its size, and whether they are exact."""
+    if not isinstance(split, StreamedSplit) or split.cached is None:
+        return {}
+    return {"short_side_cache": split.cached.short_side, "exact_pixels": split.exact}
+
+
+def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Module, ModelRecord]:
     recipe, store = scenario.experiment.train.recipe_of(job.kind), scenario.store
     model = scenario.fresh(job.seed)
     split = scenario.split(*job.roles, augment=True, recipe=recipe)
     validation = scenario.split("validation", limit=AUDIT_LIMIT)
     checkpoint: dict[str, Any] | None = None
-    # every worker must go on from the same epoch, whatever it can see of the store
+    # every worker must resume from the same epoch, whatever it can see of the store
     if workers.from_first(store.exists(_checkpoint(job))):
         content = io.BytesIO(store.read_bytes(_checkpoint(job)))
         checkpoint = torch.load(content, map_location=scenario.device, weights_only=True)
         model.load_state_dict(checkpoint["model"])
-    before = float(checkpoint["seconds"]) if checkpoint else 0.0
+    seconds_before = float(checkpoint["seconds"]) if checkpoint else 0.0
     loss = float(checkpoint["loss"]) if checkpoint else float("nan")
     started = time.perf_counter()
 
@@ -117,7 +144,7 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
             "optimizer": progress.optimizer.state_dict(),
             "epoch": progress.epoch,
             "loss": progress.loss,
-            "seconds": before + time.perf_counter() - started,
+            "seconds": seconds_before + time.perf_counter() - started,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -127,9 +154,8 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         curves: Board | None = None
         if workers.rank == 0:
             key = f"{scenario.experiment.name}/tensorboard/train/{job.name}"
-            curves = stack.enter_context(
-                board(store, key, purge_step=int(checkpoint["epoch"]) + 1 if checkpoint else None)
-            )
+            first_step = int(checkpoint["epoch"]) + 1 if checkpoint else None
+            curves = stack.enter_context(board(store, key, purge_step=first_step))
 
         def on_epoch(progress: Progress) -> None:
             nonlocal loss
@@ -151,16 +177,16 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
             checkpoint=checkpoint,
             on_epoch=on_epoch,
         )
-    cost = {
+    return model, {
+        "key": job.key,
+        "kind": job.kind,
+        "seed": job.seed,
+        "parameters": _num_parameters(model),
+        "recipe": {**recipe.model_dump(), **scenario.started_from(), **_pixels(split)},
         "samples_forward": recipe.epochs * len(split),
         "samples_backward": recipe.epochs * len(split),
         "steps": recipe.epochs * recipe.num_steps(len(split)),
-        "seconds": before + time.perf_counter() - started,
-    }
-    return model, {
-        **_identity(job, model),
-        "recipe": {**recipe.model_dump(), **scenario.started_from(), **_seen(split)},
-        **cost,
+        "seconds": seconds_before + time.perf_counter() - started,
         "epochs": recipe.epochs,
         "loss": loss,
         "workers": workers.size,

@@ -1,11 +1,11 @@
-"""Run one trial: a method with one setting and seed on the original; its curve, its audit, its cost, or its error."""
+"""Run one trial: a method with one setting and seed, starting from the original; keep its curve, audit and cost."""
 
 import functools
 import json
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,8 @@ from raybench.data.reading.batches import Split
 from raybench.engine.audit import AUDITED, Audit, audit, collapse, objective
 from raybench.engine.devices import resolve_precision
 from raybench.engine.training import Progress, train
-from raybench.jobs.plan import TrialJob
+from raybench.jobs.records import EpochRow, TrialRecord
+from raybench.jobs.specs import TrialJob
 from raybench.methods.framework.run import run
 from raybench.methods.framework.spec import check
 from raybench.methods.framework.task import Ledger, UnlearningTask
@@ -23,7 +24,6 @@ from raybench.scenario.scenario import Scenario
 from raybench.storage.store import StorageError
 from raybench.storage.tensorboard import board
 
-Record = dict[str, Any]
 Weights = dict[str, Tensor]
 
 
@@ -33,59 +33,67 @@ def trial_job(
     retrained: Audit,
     *,
     original: Weights | None = None,
-    report: Callable[[Record], None] | None = None,
-) -> Record:
-    """Return the trial's record, made now where the store does not hold it.
+    report: Callable[[EpochRow], None] | None = None,
+) -> TrialRecord:
+    """Return the trial's record; run the trial if the store does not hold it.
 
     The record has a row per epoch, the final audit, the ledger and a status: `finished`, `stopped` (by the collapse
-    rule, with the reason) or `failed` (with the traceback). A failure of the method is a result; one of the storage is
-    not, and is raised. `original` are the weights to start from (read from the store where not given). `report` is
-    told of every epoch; the epochs so far are then kept too, since a scheduler may end the process after any of them.
+    rule, with the reason) or `failed` (with the traceback). A failure of the method is a result; a failure of the
+    storage is not, and is raised. `original` are the weights to start from (default: read from the store). `report` is
+    called with the row of every epoch; the epochs so far are then stored too, since a scheduler may end the process
+    after any of them.
     """
     store = scenario.store
     if store.exists(f"{job.key}.json"):
-        return store.read_json(f"{job.key}.json")
+        return cast(TrialRecord, store.read_json(f"{job.key}.json"))
     torch.set_num_threads(scenario.experiment.resources.threads)
     started = time.perf_counter()
+    outcome: dict[str, Any]
     try:
-        record = _run(scenario, job, retrained, original, report)
+        outcome = _run(scenario, job, retrained, original, report)
     except (StorageError, MemoryError):
         raise
     except Exception as error:
-        record = {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        record |= {"epochs": [], "audit": None, "ledger": {"seconds": time.perf_counter() - started}}
-    return _finish(scenario, {**_identity(job), **record})
+        outcome = {
+            "status": "failed",
+            "reason": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+            "epochs": [],
+            "audit": None,
+            "ledger": {"seconds": time.perf_counter() - started},
+        }
+    return _finish(scenario, {**_job_fields(job), **outcome})
 
 
-def stopped_record(scenario: Scenario, job: TrialJob) -> Record:
-    """Return (and keep) the record of a trial that ended without writing one: stopped by the scheduler, or dead."""
+def stopped_record(scenario: Scenario, job: TrialJob) -> TrialRecord:
+    """Write and return the record of a trial that ended without one: stopped by the scheduler, or its worker died."""
     if scenario.store.exists(f"{job.key}.partial"):
         return close_partial(scenario, job.key)
     reason = f"its worker died more than {scenario.experiment.resources.retries} times (out of memory?)"
-    record: Record = {"status": "failed", "reason": reason, "epochs": [], "audit": None, "ledger": {}}
-    return _finish(scenario, {**_identity(job), **record})
+    outcome: dict[str, Any] = {"status": "failed", "reason": reason, "epochs": [], "audit": None, "ledger": {}}
+    return _finish(scenario, {**_job_fields(job), **outcome})
 
 
-def close_partial(scenario: Scenario, key: str) -> Record:
-    """Make the record of a trial that the scheduler ended after one of its epochs."""
+def close_partial(scenario: Scenario, key: str) -> TrialRecord:
+    """Write and return the record of a trial that the scheduler ended after one of its epochs."""
     partial = scenario.store.read_json(f"{key}.partial")
     last = partial["epochs"][-1]
-    record = {"status": "stopped", "reason": f"by {scenario.experiment.sweep.scheduler}", "audit": _audit_of(last)}
-    return _finish(scenario, {**partial, **record, "ledger": {name: last[name] for name in Ledger().as_dict()}})
+    outcome = {"status": "stopped", "reason": f"by {scenario.experiment.sweep.scheduler}", "audit": _audit_of(last)}
+    return _finish(scenario, {**partial, **outcome, "ledger": {name: last[name] for name in Ledger().as_dict()}})
 
 
-def _finish(scenario: Scenario, record: Record) -> Record:
-    record = json.loads(json.dumps(record))  # as it will be read again: lists, no tuples
+def _finish(scenario: Scenario, fields: dict[str, Any]) -> TrialRecord:
+    record = cast(TrialRecord, json.loads(json.dumps(fields)))  # as it will be read again: lists, no tuples
     scenario.store.write_json(f"{record['key']}.json", record)
     scenario.store.delete(f"{record['key']}.partial")
     return record
 
 
-def _audit_of(row: Record) -> Audit:
+def _audit_of(row: EpochRow) -> Audit:
     return {key: value for key, value in row.items() if key in AUDITED}
 
 
-def _identity(job: TrialJob) -> Record:
+def _job_fields(job: TrialJob) -> dict[str, Any]:
     arguments, settings = check(job.method, methods.get(job.function), job.setting)
     return {
         "key": job.key,
@@ -104,30 +112,32 @@ def _run(
     job: TrialJob,
     retrained: Audit,
     original: Weights | None,
-    report: Callable[[Record], None] | None,
-) -> Record:
+    report: Callable[[EpochRow], None] | None,
+) -> dict[str, Any]:
     experiment = scenario.experiment
     function = methods.get(job.function)
     arguments, settings = check(job.method, function, job.setting)
-    audited = scenario.audit_splits()
+    splits = scenario.audit_splits()
     precision = resolve_precision(experiment.resources.precision, scenario.device)
-    epochs: list[Record] = []
+    epochs: list[EpochRow] = []
     with board(scenario.store, f"{experiment.name}/tensorboard/sweep/{job.name}-{job.key[-6:]}") as curves:
 
-        def look(task: UnlearningTask, epoch: int) -> Record:
-            found = audit(task.model, audited, precision=precision)
-            value = objective(experiment.sweep.objective, found, retrained)
-            row = {"epoch": epoch, **found, **task.ledger.as_dict()}
+        def evaluate(task: UnlearningTask, epoch: int) -> EpochRow:
+            audit_values = audit(task.model, splits, precision=precision)
+            value = objective(experiment.sweep.objective, audit_values, retrained)
+            row = {"epoch": epoch, **audit_values, **task.ledger.as_dict()}
             epochs.append(row)
-            curves.log(epoch, {**found, experiment.sweep.objective: value})
+            curves.log(epoch, {**audit_values, experiment.sweep.objective: value})
             if report is not None:
-                scenario.store.write_json(f"{job.key}.partial", {**_identity(job), "epochs": epochs})
+                scenario.store.write_json(f"{job.key}.partial", {**_job_fields(job), "epochs": epochs})
                 report({**row, "objective": value})
             return row
 
         def on_epoch(task: UnlearningTask, epoch: int) -> str | None:
-            row = look(task, epoch)
-            if not experiment.sweep.stop_collapsed or job.function == "retrain":  # from scratch it starts at chance
+            row = evaluate(task, epoch)
+            if (
+                not experiment.sweep.stop_collapsed or job.function == "retrain"
+            ):  # training from scratch starts at chance
                 return None
             return collapse(row, num_classes=task.num_classes, multi_label=task.multi_label)
 
@@ -135,7 +145,7 @@ def _run(
             scenario.load(job.original) if original is None else scenario.with_weights(original),
             forget=scenario.split("forget", augment=True),
             retain=scenario.split("retain", augment=True),
-            calibration=audited["validation"],  # what a method may calibrate on is what a sweep may select on
+            calibration=splits["validation"],  # methods calibrate on the samples that a sweep selects on
             seed=job.seed,
             settings=settings,
             precision=precision,
@@ -146,34 +156,33 @@ def _run(
         outcome = run(function, task, arguments)
         ledger = {**outcome.ledger.as_dict(), "peak_memory_bytes": _peak_memory(scenario.device)}
         if not epochs or epochs[-1]["steps"] != ledger["steps"]:  # one-shot methods, or an edit after the last epoch
-            look(task, len(epochs))
-        found = _audit_of(epochs[-1])
-        stopped = outcome.stopped or collapse(found, num_classes=task.num_classes, multi_label=task.multi_label)
+            evaluate(task, len(epochs))
+        final_audit = _audit_of(epochs[-1])
+        stopped = outcome.stopped or collapse(final_audit, num_classes=task.num_classes, multi_label=task.multi_label)
         curves.hyperparameters(
             {"method": job.method, "seed": job.seed, **job.setting},
-            {**found, experiment.sweep.objective: objective(experiment.sweep.objective, found, retrained)},
+            {**final_audit, experiment.sweep.objective: objective(experiment.sweep.objective, final_audit, retrained)},
         )
     if job.phase == "final":
         scenario.store.write_bytes(f"{job.key}.pt", models.to_bytes(outcome.model))
     status = {"status": "stopped" if stopped else "finished", "reason": stopped}
-    return {**status, "epochs": epochs, "audit": found, "ledger": ledger}
+    return {**status, "epochs": epochs, "audit": final_audit, "ledger": ledger}
 
 
 def _from_scratch(scenario: Scenario, model: nn.Module, split: Split, seed: int, task: UnlearningTask) -> None:
-    """Train as the retrained references were: what the `retrain` method does inside an experiment."""
-    usual, recipe = scenario.experiment.train.recipe, scenario.experiment.train.retrained_recipe
-    seen = split
-    if (recipe.augment, recipe.channels_last) != (usual.augment, usual.channels_last):
-        seen = scenario.split("retain", augment=True, recipe=recipe)
+    """Train with the recipe of the retrained models: what the method `retrain` does inside an experiment."""
+    original, recipe = scenario.experiment.train.recipe, scenario.experiment.train.retrained_recipe
+    if (recipe.augment, recipe.channels_last) != (original.augment, original.channels_last):
+        split = scenario.split("retain", augment=True, recipe=recipe)
 
     def on_epoch(progress: Progress) -> None:
-        task.ledger.samples_backward += len(seen)
-        task.ledger.steps += recipe.num_steps(len(seen))
+        task.ledger.samples_backward += len(split)
+        task.ledger.steps += recipe.num_steps(len(split))
         task.end_epoch(progress.epoch)
 
-    train(model, seen, recipe, seed=seed, on_epoch=on_epoch)
+    train(model, split, recipe, seed=seed, on_epoch=on_epoch)
 
 
 def _peak_memory(device: torch.device) -> int | None:
-    """Return the peak of device memory; a CPU process is reused for many trials, so its peak is nobody's."""
+    """Return the peak of device memory; None on a CPU, where a process is reused for many trials."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

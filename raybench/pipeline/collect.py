@@ -1,48 +1,43 @@
-"""Collect a run's six tables from its artifacts: what a person opens in pandas or DuckDB."""
+"""Collect a run's six tables from its artifacts, to be opened in pandas, polars or DuckDB."""
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from raybench.engine.audit import objective
-from raybench.jobs.plan import AuditedModel, TrialJob
-from raybench.jobs.population import PopulationJob
-from raybench.jobs.population import read_rows as read_populations
-from raybench.jobs.predict import all_keys
-from raybench.jobs.relearn import RelearnJob
+from raybench.jobs.keys import all_predictions
+from raybench.jobs.records import TrialRecord
 from raybench.jobs.relearn import read_rows as read_relearning
-from raybench.jobs.score import ScoreJob, read_rows
-from raybench.jobs.trial import Record
+from raybench.jobs.score import read_rows
+from raybench.jobs.specs import EvaluatedModel, PopulationJob, RelearnJob, ScoreJob, TrialJob, model_id
+from raybench.pipeline.results import Swept, Trained
 from raybench.scenario.scenario import Scenario
 from raybench.scoring.average_gap import average_gap_rows, ideal_gap_rows
 from raybench.scoring.metric_rows import with_gaps
 from raybench.storage import tables
 
-if TYPE_CHECKING:
-    from raybench.pipeline.stages import Swept, Trained
-
 
 def collect_tables(
     scenario: Scenario,
-    trained: "Trained",
-    swept: "Swept",
-    audited: Sequence[AuditedModel],
+    trained: Trained,
+    swept: Swept,
+    evaluated: Sequence[EvaluatedModel],
     scored: Sequence[ScoreJob],
     populations: Sequence[PopulationJob] = (),
     relearned: Sequence[RelearnJob] = (),
 ) -> None:
-    """Write `<run>/tables/`; `metrics` last, so that its existence means that the others are there."""
+    """Write `<run>/tables/`; `metrics` last, so that its existence means that the tables are complete."""
     store, folder = scenario.store, f"{scenario.experiment.name}/tables"
     store.write_table(f"{folder}/splits.parquet", _splits(scenario))
     store.write_table(f"{folder}/models.parquet", tables.with_hyperparameters(_models(scenario, trained, swept)))
     store.write_table(f"{folder}/trials.parquet", tables.with_hyperparameters(_trials(scenario, trained, swept)))
     current = {}
-    for key in all_keys(scenario, [model.key for model in audited], scenario.roles):
+    for key in all_predictions(scenario, [model.key for model in evaluated], scenario.roles):
         model, file = key.split("/")[-2:]
         current[f"{folder}/predictions/{model}-{file}"] = key
-    for stale in set(store.keys(f"{folder}/predictions")) - set(current):  # of an earlier version of this run
+    for stale in set(store.keys(f"{folder}/predictions")) - set(current):  # from an earlier version of this run
         store.delete(stale)
     for target, key in current.items():
         if not store.exists(target):
@@ -52,7 +47,7 @@ def collect_tables(
     store.write_table(f"{folder}/samples.parquet", tables.cast("samples", pa.concat_tables(samples)))
     rows = with_gaps([*read_rows(scenario, scored), *read_relearning(scenario, relearned)])
     rows += [*average_gap_rows(rows), *ideal_gap_rows(rows)]
-    rows += read_populations(scenario, populations)
+    rows += read_rows(scenario, populations)
     store.write_table(f"{folder}/metrics.parquet", tables.table("metrics", rows))
 
 
@@ -63,28 +58,24 @@ def _splits(scenario: Scenario) -> pa.Table:
     return tables.cast("splits", content)
 
 
-def _models(scenario: Scenario, trained: "Trained", swept: "Swept") -> pa.Table:
-    # what one retraining takes, whether or not one was done: the recipe's passes over the retain set
+def _models(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
+    # the cost of one retraining, whether or not one was done: the recipe's passes over the retain set
     passes = scenario.experiment.train.retrained_recipe.epochs * len(scenario.splits().ids("retain"))
     full = _work({"samples_forward": passes, "samples_backward": passes})
     rows: list[dict[str, Any]] = []
     for job, record in zip(trained.jobs, trained.records):
-        row = {"model": _mark(job.key), "name": job.name, "kind": job.kind, "method": job.kind, "seed": job.seed}
         recipe = json.dumps(record["recipe"]) if record["recipe"] else None
-        rows.append({**row, **_cost(record, full), **record["audit"], "recipe": recipe, "status": "finished"})
-    for trial, record in zip(swept.jobs, swept.records):
-        rows.append({**_trial(trial, record), **_cost(record["ledger"], full), **(record["audit"] or {})})
+        row = {**job.model.identity, "recipe": recipe, "status": "finished"}
+        rows.append({**row, **_cost(record, full), **record["audit"]})
+    for trial, final in zip(swept.jobs, swept.records):
+        rows.append({**_trial(trial, final), **_cost(final["ledger"], full), **(final["audit"] or {})})
     return tables.table("models", rows)
 
 
-def _trial(job: TrialJob, record: Record) -> dict[str, Any]:
+def _trial(job: TrialJob, record: TrialRecord) -> dict[str, Any]:
     return {
-        "model": _mark(job.key),
-        "name": job.name,
-        "kind": "unlearned",
-        "method": job.method,
+        **job.model.identity,
         "function": job.function,
-        "seed": job.seed,
         "hyperparameters": json.dumps(record["hyperparameters"], sort_keys=True),
         "status": record["status"],
         "reason": record["reason"],
@@ -98,17 +89,17 @@ def _work(ledger: Mapping[str, Any]) -> float:
 
 def _cost(ledger: Mapping[str, Any], full: float) -> dict[str, Any]:
     names = ("samples_forward", "samples_backward", "steps", "seconds", "peak_memory_bytes")
-    known = full and "samples_forward" in ledger  # a run that failed has no books, which is not a cost of nothing
+    known = full and "samples_forward" in ledger  # the cost of a failed run is unknown, not 0
     return {**{name: ledger.get(name) for name in names}, "cost_share": _work(ledger) / full if known else None}
 
 
-def _trials(scenario: Scenario, trained: "Trained", swept: "Swept") -> pa.Table:
+def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
     sweep, retrained = scenario.experiment.sweep, trained.retrained
     chosen = {record["key"] for record in swept.chosen.values()}
     rows: list[dict[str, Any]] = []
     for record in [*(r for records in swept.search.values() for r in records), *swept.records]:
         common = {
-            "trial": _mark(record["key"]),
+            "trial": model_id(record["key"]),
             "method": record["method"],
             "phase": record["phase"],
             "seed": record["seed"],
@@ -124,7 +115,3 @@ def _trials(scenario: Scenario, trained: "Trained", swept: "Swept") -> pa.Table:
             value = objective(sweep.objective, row, retrained) if row else None
             rows.append({**common, **row, "objective": value, "last": number == len(epochs) - 1})
     return tables.table("trials", rows)
-
-
-def _mark(key: str) -> str:
-    return key.rsplit("/", 1)[-1]

@@ -1,16 +1,18 @@
-"""train -> sweep -> evaluate -> report: the order, and what holds them together."""
+"""Run an experiment: train, sweep, evaluate, report, in this order, skipping whatever the store holds."""
 
 from typing import Literal
 
 from raybench.config.schema import Experiment
 from raybench.distributed.cluster import Cluster
 from raybench.errors import UserError
-from raybench.jobs import population as work_population
-from raybench.jobs.plan import audited_models
+from raybench.jobs import plan
+from raybench.jobs.train import import_checkpoint
+from raybench.pipeline import stages
 from raybench.pipeline.collect import collect_tables
 from raybench.pipeline.manifest import manifest
 from raybench.pipeline.notices import assumptions, doubts
-from raybench.pipeline.stages import evaluate_stage, population_stage, relearn_stage, sweep_stage, train_stage
+from raybench.pipeline.preflight import try_model
+from raybench.pipeline.results import Swept, Trained
 from raybench.progress import Reporter
 from raybench.report import write_report
 from raybench.scenario.prepare import prepare
@@ -30,9 +32,9 @@ def run(
     until: Until = "report",
     retry_failed: bool = False,
 ) -> None:
-    """Run the experiment up to a stage, skipping whatever the store holds.
+    """Run the experiment up to and including a stage, skipping whatever the store holds.
 
-    Raises UserError for anything that the user can mend; nothing finished is lost by it.
+    Raises UserError for anything that the user can fix; nothing finished is lost by it.
     """
     store.probe()
     store.sweep_partial()
@@ -41,28 +43,71 @@ def run(
         reporter.say(headline(scenario))
         for notice in assumptions(scenario):
             reporter.say(notice)
-        keys = {"data": scenario.data_key, "splits": scenario.splits_key}
-        store.write_json(f"{experiment.name}/manifest.json", manifest(experiment, text, keys))
-        store.write_bytes(f"{experiment.name}/experiment.yaml", text.encode())
-        trained = train_stage(scenario, cluster, reporter)
-        for notice in doubts(scenario, trained.records[0]["audit"]):
-            reporter.say(notice)
+        _write_manifest(scenario, text)
+        trained = _train(scenario, cluster, reporter)
         if until == "train":
             return
-        swept = sweep_stage(scenario, trained, cluster, reporter, retry_failed=retry_failed)
+        swept = _sweep(scenario, trained, cluster, reporter, retry_failed=retry_failed)
         if until == "sweep":
             return
-        audited = audited_models(trained.jobs, [j for j, r in zip(swept.jobs, swept.records) if r["audit"]])
-        runs = population_stage(scenario, trained, swept, cluster, reporter)
-        populations = work_population.jobs(scenario, trained.jobs, runs)
-        scored = evaluate_stage(scenario, audited, populations, cluster, reporter)
-        relearned = relearn_stage(scenario, audited, cluster, reporter)
-        collect_tables(scenario, trained, swept, audited, scored, populations, relearned)
+        _evaluate(scenario, trained, swept, cluster, reporter)
+        if until == "evaluate":
+            return
         write_report(store, experiment.name, reporter)
 
 
+def _write_manifest(scenario: Scenario, text: str) -> None:
+    store, name = scenario.store, scenario.experiment.name
+    keys = {"data": scenario.data_key, "splits": scenario.splits_key}
+    store.write_json(f"{name}/manifest.json", manifest(scenario.experiment, text, keys))
+    store.write_bytes(f"{name}/experiment.yaml", text.encode())
+
+
+def _train(scenario: Scenario, cluster: Cluster, reporter: Reporter) -> Trained:
+    trained = Trained(scenario)
+    import_checkpoint(scenario, trained.jobs[0])
+    stage = stages.train_stage(scenario, trained)
+    if stage.finished() < stage.total:
+        try_model(scenario)
+    stages.execute(stage, cluster, reporter)
+    for notice in doubts(scenario, trained.records[0]["audit"]):
+        reporter.say(notice)
+    return trained
+
+
+def _sweep(scenario: Scenario, trained: Trained, cluster: Cluster, reporter: Reporter, *, retry_failed: bool) -> Swept:
+    swept = Swept(scenario, trained)
+    search = stages.search_stage(scenario, trained, swept)
+    if retry_failed:
+        stages.forget_failures(scenario.store, search.jobs)
+    stages.execute(search, cluster, reporter)
+    final = stages.final_stage(scenario, trained, swept)
+    if retry_failed:
+        stages.forget_failures(scenario.store, final.jobs)
+    stages.execute(final, cluster, reporter)
+    return swept
+
+
+def _evaluate(scenario: Scenario, trained: Trained, swept: Swept, cluster: Cluster, reporter: Reporter) -> None:
+    finished = [job for job, record in zip(swept.jobs, swept.records) if record["audit"]]
+    evaluated = plan.evaluated_models(trained.jobs, finished)
+    origins = stages.origins_stage(scenario)
+    stages.execute(origins, cluster, reporter)
+    runs = plan.population_runs(scenario, [job.key for job in origins.jobs] or [trained.original], swept.settings)
+    every_run = [job for jobs in runs.values() for job in jobs]
+    stages.execute(stages.population_stage(scenario, trained, every_run), cluster, reporter)
+    populations = plan.population_jobs(scenario, trained.jobs, runs)
+    stages.execute(stages.predict_stage(scenario, evaluated, populations), cluster, reporter)
+    scored = stages.score_stage(scenario, evaluated)
+    stages.execute(scored, cluster, reporter)
+    stages.execute(stages.compare_stage(scenario, populations), cluster, reporter)
+    relearned = stages.relearn_stage(scenario, evaluated)
+    stages.execute(relearned, cluster, reporter)
+    collect_tables(scenario, trained, swept, evaluated, scored.jobs, populations, relearned.jobs)
+
+
 def headline(scenario: Scenario) -> str:
-    """Return one line that says what is about to happen."""
+    """Return one line that says what is about to run."""
     experiment, sizes = scenario.experiment, scenario.splits().sizes()
     options = ", ".join(str(v) for k, v in experiment.forget.model_dump().items() if k not in ("rule", "seed"))
     rule = f"{experiment.forget.rule} {options}".strip()

@@ -10,9 +10,10 @@ from raybench import models
 from raybench.config.reading import load_experiment
 from raybench.errors import UserError
 from raybench.fingerprints import code_fingerprint
+from raybench.jobs import keys as keys_of
 from raybench.jobs import plan
-from raybench.jobs.predict import all_keys
-from raybench.jobs.score import score_jobs
+from raybench.jobs.keys import all_predictions
+from raybench.jobs.plan import score_jobs
 from raybench.pipeline.manifest import manifest
 from raybench.scenario.prepare import prepare
 
@@ -213,7 +214,7 @@ def test_the_manifest_names_the_seeds_of_the_final_runs(make_scenario, trained):
 
 def test_an_adaptive_search_is_found_again_by_its_folder(make_scenario, trained):
     def folder(**changes):
-        return plan.search_folder(make_scenario(**changes), trained.original, "finetune")
+        return keys_of.search_folder(make_scenario(**changes), trained.original, "finetune")
 
     assert folder() == folder(sweep__trials=9)
     assert folder() != folder(methods__finetune={"lr": {"loguniform": [0.001, 0.2]}, "epochs": {"choice": [1, 2]}})
@@ -232,23 +233,28 @@ def test_a_users_checkpoint_is_told_apart_by_its_content(make_scenario, tmp_path
 
 
 def test_predictions_come_in_pieces_that_cover_a_split_once(trained, monkeypatch):
-    monkeypatch.setattr(plan, "PIECE", 64)
-    pieces = plan.predictions_keys(trained.scenario, trained.original, "retain")
+    monkeypatch.setattr(keys_of, "PIECE", 64)
+    pieces = keys_of.predictions_keys(trained.scenario, trained.original, "retain")
     assert [(start, stop) for start, stop, _ in pieces] == [(0, 64), (64, 128), (128, 160)]
     assert len({key for _, _, key in pieces}) == 3
 
 
+def missing(scenario, evaluated):
+    jobs = plan.predict_jobs(scenario, evaluated)
+    return [job for job in jobs if job.finished(scenario.store) < job.units]
+
+
 def test_a_piece_is_read_once_for_all_models_that_lack_it(trained, evaluated, monkeypatch):
-    assert plan.predict_jobs(trained.scenario, evaluated.audited) == []
-    keys = set(all_keys(trained.scenario, [m.key for m in evaluated.audited[:2]], ("test", "forget")))
+    assert missing(trained.scenario, evaluated.audited) == []
+    keys = set(all_predictions(trained.scenario, [m.key for m in evaluated.audited[:2]], ("test", "forget")))
     exists = type(trained.scenario.store).exists
     monkeypatch.setattr(type(trained.scenario.store), "exists", lambda self, key: key not in keys and exists(self, key))
-    jobs = plan.predict_jobs(trained.scenario, evaluated.audited)
+    jobs = missing(trained.scenario, evaluated.audited)
     assert sorted(job.role for job in jobs) == ["forget", "test"]
-    assert all(len(job.models) == 2 for job in jobs)
+    assert all(job.units - job.finished(trained.scenario.store) == 2 for job in jobs)
 
 
 def test_asking_for_other_metrics_scores_again_and_predicts_nothing(make_scenario, evaluated):
     scenario = make_scenario(evaluate__metrics=["accuracy"], evaluate__alphas=[0.2])
-    assert plan.predict_jobs(scenario, evaluated.audited) == []
+    assert missing(scenario, evaluated.audited) == []
     assert not {job.key for job in score_jobs(scenario, evaluated.audited)} & {job.key for job in evaluated.jobs}

@@ -9,7 +9,9 @@ import pytest
 from raybench.data.splits import ROLES
 from raybench.engine.prediction import Predictions, predict
 from raybench.jobs import plan
-from raybench.jobs.predict import Predictor, StoredPredictions, all_keys, as_table, num_passes
+from raybench.jobs.keys import all_predictions, predictions_keys
+from raybench.jobs.predict import Predictor, StoredPredictions, as_table
+from raybench.jobs.specs import EvaluatedModel
 from raybench.storage import tables
 
 
@@ -25,29 +27,30 @@ def test_stored_predictions_are_those_of_the_model(trained, evaluated):
 
 def test_predicting_again_writes_nothing(trained, evaluated):
     scenario = trained.scenario
-    keys = all_keys(scenario, [m.key for m in evaluated.audited], ROLES)
+    keys = all_predictions(scenario, [m.key for m in evaluated.audited], ROLES)
     before = [os.stat(scenario.store.path(key)).st_mtime_ns for key in keys]
     predictor = Predictor(scenario)
-    pairs = tuple((model.key, plan.predictions_keys(scenario, model.key, "test")[0][2]) for model in evaluated.audited)
+    pairs = tuple((model.key, predictions_keys(scenario, model.key, "test")[0][2]) for model in evaluated.audited)
     assert predictor(plan.PredictJob("test", 0, 100, pairs)) == 0
     assert [os.stat(scenario.store.path(key)).st_mtime_ns for key in keys] == before
 
 
 def test_only_the_models_that_lack_a_piece_are_asked(make_scenario, trained):
     scenario = make_scenario(data__sizes__unseen=90)
-    audited = plan.audited_models(trained.jobs, [])
-    jobs = plan.predict_jobs(scenario, audited)
+    audited = plan.evaluated_models(trained.jobs, [])
+    jobs = [job for job in plan.predict_jobs(scenario, audited) if job.finished(scenario.store) < job.units]
     assert {job.role for job in jobs} == {"unseen"}
-    assert num_passes(jobs) == len(audited) + 1  # and the untrained model, which a metric compares with
+    # and the untrained model, which a metric compares with
+    assert sum(job.units - job.finished(scenario.store) for job in jobs) == len(audited) + 1
     assert Predictor(scenario)(jobs[0]) == len(audited) + 1
-    assert plan.predict_jobs(scenario, audited) == []
+    assert all(job.finished(scenario.store) == job.units for job in plan.predict_jobs(scenario, audited))
 
 
 def test_pieces_are_put_together_in_id_order(trained, monkeypatch, tmp_path):
     scenario = trained.scenario
     whole = StoredPredictions(scenario).read(trained.original, "retain")
-    monkeypatch.setattr(plan, "PIECE", 50)
-    pieces = plan.predictions_keys(scenario, trained.original, "retain")
+    monkeypatch.setattr("raybench.jobs.keys.PIECE", 50)
+    pieces = predictions_keys(scenario, trained.original, "retain")
     jobs = [
         plan.PredictJob("retain", *piece[:2], ((trained.original, f"{tmp_path.name}/{piece[2]}"),)) for piece in pieces
     ]
@@ -93,7 +96,7 @@ AUGMENTED = {"train__augment": ["crop", "flip"], "evaluate__train_view": "augmen
 
 
 def run_predictions(scenario, *keys):
-    audited = [plan.AuditedModel(str(number), "unlearned", "m", number, key) for number, key in enumerate(keys)]
+    audited = [EvaluatedModel(str(number), "unlearned", "m", number, key) for number, key in enumerate(keys)]
     for job in plan.predict_jobs(scenario, audited):
         Predictor(scenario)(job)
     return StoredPredictions(scenario)
@@ -117,7 +120,7 @@ def test_the_draws_are_the_same_for_every_model_and_every_run(make_scenario, tra
     first = run_predictions(scenario, trained.original, twin)
     one, other = (first.read(key, "forget").logits for key in (trained.original, twin))
     assert np.array_equal(one, other)
-    for *_, key in plan.predictions_keys(scenario, twin, "forget"):
+    for *_, key in predictions_keys(scenario, twin, "forget"):
         store.delete(key)
     assert np.array_equal(run_predictions(scenario, twin).read(twin, "forget").logits, one)
 
@@ -125,7 +128,7 @@ def test_the_draws_are_the_same_for_every_model_and_every_run(make_scenario, tra
 def test_an_augmented_view_stands_under_its_own_key_and_says_so(make_scenario, trained):
     def keys(**changes):
         scenario = make_scenario(**changes)
-        return {role: plan.predictions_keys(scenario, trained.original, role)[0][2] for role in ROLES}
+        return {role: predictions_keys(scenario, trained.original, role)[0][2] for role in ROLES}
 
     clean, augmented = keys(), keys(**AUGMENTED)
     assert {role for role in ROLES if clean[role] != augmented[role]} == {"retain", "forget"}

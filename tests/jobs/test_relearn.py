@@ -11,10 +11,11 @@ from raybench import models
 from raybench.config.schema import Experiment
 from raybench.distributed.cluster import Cluster
 from raybench.engine.audit import measure
-from raybench.jobs import plan
-from raybench.jobs.relearn import Relearner, read_rows, relearn_jobs
+from raybench.jobs.plan import relearn_jobs
+from raybench.jobs.relearn import Relearner, read_rows
+from raybench.jobs.specs import EvaluatedModel
 from raybench.pipeline.collect import collect_tables
-from raybench.pipeline.stages import relearn_stage
+from raybench.pipeline.stages import execute, relearn_stage
 from raybench.progress import Reporter
 from raybench.scoring.metric_rows import with_gaps
 
@@ -110,7 +111,7 @@ def test_a_model_that_does_not_get_there_has_a_reason_and_no_number(make_scenari
     original = evaluated.audited[0]
     known = measure(scenario.load(original.key), scenario.split("forget"))[0]
     assert known > measure(model, scenario.split("forget"))[0] + 0.01
-    jobs = relearn_jobs(scenario, [original, plan.AuditedModel("blank-1", "unlearned", "blank", 1, blank)])
+    jobs = relearn_jobs(scenario, [original, EvaluatedModel("blank-1", "unlearned", "blank", 1, blank)])
     Relearner(scenario)(jobs[1])
     for row in read_rows(scenario, jobs[1:]):
         assert row["value"] is None
@@ -130,8 +131,9 @@ def test_the_rows_stand_in_the_table_of_metrics(probed, trained, swept, evaluate
 
 def test_a_stage_that_finds_every_record_says_so_and_starts_nothing(probed, evaluated, capsys):
     scenario, jobs = probed
-    cluster = Cluster(None, quiet=True)
-    assert relearn_stage(scenario, evaluated.audited, cluster, Reporter(Console())) == jobs
+    stage = relearn_stage(scenario, evaluated.audited)
+    assert stage.jobs == jobs
+    execute(stage, Cluster(None, quiet=True), Reporter(Console()))
     assert "relearn" in capsys.readouterr().out
     assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
 

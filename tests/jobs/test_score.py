@@ -11,8 +11,10 @@ from sklearn.metrics import accuracy_score
 
 from raybench import models
 from raybench.jobs import plan
+from raybench.jobs.plan import score_jobs
 from raybench.jobs.predict import Predictor, StoredPredictions
-from raybench.jobs.score import SAMPLED, Scorer, read_rows, score_jobs
+from raybench.jobs.score import SAMPLED, Scorer, read_rows
+from raybench.jobs.specs import EvaluatedModel
 from raybench.metrics.divergence import zrf
 from raybench.metrics.functions import signals
 from raybench.metrics.functions.representation import knn_predict
@@ -137,7 +139,7 @@ def test_a_model_that_diverged_has_reasons_and_no_numbers(trained, evaluated):
     torch.nn.init.constant_(model[-1].weight, math.nan)
     key = "artifacts/models/diverged"
     scenario.store.write_bytes(f"{key}.pt", models.to_bytes(model))
-    audited = [*evaluated.audited, plan.AuditedModel("diverged-1", "unlearned", "diverged", 1, key)]
+    audited = [*evaluated.audited, EvaluatedModel("diverged-1", "unlearned", "diverged", 1, key)]
     for job in plan.predict_jobs(scenario, audited):
         Predictor(scenario)(job)
     (job,) = [job for job in score_jobs(scenario, audited) if job.model.key == key]

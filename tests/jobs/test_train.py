@@ -252,7 +252,7 @@ def own():
 
 
 record = train("whole")
-print("whole", own(), record.get("workers"), record.get("steps"), flush=True)
+print("whole", own(), (record or {}).get("workers"), (record or {}).get("steps"), flush=True)
 dying = True
 try:
     train("killed")
@@ -261,7 +261,7 @@ except Killed:
 dying = False
 dist.barrier()
 record = train("killed")
-print("resumed", own(), record.get("workers"), record.get("steps"), flush=True)
+print("resumed", own(), (record or {}).get("workers"), (record or {}).get("steps"), flush=True)
 dist.destroy_process_group()
 """
 

@@ -17,8 +17,9 @@ from raybench import methods
 from raybench.config.reading import load_experiment
 from raybench.engine.audit import GAP, objective, reference
 from raybench.jobs import plan
+from raybench.jobs.records import TrialRecord
 from raybench.jobs.train import train_job
-from raybench.jobs.trial import Record, trial_job
+from raybench.jobs.trial import trial_job
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
 from raybench.storage.store import Store
@@ -60,7 +61,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     original, *retrained = [train_job(scenario, job)["audit"] for job in jobs]
     aim = reference(retrained)
 
-    def trial(method: str, *, seed: int = 7, **setting: Any) -> Record:
+    def trial(method: str, *, seed: int = 7, **setting: Any) -> TrialRecord:
         job = plan.trial_job(scenario, jobs[0].key, method, setting, seed=seed, phase="final")
         return trial_job(scenario, job, aim)
 

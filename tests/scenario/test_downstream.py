@@ -11,8 +11,10 @@ from raybench.data.splits import ROLES
 from raybench.engine.prediction import predict
 from raybench.errors import UserError
 from raybench.jobs import plan
+from raybench.jobs.keys import predictions_keys
+from raybench.jobs.plan import score_jobs
 from raybench.jobs.predict import Predictor, StoredPredictions
-from raybench.jobs.score import Scorer, read_rows, score_jobs
+from raybench.jobs.score import Scorer, read_rows
 from raybench.metrics.downstream import downstream_knn
 from raybench.pipeline.collect import collect_tables
 
@@ -82,19 +84,19 @@ def test_a_limit_draws_the_same_samples_every_time(make_scenario, sets):
 def test_a_set_adds_predictions_of_its_own_and_changes_no_others(make_scenario, sets, trained):
     plain, with_set = make_scenario(), make_scenario(**sets())
     for role in ROLES:
-        keys = [plan.predictions_keys(scenario, trained.original, role) for scenario in (plain, with_set)]
+        keys = [predictions_keys(scenario, trained.original, role) for scenario in (plain, with_set)]
         assert keys[0] == keys[1]
-    known = plan.predictions_keys(with_set, trained.original, ROLE)
+    known = predictions_keys(with_set, trained.original, ROLE)
     for changes in ({"limit": 20}, {"options": {"n": 40}}, {"resize": 9}, {"normalize": "none"}):
-        assert plan.predictions_keys(make_scenario(**sets(**changes)), trained.original, ROLE) != known
-    audited = plan.audited_models(trained.jobs, [])
+        assert predictions_keys(make_scenario(**sets(**changes)), trained.original, ROLE) != known
+    audited = plan.evaluated_models(trained.jobs, [])
     assert {job.key for job in score_jobs(plain, audited)}.isdisjoint(job.key for job in score_jobs(with_set, audited))
 
 
 @pytest.fixture(scope="module")
 def scored(make_scenario, sets, trained):
     scenario = make_scenario(**sets(), evaluate__metrics=METRICS, name="elsewhere")
-    audited = plan.audited_models(trained.jobs, [])
+    audited = plan.evaluated_models(trained.jobs, [])
     for job in plan.predict_jobs(scenario, audited):
         Predictor(scenario)(job)
     scorer, jobs = Scorer(scenario), score_jobs(scenario, audited)
@@ -105,7 +107,7 @@ def scored(make_scenario, sets, trained):
 
 def test_every_model_is_asked_once_and_the_labels_are_those_of_the_set(scored, trained):
     scenario, audited, _ = scored
-    assert plan.predict_jobs(scenario, audited) == []
+    assert all(job.finished(scenario.store) == job.units for job in plan.predict_jobs(scenario, audited))
     stored = StoredPredictions(scenario)
     for model in audited:
         found = stored.read(model.key, ROLE)
@@ -145,14 +147,14 @@ def test_check_lists_the_sets(sets, make_experiment, trained):
     assert f"  {ROLE}: 20 images of own_sets.stripes" in lines
     assert any("x 7 splits" in line for line in lines)
     assert any("x 2 (retrained: 1) epochs" in line for line in lines)
-    assert "  retrained by another recipe: epochs 1" in lines
+    assert "  retrained with another recipe: epochs 1" in lines
 
 
 def test_check_says_what_every_training_starts_from_and_what_is_left_of_its_head(make_experiment, trained, tmp_path):
     file = tmp_path / "pretrained.pt"
     file.write_bytes(models.to_bytes(models.build("cnn", num_classes=100, channels=1, width=4)))
     lines = list(check.plan_lines(make_experiment(model__init=str(file)), trained.scenario.store))
-    start = f"init         every training starts from {file}, but for its head (13.weight, 13.bias)"
+    start = f"init         every training starts from {file}, except its head (13.weight, 13.bias)"
     assert start in lines
 
 

@@ -1,0 +1,147 @@
+"""Keys of artifacts. A key is a fingerprint of everything that decides a result and of nothing else.
+
+So a change of `evaluate` trains nothing, a change of the forget rule keeps the original, and an edit of a method's code
+runs the trials of that method again.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from raybench import methods
+from raybench.config.spaces import Space
+from raybench.engine.relearning import relearn
+from raybench.fingerprints import code_fingerprint
+from raybench.jobs.specs import Phase
+from raybench.methods.framework.run import run
+from raybench.methods.framework.spec import check
+from raybench.metrics.functions.population import population_metrics
+from raybench.models.checkpoints import read_file
+from raybench.scenario.scenario import NUMERICS, Scenario
+from raybench.scoring import metric_rows
+from raybench.storage.store import fingerprint
+
+UNTRAINED_SEED = 1_000_003  # far from the seeds that models are trained from
+PIECE = 65_536  # rows of one predictions file: small enough to redo, large enough to stream
+
+
+def model_keys(
+    scenario: Scenario,
+    kind: Literal["original", "retrained"],
+    seed: int,
+    roles: tuple[str, ...],
+    checkpoint: str | None,
+) -> tuple[str, str]:
+    """Return the key of a trained or imported model, without its suffix, and the key of its audit."""
+    experiment = scenario.experiment
+    decided_by: list[Any] = [
+        experiment.train.recipe_of(kind).model_dump(),
+        experiment.train.workers,
+        experiment.resources.threads,
+        seed,
+        scenario.ids_fingerprint(*roles),
+    ]
+    if checkpoint is not None:
+        decided_by = ["checkpoint", hashlib.blake2b(read_file(checkpoint), digest_size=8).hexdigest()]
+    model = fingerprint("model", NUMERICS, [scenario.data_key, scenario.architecture()], decided_by)
+    audited = [scenario.ids_fingerprint(role) for role in ("retain", "forget", "validation")]
+    return f"artifacts/models/{model}", f"artifacts/audits/{fingerprint(model, audited)}.json"
+
+
+def trial_key(
+    scenario: Scenario, original: str, method: str, setting: Mapping[str, Any], *, seed: int, phase: Phase
+) -> str:
+    """Return the key of one trial without its suffix: the full hyperparameters count, defaults included."""
+    experiment = scenario.experiment
+    function_name = experiment.function_name(method)
+    function = methods.get(function_name)
+    hyperparameters, settings = check(method, function, setting)
+    trial = fingerprint(
+        "trial",
+        NUMERICS,
+        original,
+        [scenario.ids_fingerprint(role) for role in ("retain", "forget", "validation")],
+        [method, function_name, code_fingerprint(function), code_fingerprint(run)],
+        [hyperparameters, settings.model_dump(), seed],
+        experiment.train.recipe.model_dump(),  # methods see its augmentation
+        experiment.train.retrained_recipe.model_dump(),  # the method `retrain` follows it
+        [experiment.resources.threads, experiment.resources.precision, experiment.sweep.stop_collapsed],
+    )
+    return f"artifacts/{'trials' if phase == 'search' else 'models'}/{trial}"
+
+
+def search_folder(scenario: Scenario, original: str, method: str) -> str:
+    """Return the folder of an adaptive search's trials: one per search space, base setting and original."""
+    spaces, seed = scenario.experiment.spaces(method), scenario.experiment.sweep.seed
+    base_setting = {key: space.values[0] for key, space in spaces.items()}
+    base = trial_key(scenario, original, method, base_setting, seed=seed, phase="search")
+    return f"artifacts/searches/{fingerprint(base, space_values(spaces))}"
+
+
+def space_values(spaces: Mapping[str, Space]) -> dict[str, list[Any]]:
+    """Return search spaces as plain values."""
+    return {key: [space.kind, list(space.values)] for key, space in spaces.items()}
+
+
+def untrained_key(scenario: Scenario) -> str:
+    """Return the key of the architecture at random weights; it is predicted and never stored."""
+    model = fingerprint("untrained", NUMERICS, scenario.data_key, scenario.architecture(), UNTRAINED_SEED)
+    return f"artifacts/models/{model}"
+
+
+def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[int, int, str]]:
+    """Return (start, stop, key) of every piece of a model's predictions on a role or a downstream set."""
+    resources = scenario.experiment.resources
+    num_samples = len(scenario.role_ids(role))
+    split = fingerprint(
+        "predictions",
+        NUMERICS,
+        scenario.role_view(role),
+        scenario.ids_fingerprint(role),
+        resources.precision,
+        resources.threads,
+    )
+    folder = f"artifacts/predictions/{Path(model).name}"
+    return [
+        (start, min(start + PIECE, num_samples), f"{folder}/{role}-{split}-{start}.parquet")
+        for start in range(0, num_samples, PIECE)
+    ]
+
+
+def all_predictions(scenario: Scenario, models: Iterable[str], roles: Iterable[str]) -> list[str]:
+    """Return the key of every predictions file of the models on the roles."""
+    roles = list(roles)
+    return [key for model in models for role in roles for *_, key in predictions_keys(scenario, model, role)]
+
+
+def score_keys(
+    scenario: Scenario, models: Sequence[str], references: Sequence[str], metrics: Mapping[str, Any]
+) -> list[str]:
+    """Return the keys of the models' metric rows: the predictions they read, the metrics, and the metrics' code."""
+    read = all_predictions(scenario, references, scenario.roles)
+    shared = fingerprint(read, metrics, metric_rows.code_fingerprints(metrics), scenario.experiment.evaluate.alphas)
+    predictions = (all_predictions(scenario, [model], scenario.roles) for model in models)
+    return [f"artifacts/scores/{fingerprint('score', NUMERICS, keys, shared)}.parquet" for keys in predictions]
+
+
+def population_key(
+    scenario: Scenario, unlearned: tuple[str, ...], references: Iterable[str], roles: Iterable[str]
+) -> str:
+    """Return the key of the statistics that compare a population with the retrained models."""
+    read = all_predictions(scenario, (*unlearned, *references), roles)
+    settings = scenario.experiment.evaluate.population
+    code = code_fingerprint(population_metrics)
+    return f"artifacts/scores/{fingerprint('population', NUMERICS, read, len(unlearned), settings, code)}.parquet"
+
+
+def relearning_key(scenario: Scenario, model: str, original: str) -> str:
+    """Return the key of a model's relearning probe: both models, the forget set, the settings and the probe's code."""
+    experiment = scenario.experiment
+    decided_by = [
+        [NUMERICS, *(key for *_, key in predictions_keys(scenario, original, "forget"))],
+        [scenario.data_key, experiment.data.resize, experiment.data.view, scenario.ids_fingerprint("forget")],
+        [experiment.evaluate.relearning, code_fingerprint(relearn)],
+        [experiment.resources.threads, experiment.resources.precision, experiment.evaluate.batch_size],
+    ]
+    return f"artifacts/relearning/{fingerprint('relearning', model, original, decided_by)}.json"
