@@ -1,4 +1,4 @@
-"""One forward pass of a model over a split: ids, labels, logits and penultimate features. Every metric reads those."""
+"""One forward pass of a model over a split: ids, labels, logits and penultimate features, which all metrics read."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ from raybench.models import feature_tap
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says about a split, rows in sample-id order."""
+    """Predictions of a model on a split; rows are in sample-id order."""
 
     ids: np.ndarray  # (N,) int64
     labels: np.ndarray  # (N,) int64 or (N, L) uint8
@@ -31,9 +31,10 @@ def predict(
     precision: Literal["fp32", "bf16"] = "fp32",
     augment_seed: int | None = None,
 ) -> Predictions:
-    """Predict the evaluation view of a split; the model is put in eval mode and given back in its own.
+    """Predict a split in eval mode; the model's train or eval mode is restored.
 
-    With an `augment_seed` what is predicted is the split's training augmentation, drawn from it.
+    Images are shown in the evaluation view, or, with an `augment_seed`, through the training augmentation drawn from
+    it.
     """
     training = model.training
     model.eval()

@@ -1,9 +1,10 @@
-"""Relearn time: how long a model trains on the forget set alone until it knows it as well as the original did.
+"""Relearn time: how long a model must train on the forget set alone to classify it as well as the original.
 
-What only looks forgotten is back after a few steps, so a model that needs fewer than the retrained ones still holds
-something. The attacker has the forget set and its labels: this measures what the weights keep, not what leaks. Times
-compare at one learning rate and batch size only. Sources: Golatkar et al. 2020, arXiv 1911.04933 (relearn time); Tarun
-et al. 2021, arXiv 2111.08947; Chundawat et al. 2023, arXiv 2201.05629 (anamnesis index).
+A model that only appears to have forgotten relearns in a few steps. One that needs fewer steps than the retrained
+models still holds information about the forget set. The probe uses the forget set and its labels, so it measures what
+the weights keep, not what an attacker can extract. Relearn times are comparable only at the same learning rate and
+batch size. References: Golatkar et al. 2020, arXiv 1911.04933 (relearn time); Tarun et al. 2021, arXiv 2111.08947;
+Chundawat et al. 2023, arXiv 2201.05629 (anamnesis index).
 """
 
 import copy
@@ -21,16 +22,16 @@ from raybench.engine.training import Progress, Recipe, train
 
 @dataclass(frozen=True)
 class Relearning:
-    """What the probe saw; `curve` is the accuracy on the forget set before training and after every epoch, 0..1."""
+    """The result of the probe; `curve` is the forget accuracy before training and after every epoch, from 0 to 1."""
 
     epochs: int
-    samples: int  # passes over a sample, forward and backward
+    samples: int  # forward and backward passes over single samples
     reached: bool
     curve: tuple[float, ...]
 
 
-class _Over(Exception):
-    """The probe has its answer before the last epoch."""
+class _StopEarly(Exception):
+    """Raised to end training once the accuracy is reached."""
 
 
 def relearn(
@@ -45,11 +46,11 @@ def relearn(
     precision: Precision = "fp32",
     audit_batch_size: int = 512,
 ) -> Relearning:
-    """Train a copy of the model on the forget set until its accuracy there is `target_accuracy`, and count.
+    """Train a copy of the model on the forget set until its accuracy there is `target_accuracy`; count the epochs.
 
-    SGD with momentum 0.9, a constant rate, no decay, BatchNorm as in training: a model whose statistics do not fit its
-    weights any more gets new ones. Accuracy is looked at between epochs; 0 epochs where it is enough to begin with.
-    Stops early, not `reached`, when the loss is no finite number. The given model stays as it is.
+    SGD with momentum 0.9, a constant learning rate, no weight decay. BatchNorm is in training mode, so statistics that
+    no longer fit the weights are replaced. Accuracy is measured between epochs: a model that starts above the target
+    needs 0 epochs. Stops, not `reached`, when the loss is not finite. The model passed in is not changed.
     """
     device = next(model.parameters()).device
     arithmetic = resolve_precision(precision, device)
@@ -63,13 +64,13 @@ def relearn(
     def on_epoch(progress: Progress) -> None:
         curve.append(accuracy())
         if curve[-1] >= target_accuracy or not math.isfinite(progress.loss):
-            raise _Over
+            raise _StopEarly
 
     if curve[0] < target_accuracy:
         recipe = Recipe(
             epochs=max_epochs, batch_size=batch_size, lr=lr, weight_decay=0, schedule="constant", precision=precision
         )
-        with suppress(_Over):
+        with suppress(_StopEarly):
             train(copied, forget_split, recipe, seed=seed, on_epoch=on_epoch)
     epochs = len(curve) - 1
     return Relearning(epochs, epochs * len(forget_split), curve[-1] >= target_accuracy, tuple(curve))

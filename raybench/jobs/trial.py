@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from raybench import methods, models
 from raybench.data.reading.batches import Split
-from raybench.engine.audit import AUDITED, Audit, audit, collapse, objective
+from raybench.engine.audit import AUDIT_FIELDS, Audit, audit, collapse, objective
 from raybench.engine.devices import resolve_precision
 from raybench.engine.training import Progress, train
 from raybench.jobs.records import EpochRow, TrialRecord
@@ -90,7 +90,7 @@ def _finish(scenario: Scenario, fields: dict[str, Any]) -> TrialRecord:
 
 
 def _audit_of(row: EpochRow) -> Audit:
-    return {key: value for key, value in row.items() if key in AUDITED}
+    return {key: value for key, value in row.items() if key in AUDIT_FIELDS}
 
 
 def _job_fields(job: TrialJob) -> dict[str, Any]:

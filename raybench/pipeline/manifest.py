@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, commit, seeds, the experiment's text. Written before the work starts."""
+"""The manifest of a run: versions, machine, commit, seeds and the experiment's text, written before the work starts."""
 
 import hashlib
 import inspect
@@ -57,7 +57,7 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
 
 
 def _checkpoint(path: str | None) -> dict[str, str] | None:
-    """Return which file the original was read from."""
+    """Return the file that the original was read from, with its hash."""
     return None if path is None else {"file": path, "sha256": hashlib.sha256(read_file(path)).hexdigest()}
 
 
@@ -75,9 +75,9 @@ def _version(name: str) -> str | None:
 
 
 def commit(folder: Path = Path()) -> str | None:
-    """Return the commit of a folder (that in which the run was started), marked when it has uncommitted changes.
+    """Return the commit of the folder in which the run was started, with `-dirty` if it has uncommitted changes.
 
-    A job's copy of the folder has no history: there the submitting side says which commit it was.
+    A submitted job's copy of the folder has no history; the submitting side passes its commit in RAYBENCH_GIT_COMMIT.
     """
     if commit := os.environ.get("RAYBENCH_GIT_COMMIT"):
         return commit

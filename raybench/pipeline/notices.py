@@ -1,4 +1,4 @@
-"""What a person should know of a run before its numbers: what it assumes, and what looks wrong with a checkpoint."""
+"""Notices printed before a run's results: what the experiment assumes, and what looks wrong with a checkpoint."""
 
 from raybench.data.images import TEST
 from raybench.engine.audit import IDEAL_GAP, Audit, collapse
@@ -6,24 +6,25 @@ from raybench.scenario.scenario import Scenario
 
 
 def assumptions(scenario: Scenario) -> list[str]:
-    """Return what the experiment's way of asking leaves open, in sentences."""
-    experiment, found = scenario.experiment, []
+    """Return what the experiment assumes, one sentence each."""
+    experiment = scenario.experiment
+    notices = []
     if not experiment.train.seeds:
-        aim = f"aims at {IDEAL_GAP}: forget as validation accuracy, the attack at chance, utility the original's"
-        found.append(
+        target = f"minimizes {IDEAL_GAP} (forget accuracy as validation, attack at chance, utility as the original)"
+        notices.append(
             f"no retrained models (train.retrained_seeds: 0): the sweep "
-            f"{aim if experiment.sweep.objective == IDEAL_GAP else 'takes ' + experiment.sweep.objective}"
+            f"{target if experiment.sweep.objective == IDEAL_GAP else 'optimizes ' + experiment.sweep.objective}"
         )
     if experiment.model.checkpoint is not None and TEST not in scenario.data().part:
-        found.append(
-            "model.checkpoint: the data set does not say which samples it was trained on, so any sample may be called "
-            "unseen that it has seen; bring a test part (in a manifest: a column split)"
+        notices.append(
+            "model.checkpoint: the data set does not say which samples the checkpoint was trained on, so `unseen` "
+            "samples may be training samples; provide an official test split (in a manifest: a column `split`)"
         )
-    return found
+    return notices
 
 
 def doubts(scenario: Scenario, original: Audit) -> list[str]:
-    """Return why a given checkpoint is probably not read as it was trained: it knows nothing of its training set."""
+    """Return why a checkpoint probably sees other images than in its training: it is at chance on its training set."""
     if scenario.experiment.model.checkpoint is None:
         return []
     images = scenario.data()
@@ -32,6 +33,6 @@ def doubts(scenario: Scenario, original: Audit) -> list[str]:
     if reason is None:
         return []
     return [
-        f"model.checkpoint: {reason}: is it fed as it was trained? Check data.normalize, data.view or data.resize, and "
-        "the order of the classes"
+        f"model.checkpoint: {reason}. Does it see images as in its training? Check data.normalize, data.view, "
+        "data.resize and the order of the classes"
     ]

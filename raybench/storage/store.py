@@ -1,8 +1,9 @@
 """Artifacts by key, written atomically, on a local disk or any filesystem that pyarrow opens by URI.
 
 A write goes to a partial file which is then renamed, so a file that exists is complete, and killing a process at any
-moment loses at most the artifact it was writing. Keys are relative paths; those under `artifacts/` carry the
-fingerprint of what made them, so they are shared by every run on the same storage and never change.
+moment loses at most the artifact it was writing. Keys are relative paths; those under `artifacts/` contain a
+fingerprint of everything that decides the content, so artifacts are shared by every run on the same storage and never
+change.
 """
 
 import hashlib
@@ -28,11 +29,11 @@ STALE_SECONDS = 120.0  # a lock on a remote filesystem that was not refreshed fo
 
 
 class StorageError(UserError):
-    """The storage cannot be read or written (full, read-only, unreachable)."""
+    """Raised when the storage cannot be read or written (full, read-only, unreachable)."""
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return 16 hex characters that identify the given JSON-able values, whatever the order of their keys."""
+    """Return 16 hex characters that identify JSON-serializable values, independent of the order of keys."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -44,10 +45,10 @@ def _plain(value: Any) -> Any:
 
 
 class Store:
-    """One storage root; small enough to be rebuilt from its `uri` in any worker."""
+    """One storage root, rebuilt from its `uri` in any worker."""
 
     def __init__(self, uri: str) -> None:
-        """Open the root, a local path or a URI such as `s3://bucket/raybench`; a local one is created when missing."""
+        """Open the root, a local path or a URI such as `s3://bucket/raybench`; a local folder is created if missing."""
         try:
             if "://" in uri:
                 self.filesystem, self.root = fs.FileSystem.from_uri(uri)
@@ -77,8 +78,8 @@ class Store:
             if isinstance(error, FileNotFoundError) and not writing:
                 raise
             raise StorageError(
-                f"storage {self.uri!r} failed at {key}: {error}. Nothing finished is lost; free space or rights there, "
-                "or choose another place with --storage, and run the same command again"
+                f"storage {self.uri!r} failed at {key}: {error}. Finished work is kept; free space, fix "
+                "permissions or choose another --storage, and run the same command again"
             ) from error
 
     def probe(self) -> None:
@@ -129,7 +130,7 @@ class Store:
 
     @contextmanager
     def _replacing(self, key: str) -> Iterator[pa.NativeFile]:
-        """Open a partial file which takes the key's place when the block ends without an error."""
+        """Open a partial file that replaces the key's file if the block ends without an error."""
         partial = f"{PARTIAL}/{uuid.uuid4().hex}"
         with self._errors(key, writing=True):
             self.filesystem.create_dir(self.path(PARTIAL), recursive=True)
@@ -139,11 +140,11 @@ class Store:
                     yield stream
                 self.filesystem.move(self.path(partial), self.path(key))
             except BaseException:
-                self.delete(partial)  # a full disk needs the room
+                self.delete(partial)  # frees space on a full disk
                 raise
 
     def delete(self, key: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+        """Remove a file if it exists."""
         with self._errors(key):
             try:
                 self.filesystem.delete_file(self.path(key))
@@ -151,7 +152,7 @@ class Store:
                 return
 
     def share(self, source: str, target: str) -> None:
-        """Make the file at `source` also appear at `target`: a hard link on a local disk, a copy elsewhere."""
+        """Make the file at `source` available at `target` too: a hard link on a local disk, a copy elsewhere."""
         if self.is_local:
             with self._errors(target):
                 os.makedirs(os.path.dirname(self.path(target)), exist_ok=True)
@@ -165,7 +166,7 @@ class Store:
         self.write_bytes(target, self.read_bytes(source))
 
     def sweep_partial(self, *, older_than_seconds: float = 86400.0) -> None:
-        """Remove partial files that killed writers left behind a day or more ago."""
+        """Remove partial files that killed writers left a day or more ago."""
         selector = fs.FileSelector(self.path(PARTIAL), allow_not_found=True)
         for info in self.filesystem.get_file_info(selector):
             if info.mtime is not None and time.time() - info.mtime.timestamp() > older_than_seconds:
@@ -173,14 +174,14 @@ class Store:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold a run for one driver; raises UserError that names the holder when another has it.
+        """Lock a run for one driver; raise UserError that names the owner if another driver has the lock.
 
-        A local lock ends with its process, however it dies. A remote one is refreshed by a thread and counts as dead
-        when it has not been for two minutes.
+        A local lock ends with its process, however it dies. A remote lock is refreshed by a thread and expires when it
+        has not been refreshed for two minutes.
         """
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        hold = self._local_lock if self.is_local else self._remote_lock
-        with hold(key, owner):
+        acquire = self._local_lock if self.is_local else self._remote_lock
+        with acquire(key, owner):
             yield
 
     @contextmanager
@@ -194,7 +195,7 @@ class Store:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise _held(key, os.read(descriptor, 4096)) from error
+                raise _locked(key, os.read(descriptor, 4096)) from error
             os.ftruncate(descriptor, 0)
             os.write(descriptor, json.dumps(owner).encode())
             yield
@@ -206,12 +207,12 @@ class Store:
         if self.exists(key):
             content = self.read_bytes(key)
             if time.time() - float(json.loads(content).get("refreshed", 0)) < STALE_SECONDS:
-                raise _held(key, content)
+                raise _locked(key, content)
         done = threading.Event()
 
         def refresh() -> None:
             while not done.wait(STALE_SECONDS / 4):
-                # a refresh that fails only makes the lock look older; the next one may work
+                # a failed refresh only makes the lock look older; the next one may work
                 with suppress(StorageError):
                     self.write_json(key, {**owner, "refreshed": time.time()})
 
@@ -226,13 +227,13 @@ class Store:
             self.delete(key)
 
 
-def _held(key: str, content: bytes) -> UserError:
+def _locked(key: str, content: bytes) -> UserError:
     try:
         owner = json.loads(content)
         who = f"process {owner['pid']} on {owner['host']} since {owner['since']}"
     except (ValueError, KeyError):
         who = "another process"
     return UserError(
-        f"this run is already going on: {who} holds {key}. Wait for it, or give this one another name "
-        "(--set name=...) or another --storage; both may share a storage"
+        f"this run is in progress: {who} holds the lock {key}. Wait for it, or choose another name (--set name=...) or "
+        "another --storage; runs of different names can share a storage"
     )

@@ -1,7 +1,7 @@
-"""The six tables: their columns, in Parquet that pandas, polars and DuckDB read with no Ray installed.
+"""The schemas of the tables: Parquet that pandas, polars and DuckDB read without Ray.
 
 The report writes `leaderboard` beside them, and `published` where the run names a table of printed numbers. Arrays are
-plain lists. The version stands in the schema's metadata; it is raised when a column changes its meaning.
+plain lists. The schema version is in the metadata; it is raised when a column changes its meaning.
 """
 
 import json
@@ -40,7 +40,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("role", pa.string()),
             pa.field("label", pa.int64()),  # null for multi-label data
             pa.field("labels", pa.list_(pa.int64())),  # null for single-label data
-            pa.field("group", pa.int64()),  # identity, null where the data have none
+            pa.field("group", pa.int64()),  # identity; null if the data set has none
             pa.field("mislabeled", pa.bool_()),
         ]
     ),
@@ -50,11 +50,11 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("model", pa.string()),  # fingerprint
             pa.field("name", pa.string()),
             pa.field("kind", pa.string()),  # original, retrained, unlearned
-            pa.field("method", pa.string()),  # the entry of `methods:`
+            pa.field("method", pa.string()),  # the key under `methods:`
             pa.field("function", pa.string()),  # the method behind it; null for trained models
             pa.field("seed", pa.int64()),
             pa.field("hyperparameters", pa.string()),  # JSON
-            pa.field("recipe", pa.string()),  # JSON; null for unlearned models and given checkpoints
+            pa.field("recipe", pa.string()),  # JSON; null for unlearned models and imported checkpoints
             pa.field("status", pa.string()),
             pa.field("reason", pa.string()),
             *_AUDIT,
@@ -77,7 +77,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("chosen", pa.bool_()),
             pa.field("last", pa.bool_()),  # the trial's last row
             pa.field("objective", pa.float64()),
-            pa.field("budget_trials", pa.int64()),  # how many the experiment allowed this method
+            pa.field("budget_trials", pa.int64()),  # trials that the experiment allows each method
             *_AUDIT,
             *_LEDGER,
         ]
@@ -109,7 +109,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("low", pa.float64()),
             pa.field("high", pa.float64()),
             pa.field("n", pa.int64()),
-            pa.field("interval", pa.string()),  # how low and high were made, or why there are none
+            pa.field("interval", pa.string()),  # how low and high were computed, or why there are none
             pa.field("reference", pa.string()),  # retrained, original, or null
             pa.field("protocol", pa.string()),  # corrected, released
             pa.field("direction", pa.string()),  # match, raise, lower

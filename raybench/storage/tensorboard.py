@@ -1,4 +1,4 @@
-"""TensorBoard curves, written while the work runs: straight to a local storage, by way of a copy to a remote one."""
+"""TensorBoard curves, written while jobs run: directly to a local storage, through a copy to a remote one."""
 
 import shutil
 import tempfile
@@ -14,7 +14,7 @@ from raybench.storage.store import Store
 
 
 class Board:
-    """Writes one run's curves; `log` makes them visible at once."""
+    """Writes the curves of one training or trial."""
 
     def __init__(self, folder: Path, store: Store, key: str, purge_step: int | None) -> None:
         self._folder, self._store, self._key = folder, store, key
@@ -28,7 +28,7 @@ class Board:
             self.publish()
 
     def hyperparameters(self, values: Mapping[str, Any], results: Mapping[str, float]) -> None:
-        """Add the run to the HParams tab, with what it achieved."""
+        """Add the trial to the HParams tab, with its results."""
         plain = {k: v if isinstance(v, bool | str | float | int) else str(v) for k, v in values.items()}
         writer = self._writer.file_writer
         assert writer is not None
@@ -53,7 +53,7 @@ class Board:
 def board(store: Store, key: str, *, purge_step: int | None = None) -> Iterator[Board]:
     """Open the curves at a key of the store.
 
-    `purge_step`: a resumed run's first step; TensorBoard then hides what a killed one had written after it.
+    `purge_step`: the first step of a resumed training; TensorBoard then hides what the killed one wrote after it.
     """
     folder = Path(store.path(key)) if store.is_local else Path(tempfile.mkdtemp(prefix="raybench-curves-"))
     curves = Board(folder, store, key, purge_step)

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from raybench.engine.audit import (
-    AUDITED,
+    AUDIT_FIELDS,
     DIRECTIONS,
     GAP,
     GAP_PARTS,
@@ -66,7 +66,7 @@ def test_accuracy_and_losses_are_those_of_the_slow_loop(trained, model):
 def test_the_attack_ranks_forget_against_validation_by_loss_and_reads_nothing_else(trained, model):
     splits = trained.scenario.audit_splits()
     found = audit(model, Guarded(splits))
-    assert set(found) == set(AUDITED)
+    assert set(found) == set(AUDIT_FIELDS)
     losses = {role: slow(model, splits[role])[1] for role in ("forget", "validation")}
     truth = np.repeat([1, 0], [len(losses["forget"]), len(losses["validation"])])
     scores = -np.concatenate([losses["forget"], losses["validation"]])
@@ -119,7 +119,7 @@ def identity(layer):
 
 
 def an_audit(**values):
-    return dict.fromkeys(AUDITED, 0.5) | values
+    return dict.fromkeys(AUDIT_FIELDS, 0.5) | values
 
 
 def test_the_gap_is_the_mean_absolute_difference_to_the_mean_retrained_model_in_points():
@@ -178,7 +178,7 @@ def test_an_objective_on_data_that_a_sweep_may_not_see_is_refused():
 
 
 def test_without_retrained_models_the_gap_to_them_is_refused_and_the_other_one_offered():
-    with pytest.raises(UserError, match=r"retrained_seeds is 0: take objective: gap_to_ideal.*retrained_seeds: 1"):
+    with pytest.raises(UserError, match=r"retrained_seeds is 0: set objective: gap_to_ideal.*retrained_seeds: 1"):
         check_objective(GAP, num_retrained=0)
     for name in DIRECTIONS:
         if name != GAP:

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import raybench.jobs.trial as module
 from raybench import models
 from raybench.data.reading.batches import ResidentSplit
-from raybench.engine.audit import AUDITED, objective
+from raybench.engine.audit import AUDIT_FIELDS, objective
 from raybench.errors import UserError
 from raybench.jobs import plan
 from raybench.jobs.train import train_job
@@ -51,7 +51,7 @@ def test_a_finished_trial_has_a_row_per_epoch_an_audit_and_what_it_cost(run, tra
     assert plain(record) == trained.scenario.store.read_json(f"{job.key}.json")
     assert (record["status"], record["reason"]) == ("finished", None)
     assert [row["epoch"] for row in record["epochs"]] == [0, 1]
-    assert record["audit"] == {key: record["epochs"][-1][key] for key in AUDITED}
+    assert record["audit"] == {key: record["epochs"][-1][key] for key in AUDIT_FIELDS}
     assert record["ledger"]["samples_forward"] == record["ledger"]["samples_backward"] == 2 * 160
     assert [row["steps"] for row in record["epochs"]] == [4, 8]
     assert record["ledger"]["seconds"] > 0
@@ -269,7 +269,7 @@ def test_epochs_are_reported_and_those_so_far_survive_the_end_of_the_process(run
     record = stopped_record(scenario, job)
     assert (record["status"], record["reason"]) == ("stopped", "by asha")
     assert [row["epoch"] for row in record["epochs"]] == [0, 1]
-    assert record["audit"] == {key: heard[-1][key] for key in AUDITED}
+    assert record["audit"] == {key: heard[-1][key] for key in AUDIT_FIELDS}
     assert set(record["ledger"]) == set(Ledger().as_dict())
     assert heard[-1]["objective"] == pytest.approx(objective("gap_to_retrained", record["audit"], trained.retrained))
     assert not scenario.store.exists(f"{job.key}.partial")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from raybench.data.splits import ROLES
-from raybench.engine.audit import AUDITED, objective
+from raybench.engine.audit import AUDIT_FIELDS, objective
 from raybench.pipeline.collect import collect_tables
 
 
@@ -40,7 +40,7 @@ def test_models_hold_the_original_the_retrained_and_the_final_runs_with_their_co
     assert json.loads(by_name.loc["original", "recipe"])["epochs"] == 2
     assert by_name.loc["gradient_ascent-3", "hp_lr"] == 1e-4
     for job, record in zip(trained.jobs, trained.records):
-        assert {key: by_name.loc[job.name, key] for key in AUDITED} == pytest.approx(record["audit"])
+        assert {key: by_name.loc[job.name, key] for key in AUDIT_FIELDS} == pytest.approx(record["audit"])
 
 
 def test_trials_have_a_row_per_epoch_and_a_failed_one_a_row_with_its_traceback(frames, swept, trained):
@@ -49,7 +49,7 @@ def test_trials_have_a_row_per_epoch_and_a_failed_one_a_row_with_its_traceback(f
     assert len(failed) == 1
     assert failed.iloc[0].status == "failed"
     assert "the method's own fault" in failed.iloc[0].traceback
-    assert failed[list(AUDITED)].isna().all(axis=None)
+    assert failed[list(AUDIT_FIELDS)].isna().all(axis=None)
     assert bool(failed.iloc[0]["last"])
     for record in swept.search["finetune"]:
         own = frame[frame.trial == record["key"].rsplit("/")[-1]]

@@ -22,12 +22,12 @@ def test_a_sweep_without_retrained_models_says_what_it_aims_at(make_scenario):
     (said,) = assumptions(make_scenario(train__retrained_seeds=0))
     assert "gap_to_ideal" in said
     (said,) = assumptions(make_scenario(train__retrained_seeds=0, sweep__objective="mia_auc"))
-    assert "takes mia_auc" in said
+    assert "optimizes mia_auc" in said
 
 
 def test_a_checkpoint_on_data_without_a_test_part_says_that_nothing_is_known_to_be_unseen(make_scenario, checkpoint):
     (said,) = assumptions(make_scenario(model__checkpoint=checkpoint))
-    assert "column split" in said
+    assert "a column `split`" in said
 
 
 def test_a_checkpoint_at_chance_is_doubted_and_a_trained_one_is_not(make_scenario, checkpoint, trained):

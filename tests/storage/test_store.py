@@ -225,7 +225,7 @@ def test_a_full_disk_is_a_storage_error_that_says_what_to_do_and_keeps_what_was_
     said = str(caught.value)
     assert "No space left on device" in said
     assert store.uri in said
-    for hint in ("Nothing finished is lost", "free space", "--storage", "run the same command again"):
+    for hint in ("Finished work is kept", "free space", "--storage", "run the same command again"):
         assert hint in said
     assert store.read_bytes("a") == b"old"
 
@@ -238,7 +238,7 @@ def test_a_read_only_storage_is_refused_before_any_work(use):
     try:
         if root:  # root may write anywhere, so be nobody for a moment
             os.seteuid(65534)
-        with pytest.raises(StorageError, match=r"Permission denied.*another place with --storage"):
+        with pytest.raises(StorageError, match=r"Permission denied.*choose another --storage"):
             use(Store(str(folder)))
     finally:
         if root:
@@ -320,5 +320,5 @@ def test_a_remote_lock_is_refreshed_while_it_is_held(remote, monkeypatch):
 def test_a_lock_with_damaged_content_is_still_a_lock(store):
     with store.lock("run/lock"):
         Path(store.path("run/lock")).write_text("{")
-        with pytest.raises(UserError, match="another process holds run/lock"), store.lock("run/lock"):
+        with pytest.raises(UserError, match="another process holds the lock run/lock"), store.lock("run/lock"):
             pass
