@@ -1,4 +1,4 @@
-"""The house rules that a reader relies on: who imports whom, file sizes, nothing unpickled, a quick command line."""
+"""The rules of docs/architecture.md that a script can check: layers, cycles, file sizes, safe loading, quick start."""
 
 import ast
 import subprocess
@@ -6,143 +6,137 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 import raybench
 
 ROOT = Path(raybench.__file__).parent
-FILES = sorted(ROOT.rglob("*.py"))
 MODULES = {
     ".".join(("raybench", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
-    for path in FILES
+    for path in sorted(ROOT.rglob("*.py"))
 }
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
+# from the bottom to the top: a package imports only packages of lower lines
+LAYERS = [
+    {"errors"},
+    {"registry", "fingerprints", "storage", "progress", "metrics"},
+    {"data", "models", "paper_tables"},
+    {"engine"},
+    {"methods", "scoring", "example"},
+    {"config", "docgen", "report"},
+    {"scenario"},
+    {"jobs"},
+    {"distributed"},
+    {"pipeline"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+]
+RAY = {"distributed"}
 
-def is_type_checking(node):
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
-
-def imports(name, *, on_load=False):
-    """Return what a module imports, in full names; `on_load` leaves out what is imported inside functions."""
-    found, waiting = set(), [TREES[name]]
-    while waiting:
-        node = waiting.pop()
-        if is_type_checking(node) or (on_load and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
-            continue
+def imports(name):
+    """Return all modules that a module imports, in full names: at the top, in functions, under TYPE_CHECKING."""
+    modules = set()
+    for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name}: a relative import"
-            whole = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {full if full in MODULES else node.module for full in whole}
-        waiting += ast.iter_child_nodes(node)
-    return found
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules |= {full if full in MODULES else node.module for full in names}
+    return modules
 
 
-def room(module):
-    """Return the room of a raybench module: `data` of raybench.data.splits, `store` of raybench.storage.store."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else ""
+IMPORTS = {name: imports(name) for name in MODULES}
 
 
-def rooms_that(name, **options):
-    return {room(module) for module in imports(name, **options) if module.split(".")[0] == "raybench"}
+def package(module):
+    """Return the package or top-level module: `data` of raybench.data.splits, empty for raybench itself."""
+    return module.split(".")[1] if "." in module else ""
 
 
-def modules_in(*rooms):
-    return [name for name in MODULES if room(name) in rooms]
+def layer(name):
+    return next(number for number, names in enumerate(LAYERS) if name in names)
 
 
-def test_only_stages_import_ray():
-    assert {name for name in MODULES if "ray" in {module.split(".")[0] for module in imports(name)}} <= set(
-        modules_in("stages")
-    )
-    assert any("ray" in imports(name) for name in modules_in("stages"))
+def test_packages_import_only_lower_layers():
+    wrong = [
+        f"{name} imports {other}"
+        for name, modules in IMPORTS.items()
+        for other in modules
+        if other.split(".")[0] == "raybench" and package(other) not in ("", package(name))
+        if package(name) and layer(package(other)) >= layer(package(name))
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize(
-    ("rooms", "allowed"),
-    [
-        (("errors",), set()),
-        (("registry", "spaces", "store"), {"errors"}),
-        (("metrics",), {"metrics"}),
-        (("data",), {"data", "errors", "registry"}),
-        (("devices",), {"errors"}),
-        (("report",), {"report", "errors", "metrics", "progress", "published", "store", "tables"}),
-    ],
-)
-def test_a_room_at_the_bottom_knows_only_what_is_below_it(rooms, allowed):
-    for name in modules_in(*rooms):
-        assert rooms_that(name) <= allowed, name
+def test_every_package_has_a_layer():
+    assert {package(name) for name in MODULES} - {""} == set().union(*LAYERS)
 
 
-@pytest.mark.parametrize(
-    ("rooms", "never"),
-    [
-        (("methods",), {"metrics", "work", "stages", "report", "store", "experiment", "scenario", "pipeline", "cli"}),
-        (
-            ("models", "training", "prediction", "audit"),
-            {"store", "experiment", "scenario", "work", "stages", "pipeline"},
-        ),
-        (("scoring",), {"methods", "models", "store", "scenario", "work", "stages", "report", "pipeline"}),
-        (("work",), {"stages", "report", "pipeline", "cli"}),
-        (("stages",), {"report", "pipeline", "cli"}),
-        (("plan", "scenario", "collect"), {"stages", "report", "pipeline", "cli"}),
-    ],
-)
-def test_a_room_never_reaches_up_or_across(rooms, never):
-    for name in modules_in(*rooms):
-        assert not rooms_that(name) & never, name
-
-
-def test_modules_load_one_after_the_other_without_a_circle():
-    graph = {
-        name: {module for module in imports(name, on_load=True) if module in MODULES and module != name}
-        for name in MODULES
-    }
+def test_there_is_no_import_cycle_even_inside_functions():
+    graph = {name: {m for m in modules if m in MODULES and m != name} for name, modules in IMPORTS.items()}
+    # the package's lazy exports name modules that import nothing of `raybench` but its version
+    graph["raybench"] = set()
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
     assert set(order) == set(MODULES)
 
 
-def test_only_the_pipeline_and_the_command_line_start_stages():
-    assert {name for name in MODULES if "stages" in rooms_that(name) and room(name) != "stages"} <= {
-        "raybench.pipeline.run",
-        "raybench.pipeline.stages",
-        "raybench.commands.smoke",  # many runs of the pipeline, on one Ray
-        "raybench.cli",
-    }
+def test_only_the_distributed_package_imports_ray():
+    users = {package(name) for name, modules in IMPORTS.items() if any(m.split(".")[0] == "ray" for m in modules)}
+    assert users == RAY
+
+
+def test_metrics_import_no_other_package_of_raybench():
+    for name in MODULES:
+        if package(name) == "metrics":
+            assert {package(m) for m in IMPORTS[name] if m.split(".")[0] == "raybench"} <= {"metrics"}, name
+
+
+def test_no_private_module_of_ray_is_imported():
+    private = [m for modules in IMPORTS.values() for m in modules if m.startswith("ray.") and "._" in m]
+    assert private == []
+
+
+def run_python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
 
 def test_the_pipeline_loads_without_ray():
-    code = "import sys, raybench.pipeline.run, raybench.pipeline.collect; print('ray' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    code = "import sys, raybench.pipeline.run, raybench.commands.check; print('ray' in sys.modules)"
+    assert run_python(code).stdout == "False\n"
 
 
-def test_help_waits_for_no_heavy_import():
+def test_help_imports_nothing_heavy():
     code = (
         "import sys\nsys.argv = ['raybench', '--help']\nfrom raybench.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "print(sorted({'torch', 'ray', 'numpy', 'pandas', 'sklearn', 'pyarrow'} & set(sys.modules)), file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert "run" in done.stdout
     assert done.stderr == "[]\n"
 
 
-def test_unlearning_on_its_own_needs_neither_ray_nor_an_experiment():
-    heavy = {"ray", "optuna", "tensorboard", "raybench.config.schema"}
-    code = f"import sys, raybench; raybench.unlearn; print({heavy} & set(sys.modules) or 'neither')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "neither\n"
+def test_files_are_readable_in_one_sitting_and_named_for_what_they_hold():
+    for name, path in MODULES.items():
+        assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "tools"}, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path
+        assert ast.get_docstring(TREES[name]), f"{path} has no docstring"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_is_named_for_what_it_holds_and_is_readable_in_one_sitting(path):
-    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
-    assert ast.get_docstring(TREES[next(name for name, file in MODULES.items() if file == path)]), "no docstring"
+def test_a_folder_of_plug_ins_holds_only_plug_ins():
+    """In methods/, metrics/ and data/formats/ every file defines one; machinery is in packages of its own."""
+    decorators = {
+        "methods": "method",
+        "metrics": "metric",
+        "data/formats": "dataset",
+        "data/forget_rules": "forget_rule",
+    }
+    for folder, decorator in decorators.items():
+        for path in (ROOT / folder).glob("*.py"):
+            if path.name != "__init__.py":
+                assert f"\n@{decorator}(" in path.read_text(encoding="utf-8"), f"{path} defines no {decorator}"
 
 
 def calls(*names):
@@ -157,11 +151,9 @@ def test_nothing_that_is_loaded_can_run_code():
     assert len(loads) >= 2
     assert all(keywords.get("weights_only") == "True" for _, keywords in loads)
     assert all(keywords.get("allow_pickle", "False") == "False" for _, keywords in calls("np.load", "numpy.load"))
-    assert (
-        list(calls("yaml.unsafe_load", "yaml.full_load", "eval", "exec", "joblib.load", "pickle.load", "pickle.loads"))
-        == []
-    )
-    assert {name for name in MODULES if "pickle" in imports(name)} <= {"raybench.data.files.safe_pickle"}
+    unsafe = ("yaml.unsafe_load", "yaml.full_load", "eval", "exec", "joblib.load", "pickle.load", "pickle.loads")
+    assert list(calls(*unsafe)) == []
+    assert {name for name, modules in IMPORTS.items() if "pickle" in modules} <= {"raybench.data.files.safe_pickle"}
 
 
 def test_no_exception_is_swallowed_and_no_debugger_is_left():

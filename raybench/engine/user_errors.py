@@ -5,13 +5,12 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-import raybench
 from raybench.errors import UserError
 
 _INSTALLED = tuple(
     str(Path(folder).resolve()) for name in ("stdlib", "purelib", "platlib") if (folder := sysconfig.get_path(name))
 )
-_OURS = str(Path(raybench.__file__).resolve().parent)
+_OURS = str(Path(__file__).resolve().parents[1])
 
 
 def describe(error: BaseException) -> str:
