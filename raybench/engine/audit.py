@@ -14,6 +14,7 @@ from raybench.data.reading.batches import Split
 from raybench.engine.devices import autocast
 from raybench.engine.losses import supervised_rows
 from raybench.errors import UserError, unknown
+from raybench.metrics.functions.gaps import average_gap_in_points
 from raybench.metrics.functions.roc import auc
 
 GAP = "gap_to_retrained"
@@ -107,7 +108,7 @@ def objective(name: str, found: Audit, aim: Audit) -> float:
         differences += [found["forget_accuracy"] - found["validation_accuracy"], found["mia_auc"] - CHANCE]
     else:
         return found[name]
-    return 100 * float(np.mean([abs(difference) for difference in differences]))
+    return average_gap_in_points(differences)
 
 
 def better(name: str) -> Callable[[float], float]:
