@@ -219,7 +219,7 @@ def chosen_metrics(scenario: Scenario) -> dict[str, dict[str, Any]]:
 
 def untrained_model(scenario: Scenario) -> str | None:
     """Return the key of the architecture at random weights, where a metric compares with it; it is never stored."""
-    if not any("untrained" in metric_rows.owners(name) for name in chosen_metrics(scenario)):
+    if not any("untrained" in metric_rows.references_read(name) for name in chosen_metrics(scenario)):
         return None
     mark = fingerprint("untrained", NUMERICS, scenario.data_key, scenario.architecture(), UNTRAINED_SEED)
     return f"artifacts/models/{mark}"

@@ -57,7 +57,9 @@ def ideal_gap_rows(rows: Sequence[Row]) -> list[Row]:
         pairs = [(cells[FORGET], cells[TEST]), (cells[RETAIN], original[RETAIN]), (cells[TEST], original[TEST])]
         gaps = [row["value"] - ideal["value"] for row, ideal in pairs] + [cells[ATTACK]["value"] - CHANCE]
         # the original compared with itself: the gap is exactly 0
-        half_widths = [0.0 if row is ideal else math.hypot(_half_width(row), _half_width(ideal)) for row, ideal in pairs]
+        half_widths = [
+            0.0 if row is ideal else math.hypot(_half_width(row), _half_width(ideal)) for row, ideal in pairs
+        ]
         half_widths.append(_half_width(cells[ATTACK]))
         gap_rows.append(
             _gap_row(cells[FORGET], IDEAL_GAP, "original", gaps, half_widths, "none: a component has no interval")
