@@ -99,7 +99,7 @@ def _work(ledger: Mapping[str, Any]) -> float:
 def _cost(ledger: Mapping[str, Any], full: float) -> dict[str, Any]:
     names = ("samples_forward", "samples_backward", "steps", "seconds", "peak_memory_bytes")
     known = full and "samples_forward" in ledger  # a run that failed has no books, which is not a cost of nothing
-    return {**{name: ledger.get(name) for name in names}, "cost_share": _work(ledger) / full if known else None}
+    return {**{name: ledger.get(name) for name in names}, "relative_cost": _work(ledger) / full if known else None}
 
 
 def _trials(scenario: Scenario, trained: "Trained", swept: "Swept") -> pa.Table:

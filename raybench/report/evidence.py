@@ -20,7 +20,7 @@ from raybench.report.leaderboard import Row as BoardRow
 from raybench.storage.store import Store
 
 VERSION = 1
-COSTS = ("samples_forward", "samples_backward", "steps", "seconds", "cost_share")
+COSTS = ("samples_forward", "samples_backward", "steps", "seconds", "relative_cost")
 COUNTS = ("n", "gap_n", "samples_forward", "samples_backward", "steps")
 CELLS = ("value", "low", "high", "n", "interval", "gap", "gap_low", "gap_high", "gap_n", "reason")
 

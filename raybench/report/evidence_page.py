@@ -54,7 +54,7 @@ def _done(found: Found) -> list[str]:
         return ["No method ended with a model that could be ranked; `report.md` says why for each of them."]
     settings = ", ".join(f"{key} {_short(value)}" for key, value in (done["hyperparameters"] or {}).items())
     sweep = done["sweep"] or {}
-    cost = done["cost"].get("cost_share")
+    cost = done["cost"].get("relative_cost")
     share = f", at {100 * cost:.3g} % of the work of one retraining" if cost is not None else ""
     chosen = (
         f"Best of the methods tried; its setting was chosen by {sweep['objective']} on validation samples, among at "

@@ -131,7 +131,7 @@ class _Table:
         own = self.metrics[(self.metrics.kind == kind) & ((self.metrics.method == name) | (kind != "unlearned"))]
         cells = {column.title: self.cell(column, own, kind) for column in self.anchor.columns}
         models = self.models[(self.models.kind == kind) & ((self.models.method == name) | (kind != "unlearned"))]
-        shares = models["cost_share"].dropna()
+        shares = models["relative_cost"].dropna()
         cost = float(shares.mean()) if len(shares) and kind != "original" else None
         stopped = models.loc[models.method == name, "reason"].dropna()
         note = str(stopped.iloc[0]) if len(stopped) else ""

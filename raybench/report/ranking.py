@@ -116,7 +116,7 @@ def as_rows(board: "Leaderboard") -> list[dict[str, Any]]:
             "n": row.gap.n,
             "forget_gap": _known(row.forget_gap),
             "utility_gap": _known(row.utility_gap),
-            "cost_share": row.cost,
+            "relative_cost": row.cost,
             "reason": row.gap.reason,
         }
         for row in board.rows

@@ -59,7 +59,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("reason", pa.string()),
             *_AUDIT,
             *_LEDGER,
-            pa.field("cost_share", pa.float64()),  # (forward + 2 x backward) sample passes / those of a retrained model
+            pa.field("relative_cost", pa.float64()),  # (forward + 2 x backward) sample passes / those of a retrained model
         ]
     ),
     # one row per trial and epoch; a failed trial is one row with its error
@@ -147,7 +147,7 @@ LEADERBOARD = pa.schema(
         pa.field("rank", pa.int64()),  # by the mean gap; null for what is not ranked
         pa.field("rank_low", pa.int64()),  # ranks that the seeds do not rule out (95 %, all methods together)
         pa.field("rank_high", pa.int64()),  # null with one seed, and for a method that lacks a seed
-        pa.field("pareto", pa.int64()),  # front of (forget_gap, utility_gap, cost_share); null where one of them is
+        pa.field("pareto", pa.int64()),  # front of (forget_gap, utility_gap, relative_cost); null where one of them is
         pa.field("ranked_by", pa.string()),  # the metric that `gap` is the mean of: average_gap, gap_to_ideal
         pa.field("gap", pa.float64()),  # points
         pa.field("gap_low", pa.float64()),
@@ -155,7 +155,7 @@ LEADERBOARD = pa.schema(
         pa.field("n", pa.int64()),  # models
         pa.field("forget_gap", pa.float64()),  # points: mean absolute gap of the models over the memory columns
         pa.field("utility_gap", pa.float64()),  # points: the same over the utility columns
-        pa.field("cost_share", pa.float64()),  # mean over models
+        pa.field("relative_cost", pa.float64()),  # mean over models
         pa.field("reason", pa.string()),  # why there is no gap
     ]
 )

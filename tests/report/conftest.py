@@ -60,7 +60,7 @@ def make_run() -> Callable[..., Run]:
             name = f"{method}-{seed}"
             identity = {"model": name, "name": name, "kind": kind, "method": method, "seed": seed}
             function = method if kind == "unlearned" else None
-            model_rows.append({**identity, "function": function, "cost_share": share, "status": "finished"})
+            model_rows.append({**identity, "function": function, "relative_cost": share, "status": "finished"})
             for (metric, split, setting), value in zip(MEASURED, values):
                 row = {**identity, "metric": metric, "split": split, "setting": setting, "n": 100, "value": value}
                 if value is None:

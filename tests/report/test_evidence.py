@@ -52,7 +52,7 @@ def test_it_is_about_the_best_method_and_its_first_seed(found):
     done = found({"over": OVER, "near": NEAR})["done"]
     assert (done["method"], done["seed"], done["model"]) == ("near", 1, "near-1")
     assert done["hyperparameters"] == {"lr": 0.1, "epochs": 3}
-    assert done["cost"]["cost_share"] == 0.05
+    assert done["cost"]["relative_cost"] == 0.05
 
 
 def test_the_forgotten_ids_are_named_in_order_with_the_hash_of_their_file(found):

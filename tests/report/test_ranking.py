@@ -186,8 +186,8 @@ def test_seeds_on_both_sides_of_the_retrained_models_do_not_cancel(make_run):
 def test_a_method_is_on_the_front_unless_one_is_nowhere_worse_and_somewhere_better(make_run):
     run = make_run({"near": shifted(1, 1), "middle": shifted(5, 5), "far": shifted(9, 9), "twin": shifted(9, 9)})
     costs = {"near": 0.8, "middle": 0.9, "far": 0.1, "twin": 0.1}
-    share = run.models.method.map(costs).fillna(run.models.cost_share)
-    board = run._replace(models=run.models.assign(cost_share=share)).board()
+    share = run.models.method.map(costs).fillna(run.models.relative_cost)
+    board = run._replace(models=run.models.assign(relative_cost=share)).board()
     assert {row.name: row.pareto for row in board.rows[2:]} == {"near": 1, "middle": 2, "far": 1, "twin": 1}
     said = line(board, "Pareto front")
     assert "memory (UA, MIA AUC, CR_f, k-NN_f), in utility (RA, TA) and cost" in said
