@@ -39,7 +39,7 @@ SOURCES = {
     "eth": "Kraehenmann et al. 2023, Forget with Precision (ETH Zurich)",
     "mucac": "Choi and Na 2023, arXiv 2311.02240",
     "mufac": "Choi and Na 2023, arXiv 2311.02240",
-    "third_party": "not by the authors: a small run of the code of arXiv 2501.19403 by nmaher2022/icml2026-reproductions",
+    "third_party": "not the authors: a small run of the code of arXiv 2501.19403 by nmaher2022/icml2026-reproductions",
 }
 COMPANIONS = ("_null", "_excess", "_control")  # suffixes of a population's statistics
 

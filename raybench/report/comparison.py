@@ -1,8 +1,9 @@
-"""What a run's numbers are held against: several retrained models, one, or none; and what may be said in each case.
+"""What a run's numbers are compared with (several retrained models, one, or none), and what the report may then claim.
 
-Several show how much they differ among themselves, so a gap can be called real. One has no such spread: only the
-samples limit what is seen. Without any, what a model should look like is an assumption: forgotten samples are like
-test samples, an attack is at chance, utility is the original's.
+- Several retrained models: their variance is known, so a gap can be called larger than the differences among them.
+- One retrained model: its variance is unknown; only the intervals over samples decide.
+- None: ideal values replace it. They assume that forgotten samples behave like test samples, that an attack is at
+  chance, and that utility is that of the original model.
 """
 
 from dataclasses import dataclass
@@ -11,20 +12,25 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of the leaderboard: where it stands in the table, and which sign of its gap means memory."""
+    """One metric column of the leaderboard, and the reference of its gap."""
 
     title: str
     metric: str
     split: str | None
     about: Literal["memory", "utility", "features"]
-    remembers: int = 0  # of memory: the sign of a gap which says that something is remembered
+    remembers: int = 0  # memory columns: the sign of a gap that means the model remembers
     percent: bool = False
     complement: bool = False  # shown as 1 - value
-    anchor: Literal["retrained", "original"] | float | None = "retrained"  # what its gap is to; a number is an ideal
+    reference: Literal["retrained", "original"] | float | None = "retrained"  # a number is an ideal value
+
+    @property
+    def name(self) -> str:
+        """Return the name of the column in `leaderboard.parquet`."""
+        return self.title.replace("-", "_").replace(" ", "_")
 
     @property
     def scale(self) -> tuple[int, int]:
-        """Return the factor and the number of digits that its numbers are printed with."""
+        """Return the factor and the number of digits with which the report shows its values."""
         return (100, 1) if self.percent else (1, 3)
 
 
@@ -37,108 +43,126 @@ COLUMNS = (
     Column("k-NN_f", "knn", "forget", "memory", +1, percent=True),
     Column("CKA_f", "cka_to_retrained", "forget", "features"),
 )
-UNANCHORED = (
-    Column("UA", "accuracy", "forget", "memory", percent=True, complement=True, anchor=None),
-    Column("RA", "accuracy", "retain", "utility", percent=True, anchor="original"),
-    Column("TA", "accuracy", "test", "utility", percent=True, anchor="original"),
-    Column("FA-TA", "accuracy_gap", None, "memory", +1, percent=True, anchor=0.0),
-    Column("MIA AUC", "mia_auc", None, "memory", +1, anchor=0.5),
-    Column("MG", "memory_gap", None, "memory", +1, percent=True, anchor=0.0),
+IDEAL_COLUMNS = (
+    Column("UA", "accuracy", "forget", "memory", percent=True, complement=True, reference=None),
+    Column("RA", "accuracy", "retain", "utility", percent=True, reference="original"),
+    Column("TA", "accuracy", "test", "utility", percent=True, reference="original"),
+    Column("FA-TA", "accuracy_gap", None, "memory", +1, percent=True, reference=0.0),
+    Column("MIA AUC", "mia_auc", None, "memory", +1, reference=0.5),
+    Column("MG", "memory_gap", None, "memory", +1, percent=True, reference=0.0),
 )
-PER_ALPHA = ("cr", "memory_gap")  # metrics of which the table shows the first alpha of the experiment
+PER_ALPHA = {"cr": "CR", "memory_gap": "MG"}  # metrics shown at the first alpha of the experiment only
 
-_MEAN = "mean ± half of the 95 % interval (over seeds; over samples for one model). "
-_COST = "cost = sample passes as a share of retraining."
+_ACCURACIES = "UA, RA, TA: unlearning (1 - forget), retain and test accuracy. "
+_ATTACK = "MIA AUC: membership inference attack, 0.5 = chance. "
+_FORGET = (
+    "CR_f, k-NN_f, CKA_f, on forget samples: conformal ratio, k-NN accuracy, feature similarity to the retrained "
+    "models (centered kernel alignment)."
+)
+_HALF_WIDTH = "±: half-width of the 95 % interval over seeds (over samples for a single model). "
+_COST = "cost: relative to one retraining (1 backward pass = 2 forward passes)."
 
 
 @dataclass(frozen=True)
-class Anchor:
-    """The columns, the metric that ranks, and the words."""
+class Comparison:
+    """The columns, the metric that ranks methods, and the wording of the report."""
 
     columns: tuple[Column, ...]
     gap_metric: str
-    legend: str
+    legend: tuple[str, ...]
     gaps_title: str
-    clean: str  # of a method in which nothing is found
-    within: str  # of single columns in which nothing is found
+    passes: str  # a method with no finding
+    within: str  # columns without a finding
     remembers: str
-    forgot_too_much: str
-    control: str  # how the sentence about the original begins
-    idle: str = "no nearer to retraining than doing nothing"
+    over_forgot: str
+    control: str  # the control line: "UA separates ..."
+    no_better: str = "no better than the original model"
+    lost_utility: str = "lost utility"
+    features_differ: str = "features differ"
+    not_measured: str = "not fully measured"
 
     @property
     def level(self) -> float:
-        """Return the level of the test of one column: 5 % for all of them together, by Bonferroni."""
-        return 0.05 / sum(column.anchor is not None for column in self.columns)
+        """Return the significance level of one column: 5 % over all columns, by Bonferroni."""
+        return 0.05 / sum(column.reference is not None for column in self.columns)
 
 
-SEVERAL = Anchor(
+SEVERAL = Comparison(
     COLUMNS,
     "average_gap",
-    _MEAN + "* = the gap to the retrained models is "
-    "larger than they show among themselves (95 %, Bonferroni over the columns). gap = mean absolute gap of UA, RA, TA "
-    "and MIA AUC to the retrained mean, in points; the retrained row's is each against the others: the noise floor. "
-    + _COST,
+    (
+        _ACCURACIES + _ATTACK + _FORGET,
+        _HALF_WIDTH + "*: distinguishable from the retrained models (95 %, Bonferroni over columns).",
+        "gap: mean absolute gap of UA, RA, TA and MIA AUC to the retrained mean, in points; retrained row: "
+        "leave-one-out (noise floor). " + _COST,
+    ),
     "Signed gaps to the retrained models, with 95 % intervals",
-    "indistinguishable from retrained",
-    "within what retrained models show among themselves",
+    "not distinguishable from retrained",
+    "within the differences among retrained models",
     "still remembers",
     "over-forgot",
-    "the original against the retrained models is",
+    "the original from the retrained models",
 )
-ONE = Anchor(
+ONE = Comparison(
     COLUMNS,
     "average_gap",
-    _MEAN + "There is one retrained model: how much retrained models differ among themselves is not known, so there is "
-    "no noise floor. * = the gap to it is larger than the samples explain (95 %, Bonferroni over the columns); another "
-    "retrained model might be as far away. gap = mean absolute gap of UA, RA, TA and MIA AUC to it, in points. "
-    + _COST,
-    "Signed gaps to the one retrained model, with 95 % intervals of the samples",
-    "not told from the one retrained model by these samples",
-    "no further from the one retrained model than the samples explain",
+    (
+        _ACCURACIES + _ATTACK + _FORGET,
+        _HALF_WIDTH + "*: the gap to the one retrained model exceeds the interval over samples (95 %, Bonferroni over "
+        "columns); another retrained model might differ as much.",
+        "gap: mean absolute gap of UA, RA, TA and MIA AUC to the one retrained model, in points (no noise floor). "
+        + _COST,
+    ),
+    "Signed gaps to the one retrained model, with 95 % intervals over samples",
+    "not distinguishable from the one retrained model",
+    "gap to the one retrained model within the interval over samples",
     "still remembers",
     "over-forgot",
-    "the original against the one retrained model is",
+    "the original from the one retrained model",
 )
-NONE = Anchor(
-    UNANCHORED,
+NONE = Comparison(
+    IDEAL_COLUMNS,
     "gap_to_ideal",
-    _MEAN + "There is no retrained model. FA-TA: accuracy on forget minus test samples. MG: conformal coverage of "
-    "forget minus test samples. * = further from the ideal than the samples explain (95 %, Bonferroni over the "
-    "columns); the ideals are 0 for FA-TA and MG, 0.5 for MIA AUC, the original's RA and TA. gap = mean absolute "
-    "difference, in points, of FA-TA, RA, TA and MIA AUC to these. They take forget samples to be as hard as test "
-    "samples, and cannot see that they are easier or harder. " + _COST,
-    "Signed differences to the ideals, with 95 % intervals of the samples",
-    "no trace seen without a retrained model",
-    "no further from the ideal than the samples explain",
-    "forget samples stand out (still remembered, or easier than test samples)",
-    "forget samples fall short (over-forgot, or harder than test samples)",
-    "the original's memory of the forget set is",
-    "no nearer to the ideals than doing nothing",
+    (
+        _ACCURACIES + "FA-TA: accuracy on forget minus test samples. " + _ATTACK + "MG: memory gap, conformal coverage "
+        "of forget minus test samples.",
+        _HALF_WIDTH
+        + "*: further from the ideal than the interval over samples (95 %, Bonferroni over columns). Ideals: "
+        "0 for FA-TA and MG, 0.5 for MIA AUC, RA and TA of the original.",
+        "gap: mean absolute difference of FA-TA, RA, TA and MIA AUC to their ideals, in points. The ideals assume that "
+        "forget samples are as hard as test samples. " + _COST,
+    ),
+    "Signed differences to the ideals, with 95 % intervals over samples",
+    "no trace detected (without a retrained model)",
+    "within the interval over samples of the ideal",
+    "above the ideals (still remembers, or forget samples are easier than test samples)",
+    "below the ideals (over-forgot, or forget samples are harder than test samples)",
+    "the original from the ideals",
+    "no better than the original model (by the ideals)",
 )
 
 
-def anchor_for(num_retrained: int) -> Anchor:
-    """Return what the numbers of a run with that many retrained models are held against."""
+def comparison_for(num_retrained: int) -> Comparison:
+    """Return the comparison for a run with that many retrained models."""
     return NONE if num_retrained == 0 else ONE if num_retrained == 1 else SEVERAL
 
 
-def anchor_note(num_retrained: int, retraining: str) -> str | None:
-    """Return what is lost with fewer than two retrained models, and what it would take to have it; None with more.
+def missing_references(num_retrained: int, retraining: str) -> str | None:
+    """Return what cannot be computed with fewer than two retrained models and how to enable it; None with more.
 
-    `retraining`: what one retraining takes, "40 epochs x 480 samples"; empty where that is not known.
+    `retraining`: the cost of one training run, "40 epochs x 480 samples"; empty if unknown.
     """
-    takes = f", which takes {retraining}" if retraining else ""
+    cost = f" ({retraining})" if retraining else ""
     if num_retrained == 0:
-        lost = [column.title for column in COLUMNS if column.title not in {other.title for other in UNANCHORED}]
+        missing = [column.title for column in COLUMNS if column.title not in {other.title for other in IDEAL_COLUMNS}]
         return (
-            f"anchor: none, so {', '.join(lost)} and every gap to retrained models have nothing to be held against; "
-            "FA-TA (ideal 0), MIA AUC (ideal 0.5) and MG (ideal 0) stand in. One retrained model "
-            f"(train.retrained_seeds: 1{takes}) would anchor the rest"
+            f"references: no retrained reference, so {', '.join(missing)} and gaps to retrained models cannot be "
+            "computed; FA-TA (ideal 0), MIA AUC (ideal 0.5) and MG (ideal 0) replace them. train.retrained_seeds: 1 "
+            f"adds one training run{cost} and enables them"
         )
     if num_retrained == 1:
         return (
-            "anchor: one retrained model, so CKA_f has no value among retrained models to reach, and no gap can be "
-            f"called larger than chance between trainings. A second one (train.retrained_seeds: 2{takes}) would show it"
+            "references: one retrained model, so CKA_f among retrained models and the differences among them are "
+            f"unknown, and a gap may be random. train.retrained_seeds: 2 adds one training run{cost} and estimates them"
         )
     return None
