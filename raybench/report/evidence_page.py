@@ -57,9 +57,9 @@ def _unlearning(content: Evidence) -> list[str]:
     cost = unlearning["cost"].get("relative_cost")
     relative_cost = f", at {100 * cost:.3g} % of the cost of one retraining" if cost is not None else ""
     selection = (
-        f"Best of the methods that were run. Its hyperparameters were selected by {sweep['objective']} on retain, forget "
-        f"and validation samples, among at most {sweep['trials']} settings per method; test and unseen samples were not "
-        "used."
+        f"Best of the methods that were run. Its hyperparameters were selected by {sweep['objective']} on retain, "
+        f"forget and validation samples, among at most {sweep['trials']} settings per method; test and unseen samples "
+        "were not used."
         if sweep
         else "Best of the methods that were run."
     )

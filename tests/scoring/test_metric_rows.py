@@ -264,7 +264,11 @@ def test_a_failure_of_the_storage_is_not_stored_as_a_reason(rows, models):
 @pytest.mark.parametrize(
     ("name", "settings", "said"),
     [
-        ("refers_to_nothing_stored", {}, r"its argument 'temperature' refers to nothing that is stored .* needs a default"),
+        (
+            "refers_to_nothing_stored",
+            {},
+            r"its argument 'temperature' refers to nothing that is stored .* needs a default",
+        ),
         ("lacks_a_split", {}, r"its argument 'logits' refers to nothing that is stored .*needs splits="),
         ("per_alpha", {"scael": 1}, r"unknown setting of metric own_metrics\.per_alpha: 'scael'; did you mean 'scale'"),
         ("per_alpha", {"scale": "big"}, r"scale = 'big': must be a number"),
