@@ -63,7 +63,7 @@ def labels(board):
 # -- the interval of a rank --------------------------------------------------------------------------------------------
 
 
-def test_methods_far_apart_have_one_rank_and_close_ones_a_range_that_is_printed(make_run):
+def test_distant_methods_have_one_rank_and_close_ones_show_a_range(make_run):
     board = make_run(CLEAR).board()
     assert [(row.rank, row.rank_low, row.rank_high) for row in board.rows[2:]] == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
     assert re.search(r"^ 2 second ", labels(board), re.MULTILINE)
