@@ -23,15 +23,15 @@ Pass = tuple[str, str]  # whose, over what
 def read_by(name: str, split: str | None, model: str, retrained: list[str]) -> set[Pass]:
     """Return the passes that one metric of one model reads on one split."""
     found: set[Pass] = set()
-    for argument in binding.needs(binding.get_metric(name)):
-        part = binding.asked(argument, name, split=split or "")
+    for argument in binding.input_names(binding.get_metric(name)):
+        part = binding.parse_input(argument, name, split=split or "")
         if part.metric is not None:
             spec = binding.metric_spec(binding.get_metric(part.metric))
-            for owner in {"original": ["original"], "retrained": retrained, None: [model]}[part.owner]:
+            for owner in {"original": ["original"], "retrained": retrained, None: [model]}[part.reference]:
                 for where in spec.splits or (None,):
                     found |= read_by(part.metric, where, owner, retrained)
         elif part.array in ("logits", "labels", "features"):
-            owners = {"original": ["original"], "retrained": retrained, None: [model]}[part.owner]
+            owners = {"original": ["original"], "retrained": retrained, None: [model]}[part.reference]
             found |= {(owner, part.split) for owner in owners}
     return found
 
@@ -49,7 +49,7 @@ def count(experiment: Experiment) -> tuple[int, int, int]:
             function = binding.get_metric(name)
             where = binding.metric_spec(function).splits or (None,)
             splits = [s for part in where for s in (downstream if part == binding.DOWNSTREAM else [part])]
-            times = len(experiment.evaluate.alphas) if "alpha" in binding.needs(function) else 1
+            times = len(experiment.evaluate.alphas) if "alpha" in binding.input_names(function) else 1
             for split in splits:
                 passes = len(read_by(name, split, model, others))
                 each, shared = each + times * passes, shared + passes

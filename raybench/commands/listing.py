@@ -112,7 +112,7 @@ def _tables() -> Iterator[str]:
         titles = (measured["metric"] + " " + measured["split"]).str.strip().drop_duplicates()
         yield f"{name}   {paper_tables.SOURCES[first['source']]}; {first['dataset']}, {first['setting']}"
         yield f"    {len(frame)} numbers: {', '.join(titles) or 'none that raybench measures'}"
-        wrong = frame.loc[~frame["consistent"], "method_printed"].drop_duplicates()
+        wrong = frame.loc[~frame["consistent"], "method_reported"].drop_duplicates()
         yield f"    known to be inconsistent: {', '.join(wrong) or 'none'}"
 
 

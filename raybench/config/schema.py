@@ -62,7 +62,7 @@ class Train(Recipe):
     """The recipe of original and retrained models, and how many of them there are.
 
     `retrained` replaces values of the recipe for the retrained models alone. Some sources did so; then the gap to them
-    is that of two recipes too, so leave it empty unless a printed number is to be repeated.
+    is that of two recipes too, so leave it empty unless a reported result is to be reproduced.
     """
 
     seed: int = 0
@@ -200,19 +200,19 @@ class Resources(Part):
     retries: Annotated[int, Field(ge=0)] = 3
 
 
-class Published(Part):
-    """The printed numbers that the report shows beside this run's, and whose protocol the run follows.
+class Paper(Part):
+    """The table of reported results that the report compares this run with, and the protocol that the run follows.
 
-    `released` is the source's recipe, faults included; `corrected` is ours. The run of the other protocol is looked for
-    on the same storage.
+    `released`: as released by the authors, bugs included. `corrected`: corrected by raybench. The report also includes
+    the newest run of the other protocol on the same storage.
     """
 
     table: str
     protocol: Literal["released", "corrected"]
 
     @model_validator(mode="after")
-    def _known(self) -> "Published":
-        with about("published", "table"):
+    def _known(self) -> "Paper":
+        with about("paper", "table"):
             paper_tables.check_name(self.table)
         return self
 
@@ -229,7 +229,7 @@ class Experiment(Part):
     sweep: Sweep = Sweep()
     evaluate: Evaluate = Evaluate()
     resources: Resources = Resources()
-    published: Published | None = None
+    paper: Paper | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from raybench.data.reading.batches import Split
 from raybench.engine.devices import autocast
 from raybench.engine.losses import supervised_rows
 from raybench.errors import UserError, unknown
+from raybench.metrics.functions.gaps import average_gap_in_points
 from raybench.metrics.functions.roc import auc
 
 GAP = "gap_to_retrained"
@@ -106,7 +107,7 @@ def objective(name: str, audit: Audit, target: Audit) -> float:
         differences += [audit["forget_accuracy"] - audit["validation_accuracy"], audit["mia_auc"] - CHANCE]
     else:
         return audit[name]
-    return 100 * float(np.mean([abs(difference) for difference in differences]))
+    return average_gap_in_points(differences)
 
 
 def better(name: str) -> Callable[[float], float]:

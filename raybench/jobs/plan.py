@@ -139,7 +139,7 @@ def chosen_metrics(scenario: Scenario) -> dict[str, dict[str, Any]]:
 
 def untrained_model(scenario: Scenario) -> str | None:
     """Return the key of the architecture at random weights if a metric compares with it."""
-    needed = any("untrained" in metric_rows.owners(name) for name in chosen_metrics(scenario))
+    needed = any("untrained" in metric_rows.references_read(name) for name in chosen_metrics(scenario))
     return keys.untrained_key(scenario) if needed else None
 
 

@@ -90,7 +90,7 @@ def _work(ledger: Mapping[str, Any]) -> float:
 def _cost(ledger: Mapping[str, Any], full: float) -> dict[str, Any]:
     names = ("samples_forward", "samples_backward", "steps", "seconds", "peak_memory_bytes")
     known = full and "samples_forward" in ledger  # the cost of a failed run is unknown, not 0
-    return {**{name: ledger.get(name) for name in names}, "cost_share": _work(ledger) / full if known else None}
+    return {**{name: ledger.get(name) for name in names}, "relative_cost": _work(ledger) / full if known else None}
 
 
 def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:

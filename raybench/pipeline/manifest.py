@@ -50,7 +50,7 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
         "sweep": experiment.sweep.model_dump(),
         "checkpoint": _checkpoint(experiment.model.checkpoint),
         "artifacts": keys,
-        "published": experiment.published.model_dump() if experiment.published else None,
+        "paper": experiment.paper.model_dump() if experiment.paper else None,
         "method_notes": {name: note for name in experiment.methods if (note := _note(experiment.function_name(name)))},
         "experiment": text,
     }

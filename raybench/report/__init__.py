@@ -1,4 +1,4 @@
-"""Queries on a run's Parquet tables: the leaderboard in the terminal and in Markdown."""
+"""The report of a run, from its Parquet tables: the leaderboard in terminal, Markdown and Parquet, and the evidence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,54 +7,51 @@ import pandas as pd
 
 from raybench import paper_tables
 from raybench.progress import Reporter
-from raybench.report import ranking
+from raybench.report.build import build_leaderboard
 from raybench.report.evidence import evidence, write_evidence
-from raybench.report.leaderboard import Leaderboard, leaderboard
+from raybench.report.leaderboard import Leaderboard
 from raybench.report.populations import populations
-from raybench.report.printed import as_rows, runs, side_by_side
-from raybench.report.printed_text import Beside, beside
 from raybench.report.render import as_markdown, as_rich, plain_table
+from raybench.report.reported import compare_with_paper, runs_by_protocol, to_rows
+from raybench.report.reported_text import PaperComparison, describe
+from raybench.report.verdict import verdict
 from raybench.storage import tables
 from raybench.storage.store import Store
 
-__all__ = ["Leaderboard", "leaderboard", "write_report"]
+__all__ = ["Leaderboard", "build_leaderboard", "verdict", "write_report"]
 
 
 def write_report(store: Store, name: str, reporter: Reporter) -> None:
-    """Write `<run>/report.md`, `<run>/evidence/` and the leaderboard's table from the other tables, and print it.
+    """Write and print the report of a run from its tables.
 
-    Where the experiment names a table of printed numbers, write `<run>/tables/published.parquet` too.
+    Write `<run>/report.md`, `<run>/evidence/`, `<run>/tables/leaderboard.parquet` and, if the experiment names a table
+    of reported results, `<run>/tables/reported.parquet`.
     """
     metrics = store.read_table(f"{name}/tables/metrics.parquet").to_pandas()
     models = store.read_table(f"{name}/tables/models.parquet").to_pandas()
     splits = store.read_table(f"{name}/tables/splits.parquet", columns=["id", "role"]).to_pandas()
-    compared = populations(metrics)
+    trials = store.read_table(f"{name}/tables/trials.parquet").to_pandas()
     manifest = store.read_json(f"{name}/manifest.json")
-    board = leaderboard(
-        metrics,
-        models,
-        store.read_table(f"{name}/tables/trials.parquet").to_pandas(),
-        manifest.get("method_notes"),
-        retraining=_retraining(manifest, splits),
+    board = build_leaderboard(
+        metrics, models, trials, manifest.get("method_notes"), retraining=_retraining(manifest, splits)
     )
-    store.write_table(f"{name}/tables/leaderboard.parquet", tables.table("leaderboard", ranking.as_rows(board)))
-    printed = _beside_printed(store, name, manifest, metrics, models)
-    text = as_markdown(board, name, manifest, compared, printed)
-    store.write_bytes(f"{name}/report.md", text.encode())
-    write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), text)
+    store.write_table(f"{name}/tables/leaderboard.parquet", board.to_table())
+    population_table = populations(metrics)
+    paper = _compare_with_paper(store, name, manifest, metrics, models)
+    markdown = as_markdown(board, name, manifest, population_table, paper)
+    store.write_bytes(f"{name}/report.md", markdown.encode())
+    write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
     reporter.say()
     if reporter.verbosity >= 0:
         reporter.console.print(as_rich(board, width=reporter.console.width))
-        for line in board.verdict:
+        for line in verdict(board):
             reporter.say(line)
-        if compared is not None:
+        for section in (population_table, paper):
+            if section is None:
+                continue
             reporter.say()
-            reporter.console.print(plain_table(compared.head, compared.brief))
-            reporter.say(compared.notes)
-        if printed is not None:
-            reporter.say()
-            reporter.console.print(plain_table(printed.head, printed.brief))
-            reporter.say(printed.notes)
+            reporter.console.print(plain_table(section.head, section.short_rows))
+            reporter.say(section.notes)
     root = store.path(name)
     reporter.say()
     reporter.say(f"tables       {root}/tables/")
@@ -64,19 +61,19 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
 
 
 def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:
-    """Return what training one more reference takes, in words."""
+    """Return the cost of training one more retrained model, in words."""
     recipe = manifest.get("retrained_recipe")
     return f"{recipe['epochs']} epochs x {(splits.role == 'retain').sum()} samples" if recipe else ""
 
 
-def _beside_printed(
+def _compare_with_paper(
     store: Store, name: str, manifest: Mapping[str, Any], metrics: pd.DataFrame, models: pd.DataFrame
-) -> Beside | None:
-    key, given = f"{name}/tables/published.parquet", manifest.get("published")
-    if given is None:
-        store.delete(key)  # of an earlier version of this run
+) -> PaperComparison | None:
+    key, paper = f"{name}/tables/reported.parquet", manifest.get("paper")
+    if paper is None:
+        store.delete(key)  # an earlier version of this run may have written it
         return None
-    found = runs(store, name, manifest, metrics, models)
-    frame = side_by_side(paper_tables.load(given["table"]), found)
-    store.write_table(key, tables.table("published", as_rows(frame)))
-    return beside(frame, given["protocol"], found)
+    runs = runs_by_protocol(store, name, manifest, metrics, models)
+    frame = compare_with_paper(paper_tables.load(paper["table"]), runs)
+    store.write_table(key, tables.table("reported", to_rows(frame)))
+    return describe(frame, paper["protocol"], runs)

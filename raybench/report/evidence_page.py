@@ -1,4 +1,4 @@
-"""The evidence on one page, for a reviewer who was not there."""
+"""The evidence on one page, for a reviewer."""
 
 import json
 from collections.abc import Mapping
@@ -6,135 +6,141 @@ from typing import Any
 
 from raybench.report.table import markdown_table
 
-Found = Mapping[str, Any]
+Evidence = Mapping[str, Any]
 NOTHING = "-"
 
 
-def page(found: Found) -> str:
+def page(content: Evidence) -> str:
     """Return `evidence.md`."""
     sections = [
-        f"# Evidence of run {found['run']}",
-        "A measurement of one model and a named set of samples, and how to repeat it. It is no proof that nothing of "
-        "the samples is left, and no statement about any law.",
-        "## What was asked",
-        "\n".join(f"- {line}" for line in _asked(found)),
-        "## What was done",
-        "\n".join(f"- {line}" for line in _done(found)),
-        *(["## What was measured", *_measured(found)] if found["shown"] else []),
-        "## What it shows",
-        "\n".join(f"- {line}" for line in _shows(found)),
-        "## What it cannot show",
-        "\n".join(f"- {line}" for line in found["limits"]),
-        "## How to repeat it",
-        *_repeat(found),
+        f"# Evidence for run {content['run']}",
+        "Measurements of one model on a specified set of samples, and how to reproduce them. They do not prove that no "
+        "information about the samples remains, and they make no legal statement.",
+        "## Request",
+        "\n".join(f"- {line}" for line in _request(content)),
+        "## Unlearning",
+        "\n".join(f"- {line}" for line in _unlearning(content)),
+        *(["## Measurements", *_measurements(content)] if content["table"] else []),
+        "## Findings",
+        "\n".join(f"- {line}" for line in _findings(content)),
+        "## Limits",
+        "\n".join(f"- {line}" for line in content["limits"]),
+        "## Reproduction",
+        *_reproduction(content),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _asked(found: Found) -> list[str]:
-    asked, original = found["asked"], found["original"]
-    trained = asked["roles"].get("retain", 0) + asked["count"]
-    rule = ", ".join(f"{key} {_short(value)}" for key, value in (asked["forget"] or {}).items())
-    given = original["checkpoint"]
+def _request(content: Evidence) -> list[str]:
+    request, original = content["request"], content["original"]
+    num_trained = request["roles"].get("retain", 0) + request["count"]
+    rule = ", ".join(f"{key} {_short(value)}" for key, value in (request["forget"] or {}).items())
+    checkpoint = original["checkpoint"]
     model = (
-        f"the checkpoint `{given['file']}` (sha256 `{given['sha256']}`)"
-        if given
-        else f"a model that this run trained (fingerprint `{original['model']}`)"
+        f"the checkpoint `{checkpoint['file']}` (sha256 `{checkpoint['sha256']}`)"
+        if checkpoint
+        else f"trained by this run (model id `{original['model']}`)"
     )
     return [
-        f"Forget {asked['count']} of {trained} training samples ({rule}).",
-        f"Their ids: `forget_ids.txt` (sha256 `{asked['ids_sha256']}`); an id is a row number of the data set, from 0.",
-        f"The model: {model}.",
+        f"Forget {request['count']} of {num_trained} training samples ({rule}).",
+        f"Their ids: `forget_ids.txt` (sha256 `{request['ids_sha256']}`); ids are row numbers of the data set, from 0.",
+        f"The original model: {model}.",
     ]
 
 
-def _done(found: Found) -> list[str]:
-    done, kept = found["done"], found["unlearned"]
-    if done is None:
-        return ["No method ended with a model that could be ranked; `report.md` says why for each of them."]
-    settings = ", ".join(f"{key} {_short(value)}" for key, value in (done["hyperparameters"] or {}).items())
-    sweep = done["sweep"] or {}
-    cost = done["cost"].get("cost_share")
-    share = f", at {100 * cost:.3g} % of the work of one retraining" if cost is not None else ""
-    chosen = (
-        f"Best of the methods tried; its setting was chosen by {sweep['objective']} on validation samples, among at "
-        f"most {sweep['trials']} settings a method. The numbers below are of samples that the choice did not see."
+def _unlearning(content: Evidence) -> list[str]:
+    unlearning, weights = content["unlearning"], content["unlearned"]
+    if unlearning is None:
+        return ["No method produced a model that could be ranked; `report.md` gives the reason for each."]
+    settings = ", ".join(f"{key} {_short(value)}" for key, value in (unlearning["hyperparameters"] or {}).items())
+    sweep = unlearning["sweep"] or {}
+    cost = unlearning["cost"].get("relative_cost")
+    relative_cost = f", at {100 * cost:.3g} % of the cost of one retraining" if cost is not None else ""
+    selection = (
+        f"Best of the methods that were run. Its hyperparameters were selected by {sweep['objective']} on retain, "
+        f"forget and validation samples, among at most {sweep['trials']} settings per method; test and unseen samples "
+        "were not used."
         if sweep
-        else "Best of the methods tried."
+        else "Best of the methods that were run."
     )
-    ended = f"It was {done['status']}: {done['reason']}." if done["reason"] else None
+    status = f"Status: {unlearning['status']}, {unlearning['reason']}." if unlearning["reason"] else None
     file = (
-        f"The result: `unlearned.pt` (sha256 `{kept['sha256']}`)."
-        if kept["file"]
-        else f"No file of the result: {kept['reason']}."
+        f"Result: `unlearned.pt` (sha256 `{weights['sha256']}`)."
+        if weights["file"]
+        else f"No checkpoint of the result: {weights['reason']}."
     )
-    lines = [f"Method `{done['method']}`, seed {done['seed']}{share}.", f"Hyperparameters: {settings}.", ended]
-    return [line for line in [*lines, chosen, file] if line]
+    method = f"Method `{unlearning['method']}`, seed {unlearning['seed']}{relative_cost}."
+    return [line for line in (method, f"Hyperparameters: {settings}.", status, selection, file) if line]
 
 
-def _measured(found: Found) -> list[str]:
-    retrained = found["num_retrained"]
-    against = f"{retrained} retrained (mean)" if retrained > 1 else "1 retrained" if retrained else "ideal"
+def _measurements(content: Evidence) -> list[str]:
+    num_retrained = content["num_retrained"]
+    reference = (
+        "ideal" if not num_retrained else "1 retrained" if num_retrained == 1 else f"{num_retrained} retrained (mean)"
+    )
     rows = [
         [
             line["title"],
-            f"{line['metric']}{' of ' + line['split'] if line['split'] else ''}",
+            f"{line['metric']}{' on ' + line['split'] if line['split'] else ''}",
             _estimate(line["unlearned"], line),
             _estimate(line["original"], line),
-            _anchor(line),
+            _reference(line),
             str(line["unlearned"]["n"]) if line["unlearned"] and line["unlearned"]["n"] is not None else NOTHING,
         ]
-        for line in found["shown"]
+        for line in content["table"]
     ]
     note = (
-        "Value [95 % interval over n samples] of the one model in `unlearned.pt`; UA is 1 - accuracy. Every metric is "
-        "in `evidence.json`, the other methods and seeds are in `report.md`. What is said below is of the method over "
-        "all its seeds."
+        "Value [95 % interval over n samples] of the single model in `unlearned.pt`; UA is 1 - accuracy. "
+        "`evidence.json` has every metric, `report.md` the other methods and seeds. The findings below refer to the "
+        "mean over all seeds of the method."
     )
-    return [markdown_table(["", "metric", "unlearned", "original", against, "n"], rows), note]
+    return [markdown_table(["", "metric", "unlearned", "original", reference, "n"], rows), note]
 
 
-def _shows(found: Found) -> list[str]:
-    if found["done"] is None:
-        return found["verdict"]
-    method = found["done"]["method"]
-    own = [
-        f"{method}: {words}{' (' + ', '.join(titles) + ')' if titles else ''}"
-        for words, titles in found["findings"].items()
+def _findings(content: Evidence) -> list[str]:
+    if content["unlearning"] is None:
+        return list(content["verdict"])
+    method = content["unlearning"]["method"]
+    findings = [
+        f"{method}: {phrase}{' (' + ', '.join(titles) + ')' if titles else ''}"
+        for phrase, titles in content["findings"].items()
     ]
-    return [*own, *(line for line in found["verdict"] if line.startswith(("control:", "power:", "anchor:")))]
+    return [*findings, *content["validity"]]
 
 
-def _repeat(found: Found) -> list[str]:
-    made, done = found["made_with"], found["done"]
-    packages = ", ".join(f"{key} {value}" for key, value in (made["packages"] or {}).items() if value)
-    other = done["method"] if done else "METHOD"
+def _reproduction(content: Evidence) -> list[str]:
+    environment, unlearning = content["environment"], content["unlearning"]
+    packages = ", ".join(f"{key} {value}" for key, value in (environment["packages"] or {}).items() if value)
+    method = unlearning["method"] if unlearning else "METHOD"
     commands = [
-        "raybench run ../experiment.yaml          # the experiment as it was run; same seeds, same numbers on a CPU",
-        f"raybench export {found['run']} --method {other} --out FILE.pt     # any method's model",
+        "raybench run ../experiment.yaml          # the same experiment; same seeds, same numbers on a CPU",
+        f"raybench export {content['run']} --method {method} --out FILE.pt     # the model of any method",
     ]
     lines = ["```bash\n" + "\n".join(commands) + "\n```"]
-    if found["unlearned"]["file"]:
+    if content["unlearned"]["file"]:
         lines.append('```python\nmodel.load_state_dict(torch.load("unlearned.pt", weights_only=True))\n```')
     return [
         *lines,
-        f"raybench {made['raybench']}, commit {made['git_commit']}, Python {made['python']}, {packages}; started "
-        f"{found['started']}.",
+        f"raybench {environment['raybench']}, commit {environment['git_commit']}, Python {environment['python']}, "
+        f"{packages}; started {content['started']}.",
     ]
 
 
 def _estimate(cell: Mapping[str, Any] | None, line: Mapping[str, Any]) -> str:
     if cell is None or cell["value"] is None:
         return NOTHING
-    ends = "" if cell["low"] is None else f" [{_number(cell['low'], line)}, {_number(cell['high'], line)}]"
-    if line["complement"] and ends:
-        ends = f" [{_number(cell['high'], line)}, {_number(cell['low'], line)}]"
-    return f"{_number(cell['value'], line)}{ends}"
+    if cell["low"] is None:
+        return _number(cell["value"], line)
+    low, high = (_number(cell[end], line) for end in ("low", "high"))
+    interval = f"[{high}, {low}]" if line["complement"] else f"[{low}, {high}]"
+    return f"{_number(cell['value'], line)} {interval}"
 
 
-def _anchor(line: Mapping[str, Any]) -> str:
-    anchor = line["anchor"]
-    return NOTHING if anchor is None else "the original's" if isinstance(anchor, str) else _number(anchor, line)
+def _reference(line: Mapping[str, Any]) -> str:
+    reference = line["reference"]
+    if reference is None:
+        return NOTHING
+    return "as original" if isinstance(reference, str) else _number(reference, line)
 
 
 def _number(value: float, line: Mapping[str, Any]) -> str:
@@ -143,6 +149,7 @@ def _number(value: float, line: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return a value of the experiment in few words: a long list is its length."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return f"({len(value)} values)" if isinstance(value, list) and len(value) > 8 else text
+    """Format a value of the experiment; a long list as its length."""
+    if isinstance(value, list) and len(value) > 8:
+        return f"({len(value)} values)"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,263 +1,252 @@
-"""The ranked table: each method's metrics, their gap to the retrained distribution, its cost, and a verdict.
+"""The leaderboard as data: one row per method, with every number and flag that the report shows.
 
-A method's row is the mean over its seeds. A gap counts as real only when it lies outside what one further retrained
-model would show (prediction interval, t distribution), with Bonferroni over the metrics that the verdict looks at. With
-one retrained model or none only the samples' intervals decide, and the words say so (`anchor`). What a rank is worth
-stands beside it (`ranking`).
+`build_leaderboard` (`report.build`) makes it, `to_table` and `from_table` convert it to `leaderboard.parquet` and back,
+and the terminal, `report.md` and the evidence page are rendered from it.
 """
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
-import numpy as np
-import pandas as pd
-from scipy.special import ndtri
+import pyarrow as pa
 
-from raybench.metrics.functions.statistics import gap_to_reference, mean_interval
-from raybench.report import ranking
-from raybench.report.anchor import PER_ALPHA, Anchor, Column, anchor_for, anchor_note
-
-LOST, DIFFER, UNMEASURED = "lost utility", "features differ", "not measured in full"
+from raybench.report.comparison import Column, Comparison, comparison_for
+from raybench.storage import tables
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean over seeds with its 95 % interval, and its signed gap to what it is held against with its interval."""
+    """The mean of one metric over the models of a row, and its signed gap to the reference of the column."""
 
-    value: float
-    half: float  # NaN where one value has no interval
-    n: int
-    gap: float
-    gap_low: float
-    gap_high: float
-    outside: bool  # the gap is not what retrained models (or, of one or none, the samples) explain, Bonferroni
-    reason: str | None
-    away: float = math.nan  # mean over the models of the absolute gap of each
+    value: float = math.nan
+    half_width: float = math.nan  # of the 95 % interval; NaN if there is none
+    n: int = 0  # models
+    gap: float = math.nan
+    gap_low: float = math.nan
+    gap_high: float = math.nan
+    distance: float = math.nan  # mean over the models of |gap|
+    distinguishable: bool = False  # the gap is significant at the level of the comparison; shown as *
+    reason: str | None = None  # why there is no value
+
+
+@dataclass(frozen=True)
+class MeanGap:
+    """The gap that ranks, in points: its mean over the models of a row."""
+
+    value: float = math.nan
+    half_width: float = math.nan
+    n: int = 0
+    reason: str | None = None
+
+    @property
+    def low(self) -> float:
+        """Return the lower end of the 95 % interval; a mean absolute gap cannot be negative."""
+        return max(self.value - self.half_width, 0.0) if self.half_width >= 0 else math.nan
+
+    @property
+    def high(self) -> float:
+        """Return the upper end of the 95 % interval."""
+        return self.value + self.half_width
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Titles of the columns in which a row is distinguishable from its reference, by what the gap means."""
+
+    remembers: tuple[str, ...] = ()
+    over_forgot: tuple[str, ...] = ()
+    lost_utility: tuple[str, ...] = ()
+    features_differ: tuple[str, ...] = ()
+    not_measured: tuple[str, ...] = ()  # columns that the original has a value in and this row lacks
+
+    def by_phrase(self, comparison: Comparison) -> dict[str, tuple[str, ...]]:
+        """Return the non-empty findings under the wording of the comparison."""
+        phrases = {
+            comparison.not_measured: self.not_measured,
+            comparison.remembers: self.remembers,
+            comparison.over_forgot: self.over_forgot,
+            comparison.lost_utility: self.lost_utility,
+            comparison.features_differ: self.features_differ,
+        }
+        return {phrase: titles for phrase, titles in phrases.items() if titles}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: retrained, original, or a method."""
+    """One row: the retrained models, the original, or a method."""
 
     name: str
-    kind: str
-    rank: int | None
-    cells: dict[str, Cell]
-    gap: Cell
-    cost: float | None
-    note: str
-    rank_low: int | None = None  # the ranks that the seeds do not rule out; None where they cannot say
+    kind: str  # retrained, original, unlearned
+    cells: Mapping[str, Cell]  # by column title
+    gap: MeanGap
+    relative_cost: float | None = None
+    findings: Findings = Findings()
+    rank: int | None = None
+    rank_low: int | None = None  # ranks that the seeds do not rule out; None if unknown
     rank_high: int | None = None
-    forget_gap: float = math.nan  # mean of `away` over the columns of memory, in points
+    pareto: int | None = None  # front of forget_gap, utility_gap and relative_cost; 1 is best
+    forget_gap: float = math.nan  # points: mean distance over the memory columns
     utility_gap: float = math.nan
-    pareto: int | None = None  # the front of forget_gap, utility_gap and cost
+    failed: bool = False  # no trial produced a model
+    no_better_than_original: bool = False
+    status_reason: str | None = None  # why the method failed, or why a run stopped early
+    advice: str | None = None  # for methods that are no better than the original
+
+    @property
+    def passes(self) -> bool:
+        """Return whether this is a method with a value in every column and no finding."""
+        return self.kind == "unlearned" and not self.failed and self.findings == Findings()
+
+
+@dataclass(frozen=True)
+class BestTwo:
+    """Paired t-test between the two best methods, in points."""
+
+    best: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    n: int  # seeds that both have
+    distinguishable: bool
+
+
+@dataclass(frozen=True)
+class Power:
+    """The smallest gap that each column detects with 80 % power, in the unit of the column; above 1: none."""
+
+    num_retrained: int
+    gaps: Mapping[str, float]  # by column title
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The rows in the order to print, and the verdict in words."""
+    """The rows in display order, and what is known about the comparison as a whole."""
 
-    rows: list[Row]
-    verdict: list[str]
-    alpha: str
-    anchor: Anchor
-
-
-def leaderboard(
-    metrics: pd.DataFrame,
-    models: pd.DataFrame,
-    trials: pd.DataFrame,
-    notes: Mapping[str, str] | None = None,
-    *,
-    retraining: str = "",
-) -> Leaderboard:
-    """Build the table from the run's `metrics`, `models` and `trials`.
-
-    `notes`: what is known of a method that comes no nearer to retraining than doing nothing does. `retraining`: what
-    training one reference takes, in words, for a run that has too few of them.
-    """
-    num_retrained = int((models.kind == "retrained").sum())
-    anchor = anchor_for(num_retrained)
-    table = _Table(metrics, models, anchor)
-    rows = [table.row(kind, kind) for kind in ("retrained", "original") if kind == "original" or num_retrained]
-    names = list(dict.fromkeys(trials["method"]))
-    ranked = [table.row(name, "unlearned") for name in names if _has(metrics, name)]
-    ranked.sort(key=lambda row: (math.inf if math.isnan(row.gap.value) else row.gap.value, row.name))
-    floor = 0.0 if num_retrained < 2 else rows[0].gap.value
-    idle = rows[-1].gap.value
-    ranked = [_explained(row, notes or {}, anchor) if row.gap.value >= idle - floor else row for row in ranked]
-    measured = [row for row in ranked if not math.isnan(row.gap.value)]
-    gaps = ranking.gaps_by_seed(metrics, anchor.gap_metric, [row.name for row in measured])
-    placed = ranking.placed(measured, gaps, anchor)
-    rows += [*placed, *ranked[len(measured) :]]
-    failed = [name for name in names if not _has(metrics, name)]
-    for name in failed:
-        reasons = trials.loc[(trials.method == name) & trials.reason.notna(), "reason"]
-        reason = str(reasons.iloc[0]) if len(reasons) else "no trial finished"
-        empty = Cell(math.nan, math.nan, 0, math.nan, math.nan, math.nan, False, reason)
-        rows.append(Row(name, "unlearned", None, {}, empty, None, f"failed: {reason}"))
-    of_ranks = [*ranking.in_words(placed, gaps, anchor), ranking.power(table.references(), anchor.level)]
-    verdict = [*_verdict(rows, anchor), *filter(None, [*of_ranks, anchor_note(num_retrained, retraining)])]
-    alpha = next((table.settings[column.metric] for column in anchor.columns if column.metric in PER_ALPHA), "")
-    return Leaderboard(rows, verdict, alpha, anchor)
-
-
-def _explained(row: Row, notes: Mapping[str, str], anchor: Anchor) -> Row:
-    why = notes.get(row.name, "no setting that was tried came nearer; widen its search in the experiment")
-    return replace(row, note=f"{anchor.idle}. {row.note + '. ' if row.note else ''}{why}")
-
-
-def _has(metrics: pd.DataFrame, method: str) -> bool:
-    return bool(((metrics.method == method) & (metrics.kind == "unlearned")).any())
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The run's tables, and what its numbers are held against."""
-
-    metrics: pd.DataFrame
-    models: pd.DataFrame
-    anchor: Anchor
+    rows: tuple[Row, ...]
+    num_retrained: int
+    num_seeds: int  # per method
+    alpha: str = ""  # setting of the columns that exist once per alpha, "alpha=0.1"
+    retraining: str = ""  # cost of one training run, "40 epochs x 480 samples"
+    best_two: BestTwo | None = None
+    power: Power | None = None
 
     @cached_property
-    def settings(self) -> dict[str, str]:
-        """The first alpha of each metric that has one per alpha."""
-        given = {name: self.metrics.loc[self.metrics.metric == name, "setting"] for name in PER_ALPHA}
-        return {name: next((str(setting) for setting in found if setting), "") for name, found in given.items()}
+    def comparison(self) -> Comparison:
+        """Return the columns and the wording for the number of retrained models."""
+        return comparison_for(self.num_retrained)
 
-    def row(self, name: str, kind: str) -> Row:
-        own = self.metrics[(self.metrics.kind == kind) & ((self.metrics.method == name) | (kind != "unlearned"))]
-        cells = {column.title: self.cell(column, own, kind) for column in self.anchor.columns}
-        models = self.models[(self.models.kind == kind) & ((self.models.method == name) | (kind != "unlearned"))]
-        shares = models["cost_share"].dropna()
-        cost = float(shares.mean()) if len(shares) and kind != "original" else None
-        stopped = models.loc[models.method == name, "reason"].dropna()
-        note = str(stopped.iloc[0]) if len(stopped) else ""
-        return Row(name, kind, None, cells, _mean_gap(own, self.anchor.gap_metric), cost, note)
+    @property
+    def original(self) -> Row:
+        """Return the row of the original model."""
+        return next(row for row in self.rows if row.kind == "original")
 
-    def cell(self, column: Column, own: pd.DataFrame, kind: str) -> Cell:
-        found = self.values(own, column)
-        values = found["value"].dropna().to_numpy(dtype=float)
-        if len(values) == 0:
-            reasons = found["reason"].dropna()
-            reason = str(reasons.iloc[0]) if len(reasons) else "not asked for"
-            return Cell(math.nan, math.nan, 0, math.nan, math.nan, math.nan, False, reason)
-        mean = float(values.mean())
-        if len(values) > 1:
-            interval = mean_interval(values)
-            half = (interval.high - interval.low) / 2
-        else:  # one model: the interval is that of its samples
-            half = _sample_half(found)
-        shown = 1 - mean if column.complement else mean
-        if kind == "retrained":
-            return Cell(shown, half, len(values), 0.0, math.nan, math.nan, False, None)
-        gap, low, high, outside = self.gap(column, mean, _sample_half(found), kind)
-        sign = -1.0 if column.complement else 1.0
-        ends = sorted((sign * low, sign * high))
-        away = float(np.abs(values - mean + gap).mean())
-        return Cell(shown, half, len(values), sign * gap, ends[0], ends[1], outside, None, away)
+    @property
+    def ranked(self) -> list[Row]:
+        """Return the methods with a rank, best first."""
+        return [row for row in self.rows if row.rank is not None]
 
-    def gap(self, column: Column, mean: float, half: float, kind: str) -> tuple[float, float, float, bool]:
-        """Return the gap of a mean to the column's anchor, its interval, and whether it is more than chance."""
-        if column.anchor is None or column.anchor == kind:
-            return math.nan, math.nan, math.nan, False
-        if isinstance(column.anchor, float):
-            return self.gap_by_samples(mean - column.anchor, half)
-        others = self.values(self.metrics[self.metrics.kind == column.anchor], column)
-        reference = others["value"].dropna().to_numpy(dtype=float)
-        if len(reference) == 0:
-            return math.nan, math.nan, math.nan, False
-        if len(reference) == 1:
-            return self.gap_by_samples(mean - float(reference[0]), math.hypot(half, _sample_half(others)))
-        # seeds of a method share one original, so their mean is held against one further retrained model, not against
-        # the retrained mean: a method whose seeds all land on the same perfect retrained model is not to be called
-        # different
-        plain = gap_to_reference(mean, reference)
-        strict = gap_to_reference(mean, reference, confidence=1 - self.anchor.level)
-        outside = bool(strict.low > 0 or strict.high < 0)
-        if np.ptp(reference) == 0:  # all the same (100 % on retain, say): only the samples limit what can be seen
-            outside = abs(plain.gap) > half
-        return plain.gap, plain.low, plain.high, outside
+    def to_table(self) -> pa.Table:
+        """Return `leaderboard.parquet`: one row per row; facts about the whole leaderboard are in the metadata."""
+        content = tables.table("leaderboard", [_to_record(row, self.comparison) for row in self.rows])
+        facts = {key: value for key, value in asdict(self).items() if key != "rows"}
+        return tables.noted(content, leaderboard=json.dumps(facts))
 
-    def gap_by_samples(self, gap: float, half: float) -> tuple[float, float, float, bool]:
-        """Return a gap to one value, whose own spread is not known: the half-width is that of the samples."""
-        strict = float(ndtri(1 - self.anchor.level / 2) / ndtri(0.975))
-        return gap, gap - half, gap + half, abs(gap) > strict * half
-
-    def references(self) -> dict[Column, np.ndarray]:
-        """Return the retrained models' values (N,) in each column of memory that is held against them."""
-        retrained = self.metrics[self.metrics.kind == "retrained"]
-        told = [column for column in self.anchor.columns if (column.about, column.anchor) == ("memory", "retrained")]
-        return {column: self.values(retrained, column)["value"].dropna().to_numpy(dtype=float) for column in told}
-
-    def values(self, frame: pd.DataFrame, column: Column) -> pd.DataFrame:
-        chosen = frame[
-            (frame.metric == column.metric)
-            & (frame.split.isna() if column.split is None else frame.split == column.split)
-        ]
-        return chosen[chosen.setting == self.settings[column.metric]] if column.metric in PER_ALPHA else chosen
+    @classmethod
+    def from_table(cls, content: pa.Table) -> "Leaderboard":
+        """Read the leaderboard back from `leaderboard.parquet`."""
+        facts = json.loads(content.schema.metadata[b"raybench_leaderboard"])
+        best_two, power = facts.pop("best_two"), facts.pop("power")
+        comparison = comparison_for(facts["num_retrained"])
+        return cls(
+            rows=tuple(_from_record(record, comparison) for record in content.to_pylist()),
+            best_two=BestTwo(**best_two) if best_two else None,
+            power=Power(**power) if power else None,
+            **facts,
+        )
 
 
-def _sample_half(found: pd.DataFrame) -> float:
-    """Return half of the interval over samples, which seeds of one method share."""
-    return float((found["high"] - found["low"]).mean()) / 2
+COPIED = (
+    "kind",
+    "rank",
+    "rank_low",
+    "rank_high",
+    "pareto",
+    "relative_cost",
+    "failed",
+    "no_better_than_original",
+    "status_reason",
+    "advice",
+)
+FINDINGS = tuple(Findings.__dataclass_fields__)
 
 
-def _mean_gap(own: pd.DataFrame, metric: str) -> Cell:
-    rows = own[(own.metric == metric) & own.value.notna()]
-    values = rows["value"].to_numpy(dtype=float)
-    if len(values) == 0:
-        return Cell(math.nan, math.nan, 0, math.nan, math.nan, math.nan, False, "a part of the gap is missing")
-    if len(values) > 1:
-        interval = mean_interval(values)
-        half = (interval.high - interval.low) / 2
-    else:
-        half = _sample_half(rows)
-    return Cell(float(values.mean()), half, len(values), math.nan, math.nan, math.nan, False, None)
+def _to_record(row: Row, comparison: Comparison) -> dict[str, Any]:
+    return {
+        "method": row.name,
+        **{name: getattr(row, name) for name in COPIED},
+        "ranked_by": comparison.gap_metric,
+        "gap": _to_null(row.gap.value),
+        "gap_low": _to_null(row.gap.low),
+        "gap_high": _to_null(row.gap.high),
+        "gap_half_width": _to_null(row.gap.half_width),
+        "n": row.gap.n,
+        "forget_gap": _to_null(row.forget_gap),
+        "utility_gap": _to_null(row.utility_gap),
+        "passes": row.passes,
+        **{name: list(getattr(row.findings, name)) for name in FINDINGS},
+        "reason": row.gap.reason,
+        **{key: value for column in comparison.columns for key, value in _cell_record(row, column).items()},
+    }
 
 
-def findings(row: Row, anchor: Anchor) -> dict[str, list[str]]:
-    """Return what the row's gaps that are more than chance say, in words, with the columns that say it."""
-    found: dict[str, list[str]] = {}
-    for column in anchor.columns:
-        cell = row.cells.get(column.title)
-        if cell is None or not cell.outside:
-            continue
-        if column.about == "memory":
-            words = anchor.remembers if np.sign(cell.gap) == column.remembers else anchor.forgot_too_much
-        elif cell.gap > 0:
-            continue  # better utility, or features closer to the retrained models than these are to each other
-        else:
-            words = LOST if column.about == "utility" else DIFFER
-        found.setdefault(words, []).append(column.title)
-    return found
+def _cell_record(row: Row, column: Column) -> dict[str, Any]:
+    cell, name = row.cells[column.title], column.name
+    return {
+        name: _to_null(cell.value),
+        f"{name}_half_width": _to_null(cell.half_width),
+        f"{name}_n": cell.n,
+        f"{name}_gap": _to_null(cell.gap),
+        f"{name}_gap_low": _to_null(cell.gap_low),
+        f"{name}_gap_high": _to_null(cell.gap_high),
+        f"{name}_distance": _to_null(cell.distance),
+        f"{name}_distinguishable": None if math.isnan(cell.gap) else cell.distinguishable,
+        f"{name}_reason": cell.reason,
+    }
 
 
-def _verdict(rows: list[Row], anchor: Anchor) -> list[str]:
-    original = next(row for row in rows if row.kind == "original")
-    order = [anchor.clean, UNMEASURED, anchor.remembers, anchor.forgot_too_much, LOST, DIFFER]
-    groups: dict[str, list[str]] = {anchor.clean: []}
-    for row in rows:
-        if row.kind != "unlearned" or not row.cells:
-            continue
-        said = findings(row, anchor)
-        # what is seen of the original but not of this model must not read as a success
-        missing = [t for t, cell in original.cells.items() if not math.isnan(cell.value) and _lacks(row, t)]
-        if missing:
-            said[UNMEASURED] = missing
-        if not said:
-            groups[anchor.clean].append(row.name)
-        for words, titles in said.items():
-            groups.setdefault(words, []).append(f"{row.name} ({', '.join(titles)})")
-    lines = [f"{words}: {', '.join(groups[words]) or 'none'}" for words in order if words in groups]
-    if idle := [row.name for row in rows if row.note.startswith(anchor.idle)]:
-        lines.append(f"{anchor.idle}: {', '.join(idle)} (why: see the notes in report.md)")
-    seen = findings(original, anchor).get(anchor.remembers)
-    control = f"seen in {', '.join(seen)}" if seen else "NOT told apart, so this audit could not see forgetting at all"
-    return [*lines, f"control: {anchor.control} {control}"]
+def _from_record(record: Mapping[str, Any], comparison: Comparison) -> Row:
+    return Row(
+        name=record["method"],
+        cells={column.title: _cell(record, column.name) for column in comparison.columns},
+        gap=MeanGap(_to_nan(record["gap"]), _to_nan(record["gap_half_width"]), record["n"], record["reason"]),
+        findings=Findings(**{name: tuple(record[name]) for name in FINDINGS}),
+        forget_gap=_to_nan(record["forget_gap"]),
+        utility_gap=_to_nan(record["utility_gap"]),
+        **{name: record[name] for name in COPIED},
+    )
 
 
-def _lacks(row: Row, title: str) -> bool:
-    return math.isnan(row.cells[title].value)
+def _cell(record: Mapping[str, Any], name: str) -> Cell:
+    return Cell(
+        value=_to_nan(record[name]),
+        half_width=_to_nan(record[f"{name}_half_width"]),
+        n=record[f"{name}_n"],
+        gap=_to_nan(record[f"{name}_gap"]),
+        gap_low=_to_nan(record[f"{name}_gap_low"]),
+        gap_high=_to_nan(record[f"{name}_gap_high"]),
+        distance=_to_nan(record[f"{name}_distance"]),
+        distinguishable=bool(record[f"{name}_distinguishable"]),
+        reason=record[f"{name}_reason"],
+    )
+
+
+def _to_null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _to_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,176 +1,123 @@
-"""What a rank is worth: the ranks that the seeds leave open, the two best apart, the trade-offs, the power of a star.
+"""Uncertainty of the ranks: rank ranges, the two best methods, Pareto fronts, and the power of a column.
 
-All of it is about the seeds of one run. Its original, its retrained models and the settings that the sweep chose are
-taken as they are, so nothing here says how another run would order the methods.
+All of it describes the variance over the seeds of one run. The original, the retrained models and the settings that the
+sweep chose are fixed, so nothing here predicts how another run would order the methods.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from raybench.metrics.functions.composite import pareto_ranks
+from raybench.metrics.functions.gaps import average_gap_in_points
 from raybench.metrics.functions.statistics import minimum_detectable_difference, paired_test, rank_intervals
-from raybench.report.anchor import Anchor, Column
-
-if TYPE_CHECKING:
-    from raybench.report.leaderboard import Leaderboard, Row
+from raybench.report.comparison import Column, Comparison
+from raybench.report.leaderboard import BestTwo, Power, Row
 
 
 def gaps_by_seed(metrics: pd.DataFrame, gap_metric: str, methods: Sequence[str]) -> pd.DataFrame:
-    """Return the gap that ranks, in points: methods in the given order x seeds, NaN where a method lacks a seed."""
+    """Return the gap that ranks, in points (methods in the order of `methods` x seeds), NaN for a missing seed."""
     rows = metrics[(metrics.kind == "unlearned") & (metrics.metric == gap_metric) & metrics.value.notna()]
     return rows.pivot(index="method", columns="seed", values="value").reindex(list(methods))
 
 
-def placed(rows: Sequence["Row"], gaps: pd.DataFrame, anchor: Anchor) -> list["Row"]:
-    """Return the measured methods, in order, with rank, interval of the rank, distances and Pareto front."""
+def with_ranks(rows: Sequence[Row], gaps: pd.DataFrame, comparison: Comparison) -> list[Row]:
+    """Return the rows with rank, rank range, distances and Pareto front; `rows` are sorted by their gap."""
     means = [row.gap.value for row in rows]
-    spans = rank_spans(gaps)
-    # a method that lacks a column gets no mean of the others: it would be of something else
-    forget, utility = (100 * _away(rows, anchor, side).mean(axis=1, skipna=False) for side in ("memory", "utility"))
-    cost = pd.Series({row.name: row.cost for row in rows}, dtype=float)
-    on = fronts(pd.DataFrame({"forget": forget, "utility": utility, "cost": cost}))
+    ranges = rank_ranges(gaps)
+    forget = _mean_distances(rows, measured_titles(rows, comparison, "memory"))
+    utility = _mean_distances(rows, measured_titles(rows, comparison, "utility"))
+    cost = pd.Series({row.name: row.relative_cost for row in rows}, dtype=float)
+    fronts = pareto_fronts(pd.DataFrame({"forget": forget, "utility": utility, "cost": cost}))
     return [
         replace(
             row,
             rank=means.index(row.gap.value) + 1,
-            rank_low=spans[row.name][0] if row.name in spans else None,
-            rank_high=spans[row.name][1] if row.name in spans else None,
+            rank_low=ranges[row.name][0] if row.name in ranges else None,
+            rank_high=ranges[row.name][1] if row.name in ranges else None,
             forget_gap=float(forget[row.name]),
             utility_gap=float(utility[row.name]),
-            pareto=on.get(row.name),
+            pareto=fronts.get(row.name),
         )
         for row in rows
     ]
 
 
-def rank_spans(gaps: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """Return lowest and highest rank that the seeds leave open, of each method that has every seed; none of one seed.
+def rank_ranges(gaps: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Return the lowest and highest rank of each method that the seeds do not rule out; empty with one seed.
 
-    Ranks are among all methods of `gaps` (methods x seeds). One that lacks a seed is in no paired test, so it may stand
-    anywhere, before each of the others too.
+    `gaps`: methods x seeds; ranks are among all of them. A method that lacks a seed is in no paired test and gets no
+    range; it may have any rank, which widens the ranges of the others.
     """
-    whole = gaps.dropna()
-    if gaps.shape[1] < 2 or whole.empty:
+    complete = gaps.dropna()
+    if gaps.shape[1] < 2 or complete.empty:
         return {}
-    anywhere = len(gaps) - len(whole)
-    found = zip(whole.index, rank_intervals(whole.to_numpy(dtype=float)))
-    return {str(name): (span.low, span.high + anywhere) for name, span in found}
+    num_incomplete = len(gaps) - len(complete)
+    intervals = zip(complete.index, rank_intervals(complete.to_numpy(dtype=float)))
+    return {str(name): (interval.low, interval.high + num_incomplete) for name, interval in intervals}
 
 
-def fronts(objectives: pd.DataFrame) -> dict[str, int]:
-    """Return the front of each method (methods x objectives, lower is better); none of one that lacks a number."""
-    whole = objectives.dropna()
-    if whole.empty:
+def pareto_fronts(objectives: pd.DataFrame) -> dict[str, int]:
+    """Return the front of each method (methods x objectives, lower is better) that has a value in every objective."""
+    complete = objectives.dropna()
+    if complete.empty:
         return {}
-    return {str(name): int(front) for name, front in zip(whole.index, pareto_ranks(whole.to_numpy(dtype=float)))}
+    return {str(name): int(rank) for name, rank in zip(complete.index, pareto_ranks(complete.to_numpy(dtype=float)))}
 
 
-def in_words(rows: Sequence["Row"], gaps: pd.DataFrame, anchor: Anchor) -> list[str]:
-    """Return the sentences on ranks, on the two best and on trade-offs; nothing of a single method."""
-    return [_ranks(rows, gaps), *_best_two(gaps), *_front(rows, anchor)] if len(rows) > 1 else []
+def best_two(gaps: pd.DataFrame) -> BestTwo | None:
+    """Test whether the best method differs from the second, on the seeds that both have; None with fewer than two.
 
-
-def power(references: Mapping[Column, np.ndarray], level: float) -> str | None:
-    """Return which gap a star finds with 80 % power, per column, from the retrained models' values (N,).
-
-    The test is the leaderboard's: the mean of a method's seeds against one further retrained model, so that more seeds
-    do not sharpen it. Left out are columns in which all retrained models agree, since there the samples decide. Columns
-    of memory lie in 0..1: where that takes a gap above 1, a star finds none.
+    The test uses the means by which the two were selected. A two-sided test of the best against the second needs no
+    correction for the selection (Gutmann and Maymin 1987), as long as no other pair is tested.
     """
-    least = {
-        column: minimum_detectable_difference(float(values.std(ddof=1)), n_reference=len(values), alpha=level)
-        for column, values in references.items()
-        if len(values) > 1 and np.ptp(values) > 0
-    }
-    if not least:
+    pair = gaps.iloc[:2].dropna(axis=1)
+    if len(pair) < 2 or pair.shape[1] < 2:
         return None
-    seen = ", ".join(_shown(column, gap) for column, gap in least.items() if gap <= 1)
-    blind = ", ".join(column.title for column, gap in least.items() if gap > 1)
-    found = [f"a true gap of {seen} or more"] * bool(seen) + [f"no gap in {blind}"] * bool(blind)
-    count = max(len(references[column]) for column in least)
-    return (
-        f"power: with {count} retrained models and any number of seeds a star shows, about 4 times in 5, "
-        f"{', and '.join(found)}; what it does not show may be there all the same"
+    best, second = pair.index
+    test = paired_test(pair.loc[second].to_numpy(dtype=float), pair.loc[best].to_numpy(dtype=float))
+    difference = test.difference
+    return BestTwo(
+        str(best),
+        str(second),
+        float(difference.value),
+        float(difference.low),
+        float(difference.high),
+        int(difference.n),
+        bool(test.p_t < 0.05),
     )
 
 
-def as_rows(board: "Leaderboard") -> list[dict[str, Any]]:
-    """Return the rows of `leaderboard.parquet`; a number that is not there is None."""
-    return [
-        {
-            "method": row.name,
-            "kind": row.kind,
-            "rank": row.rank,
-            "rank_low": row.rank_low,
-            "rank_high": row.rank_high,
-            "pareto": row.pareto,
-            "ranked_by": board.anchor.gap_metric,
-            "gap": _known(row.gap.value),
-            "gap_low": _known(max(row.gap.value - row.gap.half, 0.0) if row.gap.half >= 0 else math.nan),
-            "gap_high": _known(row.gap.value + row.gap.half),
-            "n": row.gap.n,
-            "forget_gap": _known(row.forget_gap),
-            "utility_gap": _known(row.utility_gap),
-            "cost_share": row.cost,
-            "reason": row.gap.reason,
-        }
-        for row in board.rows
-    ]
+def power(references: Mapping[Column, np.ndarray], level: float) -> Power | None:
+    """Return the gap per column that a * detects with 80 % power, from the values (N,) of the retrained models.
 
-
-def _away(rows: Sequence["Row"], anchor: Anchor, about: str) -> pd.DataFrame:
-    """Return the distances of one side, methods x columns that any of them has a distance in."""
-    titles = [column.title for column in anchor.columns if column.about == about]
-    found = {row.name: [row.cells[title].away for title in titles] for row in rows}
-    return pd.DataFrame.from_dict(found, orient="index", columns=titles, dtype=float).dropna(axis=1, how="all")
-
-
-def _ranks(rows: Sequence["Row"], gaps: pd.DataFrame) -> str:
-    seeds = gaps.shape[1]
-    if seeds < 2:
-        return "ranks: of one seed a method, so how far chance decided them is not known"
-    without = [row.name for row in rows if row.rank_low is None]
-    if len(without) == len(rows):
-        return "ranks: no method has a number for every seed, so how far chance decided them is not known"
-    lacking = f"; no range, since a seed is missing: {', '.join(without)}" if without else ""
-    ranges = f"a range holds what {seeds} seeds do not rule out (95 %, all methods together)"
-    return f"ranks: rows stand in the order of the mean gap; {ranges}{lacking}"
-
-
-def _best_two(gaps: pd.DataFrame) -> list[str]:
-    """Say whether the best method is told from the next one on the seeds that both have.
-
-    The two are chosen by the means that are then tested. A two-sided test of the best against the next needs no
-    correction for that (Gutmann and Maymin 1987), as long as nothing is claimed of any other pair.
+    The test is that of the leaderboard: the mean over a method's seeds against one further retrained model, so more
+    seeds do not increase the power. Columns in which all retrained models agree are left out; there the samples decide.
+    Values of memory columns lie in 0..1, so a gap above 1 means that the column detects nothing.
     """
-    pair = gaps.iloc[:2].dropna(axis=1)
-    if pair.shape[1] < 2:
-        return []
-    best, second = pair.index
-    test = paired_test(pair.loc[second].to_numpy(dtype=float), pair.loc[best].to_numpy(dtype=float))
-    more, told = test.difference, "told apart" if test.p_t < 0.05 else "not told apart"
-    behind = f"{more.value:.2f} points [{more.low:.2f}, {more.high:.2f}]"
-    return [f"best two, tested alone: {second} lies {behind} behind {best} (paired t over {more.n} seeds): {told}"]
+    gaps = {
+        column.title: minimum_detectable_difference(float(values.std(ddof=1)), n_reference=len(values), alpha=level)
+        for column, values in references.items()
+        if len(values) > 1 and np.ptp(values) > 0
+    }
+    if not gaps:
+        return None
+    return Power(max(len(values) for column, values in references.items() if column.title in gaps), gaps)
 
 
-def _front(rows: Sequence["Row"], anchor: Anchor) -> list[str]:
-    best = [row.name for row in rows if row.pareto == 1]
-    if not best:
-        return []
-    memory, utility = (", ".join(_away(rows, anchor, side).columns) for side in ("memory", "utility"))
-    sides = f"distance in memory ({memory}), in utility ({utility}) and cost"
-    return [f"Pareto front, by the means, of {sides}: {', '.join(best)}"]
+def measured_titles(rows: Sequence[Row], comparison: Comparison, about: str) -> list[str]:
+    """Return the columns of one kind in which at least one row has a distance."""
+    titles = [column.title for column in comparison.columns if column.about == about]
+    return [title for title in titles if any(not math.isnan(row.cells[title].distance) for row in rows)]
 
 
-def _shown(column: Column, gap: float) -> str:
-    factor, digits = column.scale
-    return f"{column.title} {factor * gap:.{digits}f}"
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _mean_distances(rows: Sequence[Row], titles: Sequence[str]) -> pd.Series:
+    """Return the mean distance of each row over the columns, in points; NaN for a row that lacks a column."""
+    values = {
+        row.name: average_gap_in_points([row.cells[title].distance for title in titles]) if titles else math.nan
+        for row in rows
+    }
+    return pd.Series(values, dtype=float)

@@ -1,81 +1,88 @@
-"""The two numbers that rank: how far a model is from the retrained ones, or from what forgetting should look like.
+"""The two metric rows that rank models: the average gap to the retrained models, and the gap to ideal values.
 
-`average_gap`, where there are retrained models, is the mean distance to them in UA, RA, TA and the attack's AUC (Jia
-et al. 2023 and Fan et al. 2024 call it "Avg. Gap"; there the reference is one retrained model). `gap_to_ideal`, where
-there are none, is
+`average_gap`, with retrained models: the mean absolute gap to them in accuracy on forget, retain and test samples (UA,
+RA, TA) and in the AUC of the membership inference attack (MIA). Jia et al. 2023 and Fan et al. 2024 call it "Avg. Gap";
+their reference is a single retrained model.
 
-    100 mean(|accuracy(forget) - accuracy(test)|, |RA - the original's|, |TA - the original's|, |attack AUC - 0.5|)
+`gap_to_ideal`, without retrained models:
 
-the sweep's objective on samples that the sweep did not see: test in place of validation, and the attack against unseen
-samples. What it cannot see stands at `audit.objective`.
+    100 mean(|accuracy(forget) - accuracy(test)|, |RA - RA of the original|, |TA - TA of the original|, |MIA AUC - 0.5|)
+
+This is the sweep's objective on samples that the sweep does not use: test instead of validation samples, and the attack
+against unseen samples. `audit.objective` says what it cannot detect.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from raybench.engine.audit import CHANCE, IDEAL_GAP
+from raybench.metrics.functions.gaps import average_gap_in_points
 
 Row = dict[str, Any]
 Cells = Mapping[tuple[str, str | None], Row]
 
 FORGET, RETAIN, TEST = (("accuracy", role) for role in ("forget", "retain", "test"))
 ATTACK = ("mia_auc", None)
-PARTS = (FORGET, RETAIN, TEST, ATTACK)
+COMPONENTS = (FORGET, RETAIN, TEST, ATTACK)
 
 
 def average_gap_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return one `average_gap` row per model, in points, lower is better; none for a model that lacks a part.
+    """Return one `average_gap` row per model, in points, lower is better; models that lack a component get none.
 
-    The interval is that of the four gaps, each taken to be independent; gaps to one retrained model leave none.
+    The interval treats the four gaps as independent. With one retrained model the gaps have no interval, nor has their
+    mean.
     """
-    out = []
-    for cells in _whole([row for row in rows if row.get("gap") is not None]):
-        halves = [_half(cells[part], "gap_low", "gap_high") for part in PARTS]
-        gaps = [cells[part]["gap"] for part in PARTS]
-        out.append(_row(cells[FORGET], "average_gap", "retrained", gaps, halves, "none: one retrained model"))
-    return out
+    gap_rows = []
+    for cells in _complete_models([row for row in rows if row.get("gap") is not None]):
+        half_widths = [_half_width(cells[component], "gap_low", "gap_high") for component in COMPONENTS]
+        gaps = [cells[component]["gap"] for component in COMPONENTS]
+        gap_rows.append(
+            _gap_row(cells[FORGET], "average_gap", "retrained", gaps, half_widths, "none: one retrained model")
+        )
+    return gap_rows
 
 
 def ideal_gap_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return one `gap_to_ideal` row per model, in points, lower is better; none for a model that lacks a part.
+    """Return one `gap_to_ideal` row per model, in points, lower is better; models that lack a component get none.
 
-    The interval is that of the four parts, each taken to be independent; a part that has no interval leaves none.
+    The interval treats the four components as independent; it is missing if a component has none.
     """
-    whole = _whole([row for row in rows if row.get("value") is not None])
-    original = next((cells for cells in whole if cells[FORGET]["kind"] == "original"), None)
+    models = _complete_models([row for row in rows if row.get("value") is not None])
+    original = next((cells for cells in models if cells[FORGET]["kind"] == "original"), None)
     if original is None:
         return []
-    out = []
-    for cells in whole:
+    gap_rows = []
+    for cells in models:
         pairs = [(cells[FORGET], cells[TEST]), (cells[RETAIN], original[RETAIN]), (cells[TEST], original[TEST])]
-        gaps = [one["value"] - other["value"] for one, other in pairs] + [cells[ATTACK]["value"] - CHANCE]
-        # a model is no sample of itself: the original's utility differs from the original's by nothing
-        halves = [0.0 if one is other else math.hypot(_half(one), _half(other)) for one, other in pairs]
-        out.append(
-            _row(cells[FORGET], IDEAL_GAP, "original", gaps, [*halves, _half(cells[ATTACK])], "none: a part has none")
+        gaps = [row["value"] - ideal["value"] for row, ideal in pairs] + [cells[ATTACK]["value"] - CHANCE]
+        # the original compared with itself: the gap is exactly 0
+        half_widths = [
+            0.0 if row is ideal else math.hypot(_half_width(row), _half_width(ideal)) for row, ideal in pairs
+        ]
+        half_widths.append(_half_width(cells[ATTACK]))
+        gap_rows.append(
+            _gap_row(cells[FORGET], IDEAL_GAP, "original", gaps, half_widths, "none: a component has no interval")
         )
-    return out
+    return gap_rows
 
 
-def _whole(rows: Sequence[Row]) -> list[Cells]:
-    """Return the four parts of each model that has them all."""
-    found: dict[str, dict[tuple[str, str | None], Row]] = {}
+def _complete_models(rows: Sequence[Row]) -> list[Cells]:
+    """Return the four components of each model that has all of them."""
+    cells_by_model: dict[str, dict[tuple[str, str | None], Row]] = {}
     for row in rows:
         cell = (row["metric"], row["split"])
-        if cell in PARTS:
-            found.setdefault(row["model"], {})[cell] = row
-    return [cells for cells in found.values() if len(cells) == len(PARTS)]
+        if cell in COMPONENTS:
+            cells_by_model.setdefault(row["model"], {})[cell] = row
+    return [cells for cells in cells_by_model.values() if len(cells) == len(COMPONENTS)]
 
 
-def _row(
-    model: Row, metric: str, reference: str, gaps: Sequence[float], halves: Sequence[float], unknown: str
-) -> dict[str, Any]:
-    value = 100 * float(np.mean(np.abs(gaps)))
-    half = 100 * math.hypot(*halves) / len(gaps)
-    known = math.isfinite(half)
+def _gap_row(
+    model: Row, metric: str, reference: str, gaps: Sequence[float], half_widths: Sequence[float], no_interval: str
+) -> Row:
+    value = average_gap_in_points(gaps)
+    half_width = 100 * math.hypot(*half_widths) / len(gaps)
+    has_interval = math.isfinite(half_width)
     return {
         **{key: model[key] for key in ("model", "name", "kind", "method", "seed")},
         "split": None,
@@ -85,13 +92,13 @@ def _row(
         "protocol": "corrected",
         "direction": "lower",
         "value": value,
-        "low": max(0.0, value - half) if known else None,
-        "high": value + half if known else None,
+        "low": max(0.0, value - half_width) if has_interval else None,
+        "high": value + half_width if has_interval else None,
         "n": len(gaps),
-        "interval": "root of summed squares of the four half-widths" if known else unknown,
+        "interval": "root of the summed squares of the four half-widths" if has_interval else no_interval,
         "reason": None,
     }
 
 
-def _half(row: Row, low: str = "low", high: str = "high") -> float:
+def _half_width(row: Row, low: str = "low", high: str = "high") -> float:
     return (row[high] - row[low]) / 2 if row[low] is not None and row[high] is not None else math.nan

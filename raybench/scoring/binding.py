@@ -1,6 +1,6 @@
-"""What a metric's argument names ask for, and where it is: stored predictions, other metrics, facts of the data.
+"""Bind the arguments of a metric, by their names, to stored predictions, other metrics and constants of the data.
 
-The names themselves are the contract of `metrics/spec.py`.
+`raybench.metrics.framework.spec` documents the argument names.
 """
 
 import inspect
@@ -18,14 +18,14 @@ from raybench.errors import UserError
 from raybench.metrics.framework.spec import Estimate, MetricSpec
 
 Metric = Callable[..., Estimate | Mapping[str, Estimate]]
-Found = Mapping[str, Estimate]  # by what completes the metric's name
+Estimates = Mapping[str, Estimate]  # by the suffix that follows the metric's name
 
 ARRAYS = ("logits", "labels", "features", "groups")
-OWNERS = ("original", "retrained", "shadow", "untrained")
+REFERENCES = ("original", "retrained", "shadow", "untrained")
 WEIGHTS = "weights"
-GIVEN = ("alpha", "num_classes", "class_values")
-VALUES = "_values"  # ends the name of an argument that is another metric's result
-DOWNSTREAM = "downstream"  # among a metric's splits: every downstream set of the experiment
+CONSTANTS = ("alpha", "num_classes", "class_values")
+VALUES = "_values"  # suffix of an argument that is another metric's result
+DOWNSTREAM = "downstream"  # as a split of a metric: every downstream set of the experiment
 NO_DOWNSTREAM = "the experiment has no downstream sets (evaluate.downstream)"
 
 
@@ -35,85 +35,92 @@ def metric_names() -> list[str]:
 
 
 def get_metric(name: str) -> Metric:
-    """Return a metric by name, built in or the user's own (`package.module.function`)."""
+    """Return a metric by name, built in or user-defined (`package.module.function`)."""
     return registry.find("metric", name, metrics.__name__, MetricSpec)
 
 
 def metric_spec(function: Metric) -> MetricSpec:
+    """Return the spec that `@metric` attached to the function."""
     return registry.spec_of(function, MetricSpec)
 
 
 def parameters(function: Metric) -> list[inspect.Parameter]:
+    """Return the parameters of a metric: inputs without a default, settings with one."""
     return list(inspect.signature(function).parameters.values())
 
 
-def needs(function: Metric) -> list[str]:
-    """Return the arguments that are filled from what is stored; the others have a default and are settings."""
+def input_names(function: Metric) -> list[str]:
+    """Return the arguments that are filled from stored data; arguments with a default are settings."""
     return [p.name for p in parameters(function) if p.default is inspect.Parameter.empty]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What one argument asks for: of whom (None: the model itself), on which split, which array or metric."""
+class MetricInput:
+    """One input of a metric: which model (None: the scored model), which split, which array or metric."""
 
-    owner: str | None
+    reference: str | None
     split: str
     array: str
 
     @property
     def metric(self) -> str | None:
-        """Return the metric whose values are asked for, if they are."""
-        return self.array.removesuffix(VALUES) if self.array.endswith(VALUES) and self.array not in GIVEN else None
+        """Return the name of the metric whose values this input is, or None for an array or a constant."""
+        is_values = self.array.endswith(VALUES) and self.array not in CONSTANTS
+        return self.array.removesuffix(VALUES) if is_values else None
 
 
-def asked(argument: str, metric: str, *, split: str | None) -> Asked:
-    """Read an argument's name; raises UserError where nothing is called so."""
-    if argument in GIVEN:
-        return Asked(None, "", argument)
-    owner = next((name for name in OWNERS if argument.startswith(f"{name}_")), None)
-    rest = argument.removeprefix(f"{owner}_")
+def parse_input(argument: str, metric: str, *, split: str | None) -> MetricInput:
+    """Parse the name of an argument; raise UserError for a name that refers to nothing stored."""
+    if argument in CONSTANTS:
+        return MetricInput(None, "", argument)
+    reference = next((name for name in REFERENCES if argument.startswith(f"{name}_")), None)
+    rest = argument.removeprefix(f"{reference}_")
     if rest.endswith(VALUES) and rest.removesuffix(VALUES) in set(metric_names()) - {metric}:
-        return Asked(owner, "", rest)
-    if rest == WEIGHTS and owner in (None, "original", "retrained"):
-        return Asked(owner, "", WEIGHTS)
+        return MetricInput(reference, "", rest)
+    if rest == WEIGHTS and reference in (None, "original", "retrained"):
+        return MetricInput(reference, "", WEIGHTS)
     role = next((name for name in ROLES if rest.startswith(f"{name}_")), None)
     array = rest.removeprefix(f"{role}_")
     if array not in ARRAYS or (role is None and split is None):
-        where = "" if array not in ARRAYS else "; without a role it needs splits=(...) in @metric"
+        hint = "" if array not in ARRAYS else "; without a role it needs splits=(...) in @metric"
         raise UserError(
-            f"metric {metric}: its argument {argument!r} names nothing that is stored (allowed: {', '.join(GIVEN)}, "
-            f"[{'|'.join(f'{name}_' for name in OWNERS)}][<role>_]<array>, [original_|retrained_]{WEIGHTS}, or "
-            f"[original_|retrained_]<metric>{VALUES}; roles: {', '.join(ROLES)}; arrays: {', '.join(ARRAYS)}; a "
-            f"setting needs a default){where}"
+            f"metric {metric}: its argument {argument!r} refers to nothing that is stored (allowed: "
+            f"{', '.join(CONSTANTS)}, [{'|'.join(f'{name}_' for name in REFERENCES)}][<role>_]<array>, "
+            f"[original_|retrained_]{WEIGHTS}, or [original_|retrained_]<metric>{VALUES}; roles: {', '.join(ROLES)}; "
+            f"arrays: {', '.join(ARRAYS)}; a setting needs a default){hint}"
         )
-    return Asked(owner, role or str(split), array)
+    return MetricInput(reference, role or str(split), array)
 
 
-def owners(name: str) -> set[str]:
-    """Return which references a metric reads, itself or through the metrics whose values it reads."""
-    found: set[str] = set()
-    for argument in needs(get_metric(name)):
-        part = asked(argument, name, split="")
-        found |= {part.owner} if part.owner else owners(part.metric) if part.metric else set()
-    return found
+def references_read(name: str) -> set[str]:
+    """Return the reference models that a metric reads, directly or through the metrics whose values it reads."""
+    references: set[str] = set()
+    for argument in input_names(get_metric(name)):
+        source = parse_input(argument, name, split="")
+        if source.reference:
+            references.add(source.reference)
+        elif source.metric:
+            references |= references_read(source.metric)
+    return references
 
 
 def metrics_read(name: str) -> list[str]:
     """Return the metrics whose values a metric reads, directly or through others."""
-    direct = [part for argument in needs(get_metric(name)) if (part := asked(argument, name, split="").metric)]
-    return [read for part in direct for read in (part, *metrics_read(part))]
+    sources = (parse_input(argument, name, split="") for argument in input_names(get_metric(name)))
+    direct = [source.metric for source in sources if source.metric]
+    return [read for metric in direct for read in (metric, *metrics_read(metric))]
 
 
 def needs_downstream(name: str) -> bool:
-    """Say whether a metric can only be computed where the experiment has downstream sets."""
+    """Return whether a metric is defined only for experiments with downstream sets."""
     function = get_metric(name)
-    parts = (asked(argument, name, split="").metric for argument in needs(function))
-    return metric_spec(function).splits == (DOWNSTREAM,) or any(needs_downstream(part) for part in parts if part)
+    components = (parse_input(argument, name, split="").metric for argument in input_names(function))
+    return metric_spec(function).splits == (DOWNSTREAM,) or any(needs_downstream(part) for part in components if part)
 
 
 @dataclass(frozen=True)
 class Models:
-    """Keys of the models that a model is scored against, how to read any model's predictions, facts of the data."""
+    """The reference models by key, access to the predictions of any model, and constants of the data."""
 
     read: Callable[[str, str], Predictions]
     original: str
@@ -121,38 +128,38 @@ class Models:
     groups: np.ndarray | None
     num_classes: int
     class_names: tuple[str, ...] = ()
-    downstream: tuple[str, ...] = ()  # the roles by which downstream sets are read
-    untrained: str | None = None  # where a metric asks for it
+    downstream: tuple[str, ...] = ()  # roles under which downstream sets are stored
+    untrained: str | None = None  # set where a metric reads it
     weights: Callable[[str], Mapping[str, np.ndarray]] | None = None
-    known: dict[Any, Found] = field(default_factory=dict, compare=False)  # results, since metrics read each other's
+    known: dict[Any, Estimates] = field(default_factory=dict, compare=False)  # cache: metrics read each other's values
 
     def splits(self, spec: MetricSpec) -> list[str | None]:
-        """Return where a metric is computed: None where it is once per model, every downstream set by its role."""
-        named = ([*self.downstream] if split == DOWNSTREAM else [split] for split in spec.splits)
-        return [split for part in named for split in part] if spec.splits else [None]
+        """Return the splits of a metric: None for a metric of the whole model, each downstream set by its role."""
+        names = ([*self.downstream] if split == DOWNSTREAM else [split] for split in spec.splits)
+        return [split for part in names for split in part] if spec.splits else [None]
 
     def others(self, model: str) -> list[str]:
-        """Return the retrained models but the given one; raises ValueError, which is a row's reason, without any."""
-        found = [key for key in self.retrained if key != model]
-        if not found:
+        """Return the retrained models except `model`; raise ValueError (the reason of a row) if there are none."""
+        keys = [key for key in self.retrained if key != model]
+        if not keys:
             raise ValueError("there is no retrained model to compare with (train.retrained_seeds)")
-        return found
+        return keys
 
 
-def measure(
+def compute_metric(
     name: str, settings: Mapping[str, Any], model: str, split: str | None, alpha: float | None, models: Models
-) -> Found:
-    """Compute one metric of one model on one split, averaged over the retrained models where it reads one.
+) -> Estimates:
+    """Compute one metric of one model on one split; average over the retrained models if it reads one.
 
-    Raises ValueError, with the reason, where it is not defined.
+    Raise ValueError, with the reason, where the metric is undefined.
     """
-    if "retrained" not in owners(name):
-        return _once(name, settings, model, split, alpha, None, models)
-    results = [_once(name, settings, model, split, alpha, key, models) for key in models.others(model)]
+    if "retrained" not in references_read(name):
+        return _compute_once(name, settings, model, split, alpha, None, models)
+    results = [_compute_once(name, settings, model, split, alpha, key, models) for key in models.others(model)]
     return {suffix: _mean([result[suffix] for result in results]) for suffix in results[0]}
 
 
-def _once(
+def _compute_once(
     name: str,
     settings: Mapping[str, Any],
     model: str,
@@ -160,51 +167,58 @@ def _once(
     alpha: float | None,
     retrained: str | None,
     models: Models,
-) -> Found:
+) -> Estimates:
     key = (name, repr(sorted(settings.items())), model, split, alpha, retrained)
     if key not in models.known:
         function = get_metric(name)
-        wanted = {argument: asked(argument, name, split=split) for argument in needs(function)}
-        given = {argument: _bound(part, model, alpha, retrained, models) for argument, part in wanted.items()}
-        found = function(**given, **settings)
-        models.known[key] = {"": found} if isinstance(found, Estimate) else dict(found)
+        inputs = {argument: parse_input(argument, name, split=split) for argument in input_names(function)}
+        arguments = {argument: _fetch(source, model, alpha, retrained, models) for argument, source in inputs.items()}
+        result = function(**arguments, **settings)
+        models.known[key] = {"": result} if isinstance(result, Estimate) else dict(result)
     return models.known[key]
 
 
-def _bound(part: Asked, model: str, alpha: float | None, retrained: str | None, models: Models) -> Any:
-    if part.array in GIVEN:
+def _fetch(source: MetricInput, model: str, alpha: float | None, retrained: str | None, models: Models) -> Any:
+    if source.array in CONSTANTS:
         values = {"alpha": alpha, "num_classes": models.num_classes}
-        return class_values(models.class_names) if part.array == "class_values" else values[part.array]
-    if part.owner == "shadow":
-        return [getattr(models.read(key, part.split), part.array) for key in models.others(model)]
-    key = {"original": models.original, "retrained": retrained, "untrained": models.untrained, None: model}[part.owner]
+        return class_values(models.class_names) if source.array == "class_values" else values[source.array]
+    if source.reference == "shadow":
+        return [getattr(models.read(key, source.split), source.array) for key in models.others(model)]
+    keys = {"original": models.original, "retrained": retrained, "untrained": models.untrained, None: model}
+    key = keys[source.reference]
     assert key is not None
-    if part.array == WEIGHTS:
+    if source.array == WEIGHTS:
         assert models.weights is not None
         return models.weights(key)
-    if part.metric:
-        return _values(part.metric, key, retrained if "retrained" in owners(part.metric) else None, models)
-    stored = models.read(key, part.split)
-    if part.array == "groups":
-        if models.groups is None or part.split in models.downstream:
+    if source.metric:
+        return _metric_values(
+            source.metric, key, retrained if "retrained" in references_read(source.metric) else None, models
+        )
+    stored = models.read(key, source.split)
+    if source.array == "groups":
+        if models.groups is None or source.split in models.downstream:
             raise ValueError("the data set has no groups (identities)")
         return models.groups[stored.ids]
-    return getattr(stored, part.array)
+    return getattr(stored, source.array)
 
 
-def _values(name: str, model: str, retrained: str | None, models: Models) -> float | dict[str, float]:
-    """Return a metric at its default settings: by split, or the one number of a metric of the whole model."""
-    where = models.splits(metric_spec(get_metric(name)))
-    if not where:
+def _metric_values(name: str, model: str, retrained: str | None, models: Models) -> float | dict[str, float]:
+    """Return a metric at its default settings: by split, or one number for a metric of the whole model."""
+    splits = models.splits(metric_spec(get_metric(name)))
+    if not splits:
         raise ValueError(NO_DOWNSTREAM)
-    found = {split: float(_once(name, {}, model, split, None, retrained, models)[""].value) for split in where}
-    if undefined := [f"{name} on {split or 'the model'}" for split, value in found.items() if not math.isfinite(value)]:
-        raise ValueError(f"{undefined[0]} is no number")
-    return found[None] if None in found else {str(split): value for split, value in found.items()}
+    values = {
+        split: float(_compute_once(name, {}, model, split, None, retrained, models)[""].value) for split in splits
+    }
+    if undefined := [
+        f"{name} on {split or 'the model'}" for split, value in values.items() if not math.isfinite(value)
+    ]:
+        raise ValueError(f"{undefined[0]} is not a finite number")
+    return values[None] if None in values else {str(split): value for split, value in values.items()}
 
 
 def class_values(names: Iterable[str]) -> np.ndarray:
-    """Return the numbers that class names are, float64 (C,); raises ValueError where they are not all numbers."""
+    """Parse class names as numbers, float64 (C,); raise ValueError if one is not a finite number."""
     values = []
     for name in names:
         try:
@@ -212,12 +226,12 @@ def class_values(names: Iterable[str]) -> np.ndarray:
         except ValueError:
             values.append(math.nan)
         if not math.isfinite(values[-1]):
-            raise ValueError(f"class names are no numbers ({name!r})")
+            raise ValueError(f"class names are not numbers ({name!r})")
     return np.array(values)
 
 
 def _mean(estimates: Sequence[Estimate]) -> Estimate:
-    """Average over retrained models; the interval is the average one, which ignores that they differ."""
+    """Average over retrained models; the averaged interval ignores the variance among them."""
     if len(estimates) == 1:
         return estimates[0]
     value, low, high = (float(np.mean([getattr(e, part) for e in estimates])) for part in ("value", "low", "high"))

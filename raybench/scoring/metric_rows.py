@@ -1,7 +1,7 @@
-"""Predictions of unlearned, original and retrained models in, metric rows out.
+"""Compute metric rows from stored predictions of unlearned, original and retrained models, and their gaps.
 
-A metric says by its argument names what it reads (`metrics/spec.py`); `binding.py` fills them. It is called once per
-split, alpha and retrained model, and where it is not defined its reason is written instead of a number.
+The argument names of a metric say what it reads; `binding` fills them. A metric is called once per split, alpha and
+retrained model. Where it is undefined, its row has the reason instead of a value.
 """
 
 import inspect
@@ -20,18 +20,18 @@ from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.scoring.binding import (
     DOWNSTREAM,
     NO_DOWNSTREAM,
-    OWNERS,
+    REFERENCES,
     Models,
-    asked,
+    compute_metric,
     get_metric,
-    measure,
+    input_names,
     metric_names,
     metric_spec,
     metrics_read,
-    needs,
     needs_downstream,
-    owners,
     parameters,
+    parse_input,
+    references_read,
 )
 
 __all__ = [
@@ -42,8 +42,9 @@ __all__ = [
     "get_metric",
     "metric_names",
     "metric_spec",
-    "owners",
+    "metrics_read",
     "population_rows",
+    "references_read",
     "score",
     "with_gaps",
 ]
@@ -52,20 +53,22 @@ Row = dict[str, Any]
 
 
 def chosen_metrics(
-    given: str | Sequence[str] | Mapping[str, Mapping[str, Any]], *, downstream: bool = True
+    selection: str | Sequence[str] | Mapping[str, Mapping[str, Any]], *, downstream: bool = True
 ) -> dict[str, dict[str, Any]]:
-    """Return {name: settings} of the metrics that the experiment asks for; refuse unknown names and settings.
+    """Return {name: settings} of the metrics that an experiment selects; raise UserError for unknown names or settings.
 
-    `all` are those that ship with raybench, less those `on_request`; without `downstream` sets, those that need none.
+    `all` selects every metric that ships with raybench except those `on_request` and, if there are no `downstream`
+    sets, those that need them.
     """
-    if isinstance(given, str):
-        shipped = [name for name in metric_names() if not metric_spec(get_metric(name)).on_request]
-        return {name: {} for name in shipped if downstream or not needs_downstream(name)}
-    return {name: _checked(name, dict(given[name] or {}) if isinstance(given, Mapping) else {}) for name in given}
+    if isinstance(selection, str):
+        names = [name for name in metric_names() if not metric_spec(get_metric(name)).on_request]
+        return {name: {} for name in names if downstream or not needs_downstream(name)}
+    settings = selection if isinstance(selection, Mapping) else {}
+    return {name: _validated(name, dict(settings.get(name) or {})) for name in selection}
 
 
-def _checked(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return a metric's settings in the types it declares; refuse unknown ones, and arguments that nothing fills."""
+def _validated(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Convert the settings of a metric to their declared types; raise UserError for unknown settings or inputs."""
     function = get_metric(name)
     allowed = [p.name for p in parameters(function) if p.default is not inspect.Parameter.empty]
     types = get_type_hints(function, include_extras=True)
@@ -76,20 +79,20 @@ def _checked(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             settings[key] = TypeAdapter(types.get(key, Any)).validate_python(value)
         except ValidationError as error:
             raise UserError(f"evaluate.metrics.{name}.{key} = {value!r}: {in_words(error.errors())}") from error
-    for argument in needs(function):
-        asked(argument, name, split=next(iter(metric_spec(function).splits), None))
+    for argument in input_names(function):
+        parse_input(argument, name, split=next(iter(metric_spec(function).splits), None))
     return settings
 
 
 def score(model: str, chosen: Mapping[str, Mapping[str, Any]], alphas: Sequence[float], models: Models) -> list[Row]:
-    """Return one row per metric, split and alpha of one model, without its gap to the others."""
+    """Return one row per metric, split and alpha of one model; `with_gaps` adds the gaps."""
     rows: list[Row] = []
     for name, settings in chosen.items():
         function = get_metric(name)
-        spec, wanted, read = metric_spec(function), needs(function), owners(name)
+        spec, inputs, references = metric_spec(function), input_names(function), references_read(name)
         settings_text = ",".join(f"{key}={value}" for key, value in sorted(settings.items()))
         splits = models.splits(spec) or [DOWNSTREAM]
-        for split, alpha in itertools.product(splits, alphas if "alpha" in wanted else (None,)):
+        for split, alpha in itertools.product(splits, alphas if "alpha" in inputs else (None,)):
             setting = ",".join(
                 part for part in (f"alpha={alpha:g}" if alpha is not None else "", settings_text) if part
             )
@@ -97,20 +100,20 @@ def score(model: str, chosen: Mapping[str, Mapping[str, Any]], alphas: Sequence[
                 "split": split,
                 "metric": name,
                 "setting": setting,
-                "reference": next(("retrained" if o == "shadow" else o for o in OWNERS if o in read), None),
+                "reference": next(("retrained" if r == "shadow" else r for r in REFERENCES if r in references), None),
                 "protocol": spec.protocol,
                 "direction": spec.direction,
             }
             try:
                 if split == DOWNSTREAM:
                     raise ValueError(NO_DOWNSTREAM)
-                found = measure(name, settings, model, split, alpha, models)
-            except UserError:  # the storage failed: that is no result
+                estimates = compute_metric(name, settings, model, split, alpha, models)
+            except UserError:  # the storage failed, which must not become a result
                 raise
-            except ValueError as error:  # the metric is not defined on this input: its reason is the result
+            except ValueError as error:  # the metric is undefined on this input: the row states why
                 rows.append({**row, "reason": str(error)})
                 continue
-            for suffix, estimate in found.items():
+            for suffix, estimate in estimates.items():
                 rows.append({**row, "metric": name + suffix, **_columns(estimate)})
     return rows
 
@@ -120,52 +123,52 @@ def _columns(estimate: Estimate) -> Row:
         key: float(value) if math.isfinite(value) else None
         for key, value in (("value", estimate.value), ("low", estimate.low), ("high", estimate.high))
     }
-    reason = None if numbers["value"] is not None else f"the metric gave {estimate.value}"
+    reason = None if numbers["value"] is not None else f"the metric returned {estimate.value}"
     return {**numbers, "n": int(estimate.n), "interval": estimate.interval, "reason": reason}
 
 
-def population_rows(found: Mapping[str, Estimate], *, reason: str | None = None) -> list[Row]:
-    """Return the rows of a population's statistics; their gap to the retrained is their own `_excess`."""
+def population_rows(estimates: Mapping[str, Estimate], *, reason: str | None = None) -> list[Row]:
+    """Return the rows of a population's statistics; `_excess` plays the role of the gap to the retrained models."""
     specs = population.specs()
 
     def row(name: str) -> Row:
         base = next(name.removesuffix(part) for part in ("_null", "_excess", "_control", "") if name.endswith(part))
         spec = specs[base]
-        known = {"split": "forget", "metric": name, "setting": "population", "reference": "retrained"}
-        return {**known, "protocol": spec.protocol, "direction": spec.direction}
+        identity = {"split": "forget", "metric": name, "setting": "population", "reference": "retrained"}
+        return {**identity, "protocol": spec.protocol, "direction": spec.direction}
 
     if reason is not None:
         return [{**row(name), "reason": reason} for name in specs]
-    return [{**row(name), **_columns(estimate)} for name, estimate in found.items()]
+    return [{**row(name), **_columns(estimate)} for name, estimate in estimates.items()]
 
 
 def code_fingerprints(chosen: Iterable[str]) -> dict[str, str]:
-    """Return a hash of the code of each metric, of the metrics whose values it reads, and of what binds them."""
+    """Return a code hash of each metric, of the metrics whose values it reads and, under "", of this module."""
     names = list(dict.fromkeys(name for metric in chosen for name in (metric, *metrics_read(metric))))
     return {"": code_fingerprint(score), **{name: code_fingerprint(get_metric(name)) for name in names}}
 
 
 def with_gaps(rows: Iterable[Row]) -> list[Row]:
-    """Add to each row its signed gap to the retrained models of the same metric, split and setting.
+    """Add to each row its signed gap to the mean of the retrained models in the same metric, split and setting.
 
-    A retrained model's own gap is to the others, so that its rows are the noise floor.
+    Retrained models are compared with the other retrained models (leave-one-out): their gaps are the noise floor.
     """
     rows = list(rows)
     reference: dict[tuple[Any, ...], dict[str, float]] = {}
     for row in rows:
         if row["kind"] == "retrained" and row.get("value") is not None:
             reference.setdefault(_cell(row), {})[row["model"]] = row["value"]
-    out = []
+    rows_with_gaps = []
     for row in rows:
         others = [value for model, value in reference.get(_cell(row), {}).items() if model != row["model"]]
         if row.get("value") is None or not others:
-            out.append(row)
+            rows_with_gaps.append(row)
             continue
         gap = gap_to_reference(row["value"], others)
         low, high = (value if math.isfinite(value) else None for value in (gap.low, gap.high))
-        found = {"gap": gap.gap, "gap_low": low, "gap_high": high, "gap_n": len(others), "gap_interval": gap.interval}
-        out.append({**row, **found})
-    return out
+        columns = {"gap": gap.gap, "gap_low": low, "gap_high": high, "gap_n": len(others), "gap_interval": gap.interval}
+        rows_with_gaps.append({**row, **columns})
+    return rows_with_gaps
 
 
 def _cell(row: Row) -> tuple[Any, ...]:

@@ -1,7 +1,8 @@
-"""The schemas of the tables: Parquet that pandas, polars and DuckDB read without Ray.
+"""The schemas of the six tables of a run, in Parquet that pandas, polars and DuckDB read without Ray.
 
-The report writes `leaderboard` beside them, and `published` where the run names a table of printed numbers. Arrays are
-plain lists. The schema version is in the metadata; it is raised when a column changes its meaning.
+The report adds `leaderboard` and, if the experiment names a table of reported results, `reported`. Arrays are plain
+lists. The version is in the metadata of the schema; it increases when a column
+changes its name or meaning.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = "1"
+VERSION = "2"
 
 _LEDGER = [
     pa.field("samples_forward", pa.int64()),
@@ -59,7 +60,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("reason", pa.string()),
             *_AUDIT,
             *_LEDGER,
-            pa.field("cost_share", pa.float64()),  # (forward + 2 x backward) sample passes / those of a retrained model
+            pa.field(
+                "relative_cost", pa.float64()
+            ),  # (forward + 2 x backward) sample passes / those of a retrained model
         ]
     ),
     # one row per trial and epoch; a failed trial is one row with its error
@@ -139,47 +142,76 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 }
 
 
-# one row per line of the printed ranking, in its order; written with the report
+# the metric columns of the leaderboard, in its order; a run has either the gaps to retrained models or those to ideals
+LEADERBOARD_METRICS = ("UA", "RA", "TA", "FA_TA", "MIA_AUC", "MG", "CR_f", "k_NN_f", "CKA_f")
+
+# one row per row of the leaderboard, in its order; written with the report
 LEADERBOARD = pa.schema(
     [
-        pa.field("method", pa.string()),  # retrained, original, or the entry of `methods:`
+        pa.field("method", pa.string()),  # retrained, original, or the key in `methods:`
         pa.field("kind", pa.string()),  # original, retrained, unlearned
-        pa.field("rank", pa.int64()),  # by the mean gap; null for what is not ranked
-        pa.field("rank_low", pa.int64()),  # ranks that the seeds do not rule out (95 %, all methods together)
+        pa.field("rank", pa.int64()),  # by the mean gap; null if not ranked
+        pa.field("rank_low", pa.int64()),  # ranks that the seeds do not rule out (95 %, family-wise over all methods)
         pa.field("rank_high", pa.int64()),  # null with one seed, and for a method that lacks a seed
-        pa.field("pareto", pa.int64()),  # front of (forget_gap, utility_gap, cost_share); null where one of them is
+        pa.field("pareto", pa.int64()),  # front of (forget_gap, utility_gap, relative_cost); null if one is missing
         pa.field("ranked_by", pa.string()),  # the metric that `gap` is the mean of: average_gap, gap_to_ideal
         pa.field("gap", pa.float64()),  # points
         pa.field("gap_low", pa.float64()),
         pa.field("gap_high", pa.float64()),
+        pa.field("gap_half_width", pa.float64()),
         pa.field("n", pa.int64()),  # models
-        pa.field("forget_gap", pa.float64()),  # points: mean absolute gap of the models over the memory columns
-        pa.field("utility_gap", pa.float64()),  # points: the same over the utility columns
-        pa.field("cost_share", pa.float64()),  # mean over models
+        pa.field("forget_gap", pa.float64()),  # points: mean distance over the memory columns
+        pa.field("utility_gap", pa.float64()),  # points: mean distance over the utility columns
+        pa.field("relative_cost", pa.float64()),  # mean over models, of the cost of one retraining
+        pa.field("passes", pa.bool_()),  # a method with a value in every column and none of the findings below
+        pa.field("remembers", pa.list_(pa.string())),  # columns in which the model still remembers
+        pa.field("over_forgot", pa.list_(pa.string())),
+        pa.field("lost_utility", pa.list_(pa.string())),
+        pa.field("features_differ", pa.list_(pa.string())),
+        pa.field("not_measured", pa.list_(pa.string())),  # columns that the original has a value in
+        pa.field("failed", pa.bool_()),  # no trial produced a model
+        pa.field("no_better_than_original", pa.bool_()),
+        pa.field("status_reason", pa.string()),  # why the method failed, or why a run stopped early
+        pa.field("advice", pa.string()),  # for a method that is no better than the original
         pa.field("reason", pa.string()),  # why there is no gap
+        *(
+            field
+            for name in LEADERBOARD_METRICS
+            for field in (
+                pa.field(name, pa.float64()),  # mean over models; percentages are fractions, UA is 1 - accuracy
+                pa.field(f"{name}_half_width", pa.float64()),  # of the 95 % interval
+                pa.field(f"{name}_n", pa.int64()),  # models
+                pa.field(f"{name}_gap", pa.float64()),  # signed, to the retrained mean or to the ideal
+                pa.field(f"{name}_gap_low", pa.float64()),
+                pa.field(f"{name}_gap_high", pa.float64()),
+                pa.field(f"{name}_distance", pa.float64()),  # mean over models of |gap|
+                pa.field(f"{name}_distinguishable", pa.bool_()),  # the * of the leaderboard; null without a gap
+                pa.field(f"{name}_reason", pa.string()),  # why there is no value
+            )
+        ),
     ]
 )
 
-# of a run whose experiment names a table of printed numbers: one row per printed number, and one per number of a method
-# that is not printed; written with the report
-PUBLISHED = pa.schema(
+# for a run whose experiment names a table of reported results: one row per reported number, then one per number that
+# only the run has; written with the report
+REPORTED = pa.schema(
     [
-        pa.field("printed_table", pa.string()),  # as `raybench list tables` names it
+        pa.field("paper_table", pa.string()),  # as in `raybench list tables`
         pa.field("source", pa.string()),
-        pa.field("place", pa.string()),  # table or notebook; null for numbers that are not printed
+        pa.field("place", pa.string()),  # table or notebook; null for numbers that are not reported
         pa.field("dataset", pa.string()),
-        pa.field("setting", pa.string()),  # of the source's experiment
-        pa.field("method", pa.string()),  # original, retrained, or the method's name here; empty where it is not stated
-        pa.field("method_printed", pa.string()),
+        pa.field("setting", pa.string()),  # of the paper's experiment
+        pa.field("method", pa.string()),  # original, retrained, or the method's name in raybench; empty if not stated
+        pa.field("method_reported", pa.string()),
         pa.field("preset_or_variant", pa.string()),  # JSON
-        pa.field("metric", pa.string()),  # `derived`: nothing that is measured here
-        pa.field("metric_printed", pa.string()),
+        pa.field("metric", pa.string()),  # `derived`: no metric of raybench
+        pa.field("metric_reported", pa.string()),
         pa.field("split", pa.string()),
         pa.field("metric_setting", pa.string()),  # "alpha=0.05", "population", or empty
         pa.field("unit", pa.string()),
-        pa.field("printed", pa.float64()),  # fractions as fractions
-        pa.field("printed_text", pa.string()),  # as it stands there
-        pa.field("consistent", pa.bool_()),  # false: `note` says what the printed number disagrees with
+        pa.field("reported", pa.float64()),  # percentages as fractions
+        pa.field("reported_text", pa.string()),  # the original text
+        pa.field("consistent", pa.bool_()),  # false: `note` says what the reported number contradicts
         pa.field("note", pa.string()),
         *(
             field
@@ -193,7 +225,7 @@ PUBLISHED = pa.schema(
                 pa.field(f"{protocol}_reason", pa.string()),  # why there is no value
             )
         ),
-        pa.field("difference", pa.float64()),  # printed - released
+        pa.field("difference", pa.float64()),  # reported - released
     ]
 )
 
@@ -216,7 +248,7 @@ def cast(name: str, content: pa.Table) -> pa.Table:
 
 
 def _schema(name: str) -> pa.Schema:
-    return {**SCHEMAS, "leaderboard": LEADERBOARD, "published": PUBLISHED}[name]
+    return {**SCHEMAS, "leaderboard": LEADERBOARD, "reported": REPORTED}[name]
 
 
 def noted(content: pa.Table, **notes: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""The printed numbers: transcribed without a slip, named as raybench names things, and honest about what is wrong."""
+"""The reported results: transcribed without errors, under the names of raybench, with known inconsistencies marked."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from raybench import methods, metrics, paper_tables, registry
 from raybench.commands.listing import print_list
-from raybench.config.schema import Published
+from raybench.config.schema import Paper
 from raybench.errors import UserError
 from raybench.jobs import plan
 from raybench.methods.framework.spec import check
@@ -26,7 +26,7 @@ from raybench.pipeline.manifest import manifest
 from raybench.scenario.prepare import prepare
 from raybench.storage.store import Store
 
-PAGE = Path(__file__).parents[2] / "docs" / "published.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reported-results.md"
 NOMUS_TABLES = ("mufac_age", "mucac_multilabel", "mucac_gender", "mucac_smiling", "mucac_young")
 TABLES = paper_tables.tables()
 
@@ -36,7 +36,7 @@ def everything():
     return pd.concat([paper_tables.load(name) for name in TABLES], ignore_index=True)
 
 
-def printed(name, place, metric, split=""):
+def reported(name, place, metric, split=""):
     frame = paper_tables.load(name)
     found = frame[(frame.place.str.startswith(place)) & (frame.metric == metric) & (frame.split == split)]
     return found.set_index(["method", "preset_or_variant"])["value"]
@@ -46,9 +46,9 @@ def printed(name, place, metric, split=""):
 
 
 @pytest.mark.parametrize("name", NOMUS_TABLES)
-def test_accuracy_and_score_give_the_printed_nomus_of_all_nine_columns(name):
+def test_accuracy_and_score_give_the_reported_nomus_of_all_nine_columns(name):
     accuracy, score, total = (
-        printed(name, "Table", metric, split)
+        reported(name, "Table", metric, split)
         for metric, split in (("accuracy", "test"), ("forgetting_score", ""), ("nomus", ""))
     )
     assert len(total) == 9
@@ -57,7 +57,7 @@ def test_accuracy_and_score_give_the_printed_nomus_of_all_nine_columns(name):
 
 
 def test_the_readme_of_mufac_differs_from_the_paper_by_a_cut_off_digit_in_four_cells():
-    gap = printed("mufac_age", "README", "nomus") - printed("mufac_age", "Table 1", "nomus")
+    gap = reported("mufac_age", "README", "nomus") - reported("mufac_age", "Table 1", "nomus")
     assert (gap.abs() > 5e-5).sum() == 4
     assert gap.abs().max() < 1.5e-4
 
@@ -71,23 +71,23 @@ def test_every_score_of_the_notebooks_gives_the_nomus_that_they_print(everything
             assert total == pytest.approx(values["nomus", ""], abs=1.5e-4)
 
 
-def test_no_printed_epsilon_exceeds_the_ceiling_of_its_models_and_each_is_on_the_lattice():
-    found = printed("eth_cifar10", "report", "epsilon_released_median", "forget")
+def test_no_reported_epsilon_exceeds_the_ceiling_of_its_models_and_each_is_on_the_lattice():
+    found = reported("eth_cifar10", "report", "epsilon_released_median", "forget")
     assert len(found) == 8
     assert found.max() <= ceiling(80, 80, 0.05)
     for epsilon in found:  # medians over samples are logarithms of whole numbers, where the best cut has one error
         assert any(round(math.log(k), 2) == epsilon for k in range(2, 76)), epsilon
-    (null,) = printed("eth_cifar10", "report", "epsilon_released_median_null", "forget")
+    (null,) = reported("eth_cifar10", "report", "epsilon_released_median_null", "forget")
     assert null == pytest.approx(math.log(2.4), abs=0.005)
     assert null < found.min()
 
 
-def test_every_printed_epsilon_of_agedb_is_below_the_ceiling():
-    assert printed("eth_agedb", "report", "epsilon_released_median", "forget").max() < ceiling(80, 80, 0.05)
+def test_every_reported_epsilon_of_agedb_is_below_the_ceiling():
+    assert reported("eth_agedb", "report", "epsilon_released_median", "forget").max() < ceiling(80, 80, 0.05)
 
 
 def test_the_third_partys_ratios_follow_from_its_coverages_and_errors():
-    frame = paper_tables.load("third_party_toy").set_index(["method_printed", "metric_printed"])["value"]
+    frame = paper_tables.load("third_party_toy").set_index(["method_reported", "metric_reported"])["value"]
     rows = frame.unstack()
     assert len(rows) == 13
     for split in ("forget", "test"):
@@ -99,9 +99,9 @@ def test_the_third_partys_ratios_follow_from_its_coverages_and_errors():
     assert (rows["mis-label"] / 200 - rows["UA"]).abs().max() < 1e-9
 
 
-def test_values_are_the_printed_text_with_percentages_as_fractions(everything):
+def test_values_are_the_reported_text_with_percentages_as_fractions(everything):
     for row in everything.itertuples():
-        text = row.printed.replace("about", "").strip(" %+>")
+        text = row.reported.replace("about", "").strip(" %+>")
         if "-" in text[1:]:  # a range
             low, high = map(float, text.split("-"))
             assert row.value in (low, high)
@@ -159,9 +159,9 @@ def test_every_method_and_variant_is_one_that_an_experiment_can_name(everything)
 
 
 def test_rows_of_one_method_are_told_apart_by_their_variant(everything):
-    key = ["source", "table", "place", "method", "preset_or_variant", "metric_printed", "metric", "split"]
-    ranges = everything.printed.str.match(r"\d[\d.]*-\d")
-    once = everything[~ranges & ~everything.table.eq("gains") & ~everything.metric_printed.eq("test pass")]
+    key = ["source", "table", "place", "method", "preset_or_variant", "metric_reported", "metric", "split"]
+    ranges = everything.reported.str.match(r"\d[\d.]*-\d")
+    once = everything[~ranges & ~everything.table.eq("gains") & ~everything.metric_reported.eq("test pass")]
     assert not once.duplicated([*key, "dataset"]).any()
 
 
@@ -175,8 +175,8 @@ def test_every_inconsistent_row_has_its_reason_in_the_table_and_on_the_page(ever
     assert len(wrong) > 50
     for row in wrong.itertuples():
         name = f"`{row.source}_{row.table}`"
-        lines = [line for line in page if line.startswith(f"| {name} ") and row.method_printed in line.split("|")[2]]
-        assert any(row.note.split("; ")[0] in line for line in lines), (name, row.method_printed, row.note)
+        lines = [line for line in page if line.startswith(f"| {name} ") and row.method_reported in line.split("|")[2]]
+        assert any(row.note.split("; ")[0] in line for line in lines), (name, row.method_reported, row.note)
 
 
 def test_the_page_counts_the_numbers_of_every_table(everything):
@@ -237,23 +237,23 @@ def test_what_no_evaluation_writes_is_not_known(name):
 
 def test_an_experiment_that_names_an_unknown_table_is_refused_with_the_nearest():
     with pytest.raises((UserError, ValidationError), match="did you mean 'eth_cifar10'"):
-        Published(table="eth_cifar", protocol="released")
+        Paper(table="eth_cifar", protocol="released")
     with pytest.raises(ValidationError, match="protocol"):
-        Published.model_validate({"table": "eth_cifar10", "protocol": "own"})
+        Paper.model_validate({"table": "eth_cifar10", "protocol": "own"})
 
 
 def test_naming_a_table_changes_no_key_and_stands_in_the_manifest(make_experiment, tmp_path):
     store = Store(str(tmp_path))
     plain, named = (
         prepare(make_experiment(**changes), store)
-        for changes in ({}, {"published": {"table": "mufac_age", "protocol": "released"}})
+        for changes in ({}, {"paper": {"table": "mufac_age", "protocol": "released"}})
     )
     jobs = [plan.train_jobs(scenario) for scenario in (plain, named)]
     assert jobs[0] == jobs[1]
     original = jobs[0][0].key
     assert plan.search_jobs(plain, original) == plan.search_jobs(named, original)
-    assert manifest(named.experiment, "", {})["published"] == {"table": "mufac_age", "protocol": "released"}
-    assert manifest(plain.experiment, "", {})["published"] is None
+    assert manifest(named.experiment, "", {})["paper"] == {"table": "mufac_age", "protocol": "released"}
+    assert manifest(plain.experiment, "", {})["paper"] is None
 
 
 def test_the_list_names_every_table_and_which_rows_are_inconsistent():

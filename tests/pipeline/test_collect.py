@@ -31,12 +31,12 @@ def test_models_hold_the_original_the_retrained_and_the_final_runs_with_their_co
     frame = frames["models"]
     assert frame.kind.value_counts().to_dict() == {"retrained": 2, "original": 1, "unlearned": len(swept.jobs)}
     by_name = frame.set_index("name")
-    assert by_name.loc["retrained-1", "cost_share"] == 1
-    assert by_name.loc["original", "cost_share"] == pytest.approx(200 / 160)
-    assert by_name.loc["retrain-3", "cost_share"] == pytest.approx(1)
+    assert by_name.loc["retrained-1", "relative_cost"] == 1
+    assert by_name.loc["original", "relative_cost"] == pytest.approx(200 / 160)
+    assert by_name.loc["retrain-3", "relative_cost"] == pytest.approx(1)
     cheap = by_name.loc["gradient_ascent-3"]
-    assert cheap.cost_share == pytest.approx((cheap.samples_forward + 2 * cheap.samples_backward) / (3 * 2 * 160))
-    assert 0 < cheap.cost_share < 0.2
+    assert cheap.relative_cost == pytest.approx((cheap.samples_forward + 2 * cheap.samples_backward) / (3 * 2 * 160))
+    assert 0 < cheap.relative_cost < 0.2
     assert json.loads(by_name.loc["original", "recipe"])["epochs"] == 2
     assert by_name.loc["gradient_ascent-3", "hp_lr"] == 1e-4
     for job, record in zip(trained.jobs, trained.records):

@@ -1,4 +1,4 @@
-"""Tables of a made-up run, in the real schemas and with the real gaps, for the tests of the report."""
+"""Tables of a made-up run, with the schemas and the gaps of a real one, for the tests of the report."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 
-from raybench.report import Leaderboard, leaderboard
-from raybench.scoring.average_gap import average_gap_rows
+from raybench.report import Leaderboard, build_leaderboard
+from raybench.scoring.average_gap import average_gap_rows, ideal_gap_rows
 from raybench.scoring.metric_rows import with_gaps
 from raybench.storage import tables
 
@@ -38,7 +38,7 @@ class Run(NamedTuple):
     trials: pd.DataFrame
 
     def board(self) -> Leaderboard:
-        return leaderboard(*self)
+        return build_leaderboard(*self)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +60,7 @@ def make_run() -> Callable[..., Run]:
             name = f"{method}-{seed}"
             identity = {"model": name, "name": name, "kind": kind, "method": method, "seed": seed}
             function = method if kind == "unlearned" else None
-            model_rows.append({**identity, "function": function, "cost_share": share, "status": "finished"})
+            model_rows.append({**identity, "function": function, "relative_cost": share, "status": "finished"})
             for (metric, split, setting), value in zip(MEASURED, values):
                 row = {**identity, "metric": metric, "split": split, "setting": setting, "n": 100, "value": value}
                 if value is None:
@@ -88,3 +88,25 @@ def make_run() -> Callable[..., Run]:
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def without(make_run: Callable[..., Run]) -> Callable[..., Run]:
+    """Build a run without retrained models, with the rows that the evaluation makes for it."""
+
+    def make(methods: Mapping[str, Any], **options: Any) -> Run:
+        run = make_run(methods, retrained=(), **options)
+        rows = run.metrics.to_dict("records")
+        for model in dict.fromkeys(run.metrics.model):
+            own = {(row["metric"], row["split"]): row for row in rows if row["model"] == model}
+            forget, test = own["accuracy", "forget"], own["accuracy", "test"]
+            difference = forget["value"] - test["value"]
+            for metric, setting in (("accuracy_gap", ""), ("memory_gap", "alpha=0.1"), ("memory_gap", "alpha=0.2")):
+                value = difference / 2 if metric == "memory_gap" else difference
+                cell = {"metric": metric, "split": None, "setting": setting, "value": value, "n": 200}
+                rows.append({**forget, **cell, "low": value - 0.04, "high": value + 0.04})
+        rows = [{key: None if value != value else value for key, value in row.items()} for row in rows]
+        rows += ideal_gap_rows(rows)
+        return run._replace(metrics=tables.table("metrics", rows).to_pandas())
+
+    return make

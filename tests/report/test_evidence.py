@@ -1,4 +1,4 @@
-"""The evidence folder: what it says, that it is of one model and whole, and that its checkpoint loads."""
+"""The evidence folder: its content, that it describes one model and is complete, and that its checkpoint loads."""
 
 import hashlib
 import io
@@ -14,9 +14,8 @@ from raybench import models as architectures
 from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
 from raybench.report import write_report
-from raybench.report.evidence import evidence, limits, listed
+from raybench.report.evidence import evidence, id_file, limits
 from raybench.report.evidence_page import page
-from raybench.report.leaderboard import Leaderboard
 from raybench.storage.store import Store
 
 NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93), (0.87, 0.991, 0.885, 0.54, 0.71, 0.86, 0.93)]
@@ -35,37 +34,39 @@ SPLITS = pd.DataFrame({"id": [7, 3, 1, 2, 9], "role": ["forget", "forget", "reta
 
 
 @pytest.fixture
-def found(make_run):
-    def make(methods, *, given=None, **options) -> dict:
+def content(make_run):
+    """Build the evidence of a made-up run."""
+
+    def build(methods, *, checkpoint=None, **options) -> dict:
         run = make_run(methods, **options)
         models = run.models.assign(hyperparameters='{"lr": 0.1, "epochs": 3}', recipe=None)
-        return evidence("made_up", run.board(), run.metrics, models, SPLITS, {**MANIFEST, "checkpoint": given})
+        return evidence("made_up", run.board(), run.metrics, models, SPLITS, {**MANIFEST, "checkpoint": checkpoint})
 
-    return make
-
-
-def written(found, **kept):
-    return page({**found, "unlearned": {"file": "unlearned.pt", "sha256": "f00", "reason": None, **kept}})
+    return build
 
 
-def test_it_is_about_the_best_method_and_its_first_seed(found):
-    done = found({"over": OVER, "near": NEAR})["done"]
+def written(evidence, **changes):
+    return page({**evidence, "unlearned": {"file": "unlearned.pt", "sha256": "f00", "reason": None, **changes}})
+
+
+def test_it_is_about_the_best_method_and_its_first_seed(content):
+    done = content({"over": OVER, "near": NEAR})["unlearning"]
     assert (done["method"], done["seed"], done["model"]) == ("near", 1, "near-1")
     assert done["hyperparameters"] == {"lr": 0.1, "epochs": 3}
-    assert done["cost"]["cost_share"] == 0.05
+    assert done["cost"]["relative_cost"] == 0.05
 
 
-def test_the_forgotten_ids_are_named_in_order_with_the_hash_of_their_file(found):
-    asked = found({"near": NEAR})["asked"]
+def test_the_forgotten_ids_are_named_in_order_with_the_hash_of_their_file(content):
+    asked = content({"near": NEAR})["request"]
     assert asked["ids"] == [3, 7]
-    assert listed(asked["ids"]) == b"3\n7\n"
+    assert id_file(asked["ids"]) == b"3\n7\n"
     assert asked["ids_sha256"] == hashlib.sha256(b"3\n7\n").hexdigest()
     assert asked["forget"] == {"rule": "ids", "ids": [7, 3]}
     assert asked["roles"] == {"forget": 2, "retain": 2, "test": 1}
 
 
-def test_every_number_is_of_that_very_model_with_n_and_interval(found):
-    measured = {(row["metric"], row["split"]): row for row in found({"near": NEAR})["measured"]}
+def test_every_number_is_of_that_very_model_with_n_and_interval(content):
+    measured = {(row["metric"], row["split"]): row for row in content({"near": NEAR})["metrics"]}
     accuracy = measured["accuracy", "forget"]
     assert (accuracy["value"], accuracy["low"], accuracy["high"], accuracy["n"]) == pytest.approx(
         (0.875, 0.845, 0.905, 100)
@@ -75,8 +76,8 @@ def test_every_number_is_of_that_very_model_with_n_and_interval(found):
     assert all(row["value"] is not None or row["reason"] for row in measured.values())
 
 
-def test_the_machine_readable_form_is_plain_json_without_nan(found):
-    whole = found({"near": NEAR, "diverged": [(None,) * 7]})
+def test_the_machine_readable_form_is_plain_json_without_nan(content):
+    whole = content({"near": NEAR, "diverged": [(None,) * 7]})
 
     def refuse(name):
         raise AssertionError(name)
@@ -84,17 +85,17 @@ def test_the_machine_readable_form_is_plain_json_without_nan(found):
     assert json.loads(json.dumps(whole, allow_nan=False), parse_constant=refuse)["num_retrained"] == 4
 
 
-def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(found):
-    text = written(found({"over": OVER, "near": NEAR}, given={"file": "mine.pt", "sha256": "abcd"}))
+def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(content):
+    text = written(content({"over": OVER, "near": NEAR}, checkpoint={"file": "mine.pt", "sha256": "abcd"}))
     for part in (
         "Forget 2 of 4 training samples (rule ids, ids [7, 3])",
         "`mine.pt` (sha256 `abcd`)",
-        "Method `near`, seed 1, at 5 % of the work of one retraining",
+        "Method `near`, seed 1, at 5 % of the cost of one retraining",
         "lr 0.1, epochs 3",
         "unlearned.pt` (sha256 `f00`)",
-        "| UA | accuracy of forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
-        "near: indistinguishable from retrained",
-        "control: the original against the retrained models is seen in",
+        "| UA | accuracy on forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
+        "near: not distinguishable from retrained",
+        "separate the original from the retrained models",
         "power: with 4 retrained models",
         "raybench export made_up --method near",
         "torch 2.9; started 2026-01-01",
@@ -104,38 +105,38 @@ def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(found):
     assert len(text.split()) < 700
 
 
-def test_a_finding_about_the_best_method_is_on_the_page(found):
-    text = written(found({"over": OVER}))
+def test_a_finding_about_the_best_method_is_on_the_page(content):
+    text = written(content({"over": OVER}))
     assert "over: over-forgot (UA, MIA AUC, CR_f, k-NN_f)" in text
-    assert "over: within what retrained models show among themselves (RA, TA)" in text
+    assert "over: within the differences among retrained models (RA, TA)" in text
 
 
 @pytest.mark.parametrize(
     ("retrained", "said"), [((), "There is no retrained model"), ((NEAR[0],), "There is one retrained model")]
 )
-def test_limits_name_the_missing_references(found, retrained, said):
-    whole = found({"over": OVER}, retrained=retrained)
+def test_limits_name_the_missing_references(content, retrained, said):
+    whole = content({"over": OVER}, retrained=retrained)
     assert any(said in limit for limit in whole["limits"])
-    assert "indistinguishable" not in written(whole)
+    assert "distinguishable from retrained" not in written(whole)
 
 
-def test_limits_say_what_is_not_known_of_a_given_checkpoint(found):
+def test_limits_say_what_is_not_known_of_a_given_checkpoint(content):
     given = {"file": "mine.pt", "sha256": "abcd"}
-    mine, trained = found({"near": NEAR}, given=given), found({"near": NEAR})
+    mine, trained = content({"near": NEAR}, checkpoint=given), content({"near": NEAR})
     assert len(mine["limits"]) == len(trained["limits"]) + 2
-    assert any("recipe of the retrained models is not known" in limit for limit in mine["limits"])
+    assert any("recipe of the retrained models is unknown" in limit for limit in mine["limits"])
 
 
 def test_an_audit_that_could_not_see_the_originals_memory_says_that_it_says_nothing(make_run):
-    board: Leaderboard = make_run({"near": NEAR}, original=NEAR[0]).board()
-    assert any("says nothing about their being forgotten" in text for text in limits(board, 4, from_checkpoint=False))
+    board = make_run({"near": NEAR}, original=NEAR[0]).board()
+    assert any("says nothing about forgetting them" in text for text in limits(board, from_checkpoint=False))
 
 
-def test_a_run_without_a_ranked_method_says_so(found):
-    whole = found({"broken": "RuntimeError: no such layer"})
-    assert whole["done"] is None
-    assert whole["measured"] == []
-    assert "No method ended with a model that could be ranked" in written(whole, file=None, reason="none")
+def test_a_run_without_a_ranked_method_says_so(content):
+    whole = content({"broken": "RuntimeError: no such layer"})
+    assert whole["unlearning"] is None
+    assert whole["metrics"] == []
+    assert "No method produced a model that could be ranked" in written(whole, file=None, reason="none")
 
 
 # -- a real run --------------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def test_the_checkpoint_of_a_real_run_loads_into_the_users_own_class_and_is_the_
     x, y = trained.scenario.split("forget").batch(range(40), generator=None)
     with torch.no_grad():
         share = float((mine.eval()(x).argmax(1) == y).double().mean())
-    accuracy = next(r for r in found["measured"] if (r["metric"], r["split"]) == ("accuracy", "forget"))
+    accuracy = next(r for r in found["metrics"] if (r["metric"], r["split"]) == ("accuracy", "forget"))
     assert share == pytest.approx(accuracy["value"])
 
 
@@ -180,9 +181,9 @@ def test_the_folder_is_whole_and_writing_it_again_changes_nothing(report):
     store, found = report()
     names = ("evidence.json", "evidence.md", "forget_ids.txt", "report.md", "unlearned.pt")
     before = {name: store.read_bytes(f"tiny/evidence/{name}") for name in names}
-    assert len(before["forget_ids.txt"].split()) == found["asked"]["count"] == 40
+    assert len(before["forget_ids.txt"].split()) == found["request"]["count"] == 40
     assert before["report.md"] == store.read_bytes("tiny/report.md")
-    store.delete(f"artifacts/models/{found['done']['model']}.pt")  # the folder keeps what it has
+    store.delete(f"artifacts/models/{found['unlearning']['model']}.pt")  # the folder keeps what it has
     report()
     assert {name: store.read_bytes(f"tiny/evidence/{name}") for name in names} == before
 
@@ -191,7 +192,7 @@ def test_weights_that_are_gone_leave_a_reason_and_no_file_of_another_model(repor
     store, found = report()
     store.write_bytes("tiny/evidence/unlearned.pt", b"of an earlier run")
     store.write_json("tiny/evidence/evidence.json", {**found, "unlearned": {"model": "another"}})
-    store.delete(f"artifacts/models/{found['done']['model']}.pt")
+    store.delete(f"artifacts/models/{found['unlearning']['model']}.pt")
     _, now = report()
     assert now["unlearned"] == {"file": None, "reason": "its weights are no longer in the store"}
     assert not store.exists("tiny/evidence/unlearned.pt")
@@ -200,7 +201,7 @@ def test_weights_that_are_gone_leave_a_reason_and_no_file_of_another_model(repor
 def test_every_metric_of_the_run_is_in_the_evidence(report, tables_folder):
     _, found = report()
     frame = pd.read_parquet(tables_folder / "metrics.parquet")
-    own = frame[frame.model == found["done"]["model"]]
-    assert len(found["measured"]) == len(own)
-    assert [row["metric"] for row in found["measured"]] == own.metric.tolist()
-    assert all(row["value"] is None or math.isfinite(row["value"]) for row in found["measured"])
+    own = frame[frame.model == found["unlearning"]["model"]]
+    assert len(found["metrics"]) == len(own)
+    assert [row["metric"] for row in found["metrics"]] == own.metric.tolist()
+    assert all(row["value"] is None or math.isfinite(row["value"]) for row in found["metrics"])

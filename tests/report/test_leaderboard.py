@@ -1,4 +1,4 @@
-"""The leaderboard: who stands where, what a gap means, and that nobody is left out."""
+"""The leaderboard: the order of rows, the meaning of gaps, and that no method is left out."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raybench.report import leaderboard as build
+from raybench.report import build_leaderboard, verdict
 
 LIKE_RETRAINED = [(0.87, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93), (0.88, 0.991, 0.880, 0.540, 0.700, 0.860, 0.93)]
 LIKE_ORIGINAL = [(1.00, 1.000, 0.890, 0.750, 0.900, 1.000, 0.80)] * 2
@@ -18,8 +18,8 @@ def by_name(board):
     return {row.name: row for row in board.rows}
 
 
-def verdict(board, words):
-    return [line for line in board.verdict if line.startswith(words)]
+def lines(board, words):
+    return [line for line in verdict(board) if line.startswith(words)]
 
 
 def test_retrained_and_original_stand_above_the_methods_which_are_ranked_by_their_gap(make_run):
@@ -50,7 +50,7 @@ def test_a_cell_is_the_mean_over_seeds_and_ua_is_what_was_got_wrong(make_run):
     assert row.cells["RA"].value == pytest.approx(0.9915)
     assert row.cells["MIA AUC"].value == pytest.approx(0.5375)
     assert row.cells["UA"].n == 2
-    assert row.cost == pytest.approx(0.05)
+    assert row.relative_cost == pytest.approx(0.05)
 
 
 def test_gaps_are_signed_as_the_column_is_shown(make_run):
@@ -68,8 +68,9 @@ def test_a_failed_method_is_a_row_without_a_rank_and_with_its_reason(make_run):
     board = make_run({"close": LIKE_RETRAINED, "broken": "ZeroDivisionError: its own fault"}).board()
     row = board.rows[-1]
     assert (row.name, row.rank) == ("broken", None)
-    assert "ZeroDivisionError: its own fault" in row.note
-    assert not any("broken" in line for line in verdict(board, "indistinguishable"))
+    assert row.failed
+    assert row.status_reason == "ZeroDivisionError: its own fault"
+    assert not any("broken" in line for line in lines(board, "not distinguishable"))
 
 
 def test_a_method_without_numbers_stands_last_without_a_rank_and_is_not_called_a_success(make_run):
@@ -91,27 +92,27 @@ def test_every_method_of_the_trials_is_on_the_board(make_run):
 
 def test_the_verdict_tells_forgetting_remembering_and_damage_apart(make_run):
     board = make_run({"close": LIKE_RETRAINED, "same": LIKE_ORIGINAL, "over": OVER, "useless": USELESS}).board()
-    (good,) = verdict(board, "indistinguishable from retrained")
+    (good,) = lines(board, "not distinguishable from retrained")
     assert "close" in good
     assert not any(name in good for name in ("same", "over", "useless"))
-    assert "same" in verdict(board, "still remembers")[0]
-    assert "over" in verdict(board, "over-forgot")[0]
-    assert "useless" in verdict(board, "lost utility")[0]
-    assert "over" not in verdict(board, "still remembers")[0]
+    assert "same" in lines(board, "still remembers")[0]
+    assert "over" in lines(board, "over-forgot")[0]
+    assert "useless" in lines(board, "lost utility")[0]
+    assert "over" not in lines(board, "still remembers")[0]
 
 
 def test_the_original_is_told_apart_from_the_retrained_models(make_run):
-    (line,) = verdict(make_run({"close": LIKE_RETRAINED}).board(), "control")
-    assert "NOT" not in line
+    (line,) = lines(make_run({"close": LIKE_RETRAINED}).board(), "control")
+    assert "NO column" not in line
     assert "UA" in line
     assert "MIA AUC" in line
 
 
 def test_an_audit_that_cannot_see_the_originals_memory_says_so(make_run):
-    (line,) = verdict(
+    (line,) = lines(
         make_run({"close": LIKE_RETRAINED}, original=(0.87, 0.992, 0.88, 0.53, 0.7, 0.85, 0.93)).board(), "control"
     )
-    assert "NOT told apart" in line
+    assert "NO column separates" in line
 
 
 def test_retrained_models_among_themselves_are_not_called_different(make_run):
@@ -126,23 +127,23 @@ def test_retrained_models_among_themselves_are_not_called_different(make_run):
     wrong = 0
     for _ in range(25):
         board = make_run({"again": draw(3)}, retrained=draw(5), original=original).board()
-        wrong += "again" not in verdict(board, "indistinguishable from retrained")[0]
+        wrong += "again" not in lines(board, "not distinguishable from retrained")[0]
     assert wrong <= 5  # 5 % of 25 is 1.25; the chance of more than 5 is below 1 %
 
 
 def test_seeds_that_all_land_on_one_retrained_model_are_not_called_different(make_run):
     board = make_run({"close": [(0.86, 0.990, 0.88, 0.53, 0.70, 0.85, 0.93)] * 3}).board()
-    assert "close" in verdict(board, "indistinguishable from retrained")[0]
+    assert "close" in lines(board, "not distinguishable from retrained")[0]
 
 
 def test_the_board_of_a_real_run_has_every_method_and_its_numbers(tables_folder, swept):
     frames = [pd.read_parquet(tables_folder / f"{name}.parquet") for name in ("metrics", "models", "trials")]
-    board = build(*frames)
+    board = build_leaderboard(*frames)
     rows = by_name(board)
     assert set(rows) == {"retrained", "original", "retrain", "finetune", "gradient_ascent", "own_tiny_methods.crash"}
     metrics = frames[0]
     own = metrics[(metrics.method == "retrain") & (metrics.metric == "accuracy") & (metrics.split == "test")]
     assert rows["retrain"].cells["TA"].value == pytest.approx(own.value.mean())
-    assert rows["retrain"].cost == pytest.approx(1)
+    assert rows["retrain"].relative_cost == pytest.approx(1)
     assert rows["own_tiny_methods.crash"].rank is None
-    assert "the method's own fault" in rows["own_tiny_methods.crash"].note
+    assert "the method's own fault" in rows["own_tiny_methods.crash"].status_reason

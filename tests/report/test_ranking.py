@@ -16,9 +16,11 @@ from rich.console import Console
 from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
-from raybench.report import ranking, write_report
-from raybench.report.anchor import COLUMNS, SEVERAL
+from raybench.report import ranking, verdict, write_report
+from raybench.report.comparison import COLUMNS, SEVERAL
+from raybench.report.leaderboard import Leaderboard
 from raybench.report.render import as_rich
+from raybench.report.verdict import limits_of_power
 from raybench.storage import tables
 from raybench.storage.store import Store
 
@@ -42,8 +44,14 @@ def by_name(board):
 
 
 def line(board, beginning):
-    found = [line for line in board.verdict if line.startswith(beginning)]
+    found = [line for line in verdict(board) if line.startswith(beginning)]
     return found[0] if found else None
+
+
+def power_line(references):
+    """Return the line on power for retrained models with the given values."""
+    (text,) = limits_of_power(Leaderboard((), 5, 3, power=ranking.power(references, SEVERAL.level)))
+    return text
 
 
 def labels(board):
@@ -55,7 +63,7 @@ def labels(board):
 # -- the interval of a rank --------------------------------------------------------------------------------------------
 
 
-def test_methods_far_apart_have_one_rank_and_close_ones_a_range_that_is_printed(make_run):
+def test_distant_methods_have_one_rank_and_close_ones_show_a_range(make_run):
     board = make_run(CLEAR).board()
     assert [(row.rank, row.rank_low, row.rank_high) for row in board.rows[2:]] == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
     assert re.search(r"^ 2 second ", labels(board), re.MULTILINE)
@@ -74,7 +82,7 @@ def test_one_seed_leaves_no_interval_and_the_verdict_says_so(make_run):
         (2, None, None),
         (3, None, None),
     ]
-    assert "one seed a method" in line(board, "ranks:")
+    assert "one seed per method; their uncertainty is unknown" in line(board, "ranks:")
     assert line(board, "best two") is None
 
 
@@ -84,7 +92,7 @@ def test_a_method_that_lacks_a_seed_has_no_interval_and_may_stand_before_the_oth
     assert (rows["third"].rank, rows["third"].rank_low, rows["third"].rank_high) == (3, None, None)
     assert (rows["first"].rank_low, rows["first"].rank_high) == (1, 2)
     assert (rows["second"].rank_low, rows["second"].rank_high) == (2, 3)
-    assert line(board, "ranks:").endswith("no range, since a seed is missing: third")
+    assert line(board, "ranks:").endswith("no range because a seed is missing: third")
 
 
 def test_where_every_method_lacks_a_seed_none_has_an_interval(make_run):
@@ -92,7 +100,7 @@ def test_where_every_method_lacks_a_seed_none_has_an_interval(make_run):
     methods = {"first": [*CLEAR["first"][:2], nothing], "second": [nothing, *CLEAR["second"][1:]]}
     board = make_run(methods).board()
     assert [row.rank_low for row in board.rows[2:]] == [None, None]
-    assert "no method has a number for every seed" in line(board, "ranks:")
+    assert "no method has a gap for every seed" in line(board, "ranks:")
     assert line(board, "best two") is None  # one seed is shared
 
 
@@ -111,18 +119,18 @@ many = st.integers(2, 4).flatmap(lambda n: st.lists(st.lists(gap, min_size=n, ma
 @given(many, st.randoms(use_true_random=False))
 def test_every_rank_lies_in_its_interval_and_no_order_of_methods_or_seeds_matters(values, random):
     gaps = pd.DataFrame(values, index=[f"m{i}" for i in range(len(values))])
-    spans, means = ranking.rank_spans(gaps), gaps.mean(axis=1)
+    spans, means = ranking.rank_ranges(gaps), gaps.mean(axis=1)
     for name, (low, high) in spans.items():
         ahead, level = int((means < means[name] - 1e-9).sum()), int(((means - means[name]).abs() <= 1e-9).sum())
         assert 1 <= low <= ahead + level
         assert ahead + 1 <= high <= len(gaps)
     names, seeds = random.sample(list(gaps.index), len(gaps)), random.sample(list(gaps), gaps.shape[1])
-    assert ranking.rank_spans(gaps.loc[names, seeds]) == spans
+    assert ranking.rank_ranges(gaps.loc[names, seeds]) == spans
 
 
 def test_equal_methods_keep_all_ranks_open_together_about_as_often_as_promised():
     random = np.random.default_rng(0)
-    draws = [ranking.rank_spans(pd.DataFrame(random.normal(size=(5, 4)))) for _ in range(300)]
+    draws = [ranking.rank_ranges(pd.DataFrame(random.normal(size=(5, 4)))) for _ in range(300)]
     wrong = sum(any(span != (1, 5) for span in spans.values()) for spans in draws)
     assert wrong <= 25  # 5 % are 15; the chance of more than 25 is below 1 %
 
@@ -132,10 +140,10 @@ def test_equal_methods_keep_all_ranks_open_together_about_as_often_as_promised()
 
 def test_the_two_best_are_told_apart_where_their_seeds_agree_and_not_where_they_do_not(make_run):
     found = line(make_run(CLEAR).board(), "best two")
-    assert "second lies" in found
-    assert "behind first (paired t over 3 seeds)" in found
-    assert found.endswith(": told apart")
-    assert line(make_run(UNCLEAR).board(), "best two").endswith(": not told apart")
+    assert found.startswith("best two: second is")
+    assert "behind first (paired t-test over 3 seeds)" in found
+    assert found.endswith(": distinguishable")
+    assert line(make_run(UNCLEAR).board(), "best two").endswith(": not distinguishable")
 
 
 def test_the_difference_of_the_two_best_is_in_points_and_its_interval_holds_it(make_run):
@@ -158,8 +166,7 @@ def test_equal_methods_are_rarely_told_apart_although_the_two_best_were_chosen()
     wrong = 0
     for _ in range(300):
         gaps = pd.DataFrame(random.normal(size=(6, 3)), index=[f"m{i}" for i in range(6)])
-        (said,) = ranking._best_two(gaps.loc[gaps.mean(axis=1).sort_values().index])
-        wrong += said.endswith(": told apart")
+        wrong += ranking.best_two(gaps.loc[gaps.mean(axis=1).sort_values().index]).distinguishable
     assert wrong <= 15  # 5 %
 
 
@@ -169,7 +176,7 @@ def test_equal_methods_are_rarely_told_apart_although_the_two_best_were_chosen()
 def test_the_distances_of_a_row_are_made_of_the_same_gaps_as_the_one_that_ranks(make_run):
     board = make_run(UNCLEAR).board()
     for row in board.rows[2:]:
-        away = {title: cell.away for title, cell in row.cells.items()}
+        away = {title: cell.distance for title, cell in row.cells.items()}
         assert row.gap.value == pytest.approx(100 * np.mean([away[title] for title in ("UA", "RA", "TA", "MIA AUC")]))
         assert row.utility_gap == pytest.approx(100 * np.mean([away["RA"], away["TA"]]))
         memory = [away[title] for title in ("UA", "MIA AUC", "CR_f", "k-NN_f")]
@@ -179,18 +186,18 @@ def test_the_distances_of_a_row_are_made_of_the_same_gaps_as_the_one_that_ranks(
 def test_seeds_on_both_sides_of_the_retrained_models_do_not_cancel(make_run):
     rows = by_name(make_run({"wild": [(0.975, *NEAR[1:]), (0.775, *NEAR[1:])], "calm": [NEAR, NEAR]}).board())
     assert rows["wild"].cells["UA"].gap == pytest.approx(0, abs=1e-12)
-    assert rows["wild"].cells["UA"].away == pytest.approx(0.1)
+    assert rows["wild"].cells["UA"].distance == pytest.approx(0.1)
     assert rows["wild"].forget_gap > rows["calm"].forget_gap + 2
 
 
 def test_a_method_is_on_the_front_unless_one_is_nowhere_worse_and_somewhere_better(make_run):
     run = make_run({"near": shifted(1, 1), "middle": shifted(5, 5), "far": shifted(9, 9), "twin": shifted(9, 9)})
     costs = {"near": 0.8, "middle": 0.9, "far": 0.1, "twin": 0.1}
-    share = run.models.method.map(costs).fillna(run.models.cost_share)
-    board = run._replace(models=run.models.assign(cost_share=share)).board()
+    share = run.models.method.map(costs).fillna(run.models.relative_cost)
+    board = run._replace(models=run.models.assign(relative_cost=share)).board()
     assert {row.name: row.pareto for row in board.rows[2:]} == {"near": 1, "middle": 2, "far": 1, "twin": 1}
     said = line(board, "Pareto front")
-    assert "memory (UA, MIA AUC, CR_f, k-NN_f), in utility (RA, TA) and cost" in said
+    assert "forget gap (UA, MIA AUC, CR_f, k-NN_f), mean utility gap (RA, TA) and cost" in said
     assert said.endswith(": near, far, twin")
 
 
@@ -204,7 +211,7 @@ def test_a_method_that_lacks_a_part_is_on_no_front(make_run):
 
 def test_a_column_that_no_method_has_is_not_named(make_run):
     without = {name: [(*seed[:5], None, seed[6]) for seed in seeds] for name, seeds in CLEAR.items()}
-    assert "memory (UA, MIA AUC, CR_f), in utility" in line(make_run(without).board(), "Pareto front")
+    assert "forget gap (UA, MIA AUC, CR_f), mean utility gap" in line(make_run(without).board(), "Pareto front")
 
 
 # -- power -------------------------------------------------------------------------------------------------------------
@@ -213,8 +220,7 @@ def test_a_column_that_no_method_has_is_not_named(make_run):
 def test_a_gap_as_large_as_stated_gets_a_star_about_four_times_in_five():
     spread, count = 0.01, 8
     steps = np.arange(count) - (count - 1) / 2
-    said = ranking.power({AUC: 0.5 + spread * steps / steps.std(ddof=1)}, SEVERAL.level)
-    (least,) = (float(number) for number in re.findall(r"MIA AUC (\d+\.\d+)", said))
+    least = ranking.power({AUC: 0.5 + spread * steps / steps.std(ddof=1)}, SEVERAL.level).gaps["MIA AUC"]
     random = np.random.default_rng(0)
     found = 0
     for _ in range(600):
@@ -226,16 +232,16 @@ def test_a_gap_as_large_as_stated_gets_a_star_about_four_times_in_five():
 
 def test_power_grows_with_the_retrained_models_and_shrinks_with_their_spread():
     def least(values):
-        return float(re.findall(r"MIA AUC (\d+\.\d+)", ranking.power({AUC: np.array(values)}, SEVERAL.level))[0])
+        return ranking.power({AUC: np.array(values)}, SEVERAL.level).gaps["MIA AUC"]
 
     few = [0.50, 0.51, 0.52, 0.53]
     assert least(few * 3) < least(few)
-    assert least(0.5 + 2 * (np.array(few) - 0.5)) == pytest.approx(2 * least(few), abs=0.002)
+    assert least(0.5 + 2 * (np.array(few) - 0.5)) == pytest.approx(2 * least(few))
 
 
 def test_percent_columns_are_in_points_and_columns_without_spread_are_left_out():
     spread = np.array([0.80, 0.82, 0.81, 0.79, 0.83])
-    said = ranking.power({UA: spread, AUC: np.full(5, 0.5)}, SEVERAL.level)
+    said = power_line({UA: spread, AUC: np.full(5, 0.5)})
     points = float(re.findall(r"UA (\d+\.\d)", said)[0])
     assert 5 < points < 30
     assert "MIA AUC" not in said
@@ -245,9 +251,9 @@ def test_percent_columns_are_in_points_and_columns_without_spread_are_left_out()
 
 
 def test_two_retrained_models_can_be_too_few_to_find_any_gap_at_all():
-    said = ranking.power({UA: np.array([0.80, 0.83]), AUC: np.array([0.5, 0.501])}, SEVERAL.level)
-    assert "no gap in UA" in said
-    assert re.search(r"a true gap of MIA AUC 0\.\d+ or more", said)
+    said = power_line({UA: np.array([0.80, 0.83]), AUC: np.array([0.5, 0.501])})
+    assert "no gap in UA can be detected" in said
+    assert re.search(r"80 % power to detect a gap of MIA AUC 0\.\d+;", said)
 
 
 @pytest.mark.parametrize(("retrained", "said"), [((NEAR,), False), ((NEAR, *shifted(1), *shifted(2)), True)])

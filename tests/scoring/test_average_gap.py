@@ -4,6 +4,9 @@ import math
 
 import pytest
 
+from raybench.engine.audit import objective, reference
+from raybench.metrics.functions.composite import average_gap
+from raybench.metrics.functions.gaps import average_gap_in_points
 from raybench.scoring.average_gap import ideal_gap_rows
 
 
@@ -55,3 +58,22 @@ def test_a_part_without_an_interval_leaves_none():
     found = {row["model"]: row for row in ideal_gap_rows(rows)}
     assert (found["m"]["low"], found["m"]["high"]) == (None, None)
     assert found["m"]["interval"].startswith("none")
+
+
+def test_the_sweep_minimizes_the_gap_that_the_rows_report():
+    def audit(rows):
+        values = {(row["metric"], row["split"]): row["value"] for row in rows}
+        roles = {"forget": "forget", "retain": "retain", "validation": "test"}
+        accuracies = {f"{role}_accuracy": values["accuracy", split] for role, split in roles.items()}
+        return {**accuracies, "mia_auc": values["mia_auc", None]}
+
+    mine, original = audit(MINE), audit(ORIGINAL)
+    rows = {row["model"]: row["value"] for row in ideal_gap_rows([*ORIGINAL, *MINE])}
+    assert objective("gap_to_ideal", mine, reference([], original)) == pytest.approx(rows["m"], rel=1e-12)
+    retrained = {part: value - 0.1 for part, value in mine.items()}
+    assert objective("gap_to_retrained", mine, reference([retrained])) == pytest.approx(
+        average_gap_in_points([0.1] * 4)
+    )
+    names = {"UA": "forget_accuracy", "RA": "retain_accuracy", "TA": "validation_accuracy", "MIA": "mia_auc"}
+    values = ({name: audit[part] for name, part in names.items()} for audit in (mine, retrained))
+    assert average_gap(*values) == pytest.approx(10)

@@ -105,7 +105,7 @@ def groups_anywhere(groups):
 
 
 @metric(source="s", direction="match", splits=("test",))
-def asks_for_nothing_known(logits, temperature): ...
+def refers_to_nothing_stored(logits, temperature): ...
 
 
 @metric(source="s", direction="match")
@@ -208,7 +208,7 @@ def test_a_lone_retrained_model_has_a_reason_and_no_number(rows, models):
     assert "no retrained model to compare with" in row["reason"]
 
 
-def test_roles_and_owners_are_named_in_full_and_a_dict_gives_a_row_for_each_key(rows):
+def test_roles_and_references_are_named_in_full_and_a_dict_gives_a_row_for_each_key(rows):
     found = {row["metric"]: row["value"] for row in rows("of_roles")}
     assert found == {
         "of_roles": 3,
@@ -240,7 +240,7 @@ def test_a_metric_that_is_not_defined_leaves_its_reason_and_no_number(rows):
 def test_no_nan_reaches_the_table_without_a_reason(rows):
     (row,) = rows("not_a_number")
     assert (row["value"], row["low"], row["high"]) == (None, None, None)
-    assert row["reason"] == "the metric gave nan"
+    assert row["reason"] == "the metric returned nan"
 
 
 def test_groups_are_a_reason_where_the_data_have_none(rows, models):
@@ -264,8 +264,12 @@ def test_a_failure_of_the_storage_is_not_stored_as_a_reason(rows, models):
 @pytest.mark.parametrize(
     ("name", "settings", "said"),
     [
-        ("asks_for_nothing_known", {}, r"its argument 'temperature' names nothing that is stored .* needs a default"),
-        ("lacks_a_split", {}, r"its argument 'logits' names nothing that is stored .*needs splits="),
+        (
+            "refers_to_nothing_stored",
+            {},
+            r"its argument 'temperature' refers to nothing that is stored .* needs a default",
+        ),
+        ("lacks_a_split", {}, r"its argument 'logits' refers to nothing that is stored .*needs splits="),
         ("per_alpha", {"scael": 1}, r"unknown setting of metric own_metrics\.per_alpha: 'scael'; did you mean 'scale'"),
         ("per_alpha", {"scale": "big"}, r"scale = 'big': must be a number"),
         ("absent", {}, "cannot import metric"),
@@ -276,7 +280,7 @@ def test_a_metric_that_could_never_be_computed_is_refused_before_the_run(own, na
         metric_rows.chosen_metrics({own(name): settings})
 
 
-def test_all_metrics_that_ship_ask_only_for_what_is_stored():
+def test_all_metrics_that_ship_read_only_what_is_stored():
     shipped = set(metric_rows.metric_names())
     on_request = {name for name in shipped if metric_rows.metric_spec(metric_rows.get_metric(name)).on_request}
     assert "weight_distance_by_layer" in on_request
@@ -371,7 +375,7 @@ def test_class_names_that_are_numbers_are_read_as_such_and_others_are_a_reason(e
     expected = mean_absolute_error(stored.logits, stored.labels, np.arange(4.0)).value
     assert row["value"] == pytest.approx(expected)
     named = values(["mean_absolute_error"], replace(elsewhere, class_names=("0", "1", "2", "cat"), known={}))
-    assert {row["reason"] for row in named.values()} == {"class names are no numbers ('cat')"}
+    assert {row["reason"] for row in named.values()} == {"class names are not numbers ('cat')"}
 
 
 # -- gaps --------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.functions.gaps import average_gap_in_points
 
 Variant = Literal["product", "mean"]
 
@@ -64,7 +65,7 @@ def average_gap(
 
     Source: Jia et al. 2023 (arXiv 2304.04934) and SalUn (arXiv 2310.12508).
     """
-    return 100 * float(np.mean([1 - agreement for agreement in _agreements(unlearned, retrained, metrics).values()]))
+    return average_gap_in_points([1 - agreement for agreement in _agreements(unlearned, retrained, metrics).values()])
 
 
 def agl(unlearned: Mapping[str, float], retrained: Mapping[str, float], *, variant: Variant = "product") -> Agreement:

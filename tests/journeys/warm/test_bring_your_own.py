@@ -43,11 +43,11 @@ def test_the_page_leads_from_an_example_to_an_unlearned_checkpoint_and_its_evide
     for said in (
         "no retrained models",
         "FA-TA",
-        "control: the original's memory of the forget set is seen in",
-        "anchor: none",
+        "separate the original from the ideals",
+        "references: no retrained reference",
     ):
         assert said in done, done
-    assert "indistinguishable" not in done
+    assert "distinguishable from retrained" not in done
     assert "noise floor" not in done
 
     tables = tmp_path / "bring_your_own" / "tables"
@@ -73,7 +73,7 @@ def test_the_page_leads_from_an_example_to_an_unlearned_checkpoint_and_its_evide
     before = load(project / "bring_your_own" / "model.pt")
     assert not all(torch.equal(best[key], before[key]) for key in best)
 
-    other = next(method for method in ("finetune", "scrub") if method != found["done"]["method"])
+    other = next(method for method in ("finetune", "scrub") if method != found["unlearning"]["method"])
     out = tmp_path / "other.pt"
     typed("export", "bring_your_own", "--method", other, "--out", str(out), "--storage", str(tmp_path))
     assert not all(torch.equal(best[key], value) for key, value in load(out).items())

@@ -1,14 +1,12 @@
-"""What the leaderboard says with one retrained model, and with none."""
+"""What the leaderboard claims with one retrained model, and with none."""
 
 import math
 
 import pytest
 
-from raybench.report import leaderboard as build
-from raybench.report.anchor import UNANCHORED
+from raybench.report import build_leaderboard, verdict
+from raybench.report.comparison import IDEAL_COLUMNS
 from raybench.report.render import as_markdown
-from raybench.scoring.average_gap import ideal_gap_rows
-from raybench.storage import tables
 
 ONE = [(0.87, 0.992, 0.885, 0.535, 0.705, 0.855, None)]
 NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93)] * 2
@@ -31,30 +29,8 @@ def by_name(board):
 
 
 def line(board, beginning):
-    (found,) = [line for line in board.verdict if line.startswith(beginning)]
+    (found,) = [line for line in verdict(board) if line.startswith(beginning)]
     return found
-
-
-@pytest.fixture
-def without(make_run):
-    """Build a run without retrained models, with the rows that the evaluation makes for it."""
-
-    def make(methods, **options):
-        run = make_run(methods, retrained=(), **options)
-        rows = run.metrics.to_dict("records")
-        for model in dict.fromkeys(run.metrics.model):
-            own = {(row["metric"], row["split"]): row for row in rows if row["model"] == model}
-            forget, test = own["accuracy", "forget"], own["accuracy", "test"]
-            difference = forget["value"] - test["value"]
-            for metric, setting in (("accuracy_gap", ""), ("memory_gap", "alpha=0.1"), ("memory_gap", "alpha=0.2")):
-                value = difference / 2 if metric == "memory_gap" else difference
-                cell = {"metric": metric, "split": None, "setting": setting, "value": value, "n": 200}
-                rows.append({**forget, **cell, "low": value - 0.04, "high": value + 0.04})
-        rows = [{key: None if value != value else value for key, value in row.items()} for row in rows]
-        rows += ideal_gap_rows(rows)
-        return run._replace(metrics=tables.table("metrics", rows).to_pandas())
-
-    return make
 
 
 # -- one retrained model -----------------------------------------------------------------------------------------------
@@ -62,12 +38,12 @@ def without(make_run):
 
 def test_against_one_retrained_model_only_the_samples_decide_and_the_words_say_so(make_run):
     board = make_run({"near": NEAR, "same": LIKE_ORIGINAL}, retrained=ONE).board()
-    assert "near" in line(board, "not told from the one retrained model by these samples")
+    assert "near" in line(board, "not distinguishable from the one retrained model")
     assert "same" in line(board, "still remembers")
-    assert not [said for said in board.verdict if "indistinguishable" in said]
-    assert "seen in UA, MIA AUC" in line(board, "control: the original against the one retrained model is")
-    assert "no noise floor" in board.anchor.legend
-    assert "retrained_seeds: 2" in line(board, "anchor: one retrained model")
+    assert not [said for said in verdict(board) if "distinguishable from retrained" in said]
+    assert "separate the original from the one retrained model" in line(board, "control: UA, MIA AUC")
+    assert "no noise floor" in " ".join(board.comparison.legend)
+    assert "retrained_seeds: 2" in line(board, "references: one retrained model")
 
 
 def test_a_gap_to_one_retrained_model_has_the_interval_of_both_models_samples(make_run):
@@ -75,7 +51,7 @@ def test_a_gap_to_one_retrained_model_has_the_interval_of_both_models_samples(ma
     assert cell.gap == pytest.approx(0.990 - 0.992)
     half = 0.03 * math.sqrt(2)
     assert (cell.gap_low, cell.gap_high) == pytest.approx((cell.gap - half, cell.gap + half))
-    assert not cell.outside
+    assert not cell.distinguishable
 
 
 def test_one_retrained_model_has_no_noise_floor_and_a_method_that_does_nothing_is_still_named(make_run):
@@ -84,7 +60,7 @@ def test_one_retrained_model_has_no_noise_floor_and_a_method_that_does_nothing_i
     assert math.isnan(rows["retrained"].gap.value)
     assert rows["near"].rank == 1
     assert rows["same"].gap.value == pytest.approx(rows["original"].gap.value)
-    assert "same" in line(board, "no nearer to retraining than doing nothing")
+    assert "same" in line(board, "no better than the original model")
 
 
 # -- none --------------------------------------------------------------------------------------------------------------
@@ -101,32 +77,32 @@ def test_without_retrained_models_the_gap_to_ideals_ranks_and_there_is_no_retrai
 
 def test_without_retrained_models_the_verdict_claims_no_more_than_was_seen(without):
     board = without({"same": LIKE_ORIGINAL, "ideal": IDEAL, "useless": USELESS, "over": OVER}).board()
-    assert "ideal" in line(board, "no trace seen without a retrained model")
-    assert "same (FA-TA, MIA AUC" in line(board, "forget samples stand out")
-    assert "over (FA-TA, MIA AUC" in line(board, "forget samples fall short")
+    assert "ideal" in line(board, "no trace detected (without a retrained model)")
+    assert "same (FA-TA, MIA AUC" in line(board, "above the ideals (still remembers")
+    assert "over (FA-TA, MIA AUC" in line(board, "below the ideals (over-forgot")
     assert "useless (RA, TA)" in line(board, "lost utility")
-    assert "same" in line(board, "no nearer to the ideals than doing nothing")
-    assert "seen in FA-TA, MIA AUC" in line(board, "control: the original's memory of the forget set is")
-    for said in board.verdict:
-        assert "indistinguishable" not in said
+    assert "same" in line(board, "no better than the original model (by the ideals)")
+    assert "separate the original from the ideals" in line(board, "control: FA-TA, MIA AUC")
+    for said in verdict(board):
+        assert "distinguishable from retrained" not in said
 
 
-def test_without_retrained_models_a_run_says_which_columns_lost_their_anchor_and_what_one_would_cost(without):
+def test_without_retrained_models_a_run_says_which_columns_lack_a_reference_and_what_one_would_cost(without):
     run = without({"ideal": IDEAL})
-    said = line(build(*run, retraining="40 epochs x 480 samples"), "anchor: none")
+    said = line(build_leaderboard(*run, retraining="40 epochs x 480 samples"), "references: no retrained reference")
     for part in ("CR_f, k-NN_f, CKA_f", "FA-TA", "MIA AUC", "MG", "retrained_seeds: 1", "40 epochs x 480 samples"):
         assert part in said
 
 
 def test_without_retrained_models_an_original_that_stands_out_nowhere_makes_the_audit_blind(without):
     board = without({"ideal": IDEAL}, original=IDEAL[0]).board()
-    assert "NOT told apart" in line(board, "control:")
+    assert "NO column separates" in line(board, "control:")
 
 
 def test_ideals_are_fixed_or_the_originals_and_gaps_are_signed_to_them(without):
     rows = by_name(without({"over": OVER}).board())
     cells = rows["over"].cells
-    assert list(cells) == [column.title for column in UNANCHORED]
+    assert list(cells) == [column.title for column in IDEAL_COLUMNS]
     assert cells["MIA AUC"].gap == pytest.approx(0.3 - 0.5)
     assert cells["FA-TA"].gap == pytest.approx(0.3 - 0.88)
     assert cells["TA"].gap == pytest.approx(0.88 - 0.89)
@@ -153,5 +129,5 @@ def test_the_report_of_a_run_without_retrained_models_has_its_own_columns_and_wo
 def test_a_method_that_lacks_a_number_the_original_has_is_not_called_clean(make_run, retrained):
     broken = [(0.875, 0.99, 0.88, None, 0.70, 0.85, 0.93)] * 2
     board = make_run({"broken": broken}, retrained=retrained).board()
-    assert "broken (MIA AUC)" in line(board, "not measured in full")
-    assert "broken" not in line(board, board.anchor.clean)
+    assert "broken (MIA AUC)" in line(board, "not fully measured")
+    assert "broken" not in line(board, board.comparison.passes)

@@ -1,4 +1,4 @@
-"""The sibling run of the other protocol, and what the report of a run writes when it names a printed table."""
+"""The run of the other protocol, and what the report writes for a run that names a table of reported results."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from rich.console import Console
 from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
 from raybench.report import write_report
-from raybench.report.printed import runs, sibling
+from raybench.report.reported import newest_run, runs_by_protocol
 from raybench.storage import tables
 from raybench.storage.store import Store
 
@@ -29,7 +29,7 @@ def finished(store, make_run, make_experiment, monkeypatch):
 
     def put(name, given=None, *, started="2026-01-01T00:00:00+0000", with_tables=True):
         made = make_run({"scrub": [(0.87, 0.99, 0.88, 0.53, 0.70, 0.85, 0.93)] * 2})
-        head = manifest(make_experiment(name=name, published=given), f"name: {name}\n", {})
+        head = manifest(make_experiment(name=name, paper=given), f"name: {name}\n", {})
         store.write_json(f"{name}/manifest.json", {**head, "started": started})
         roles = pd.DataFrame({"id": range(6), "role": ["retain", "forget", "test"] * 2})
         for table, frame in {**made._asdict(), "splits": roles}.items():
@@ -45,26 +45,26 @@ def named(table="mufac_age", protocol="released"):
     return {"table": table, "protocol": protocol}
 
 
-def test_the_sibling_is_the_newest_finished_run_of_the_same_table_and_the_other_protocol(store, finished):
+def test_the_compared_run_is_the_newest_finished_run_of_the_same_table_and_the_other_protocol(store, finished):
     finished("mine", named(protocol="corrected"))
-    assert sibling(store, "mufac_age", "released", own="mine") is None
+    assert newest_run(store, "mufac_age", "released", exclude="mine") is None
     finished("old", named(), started="2026-01-02T00:00:00+0000")
     finished("new", named(), started="2026-01-03T05:00:00+0900")  # 20:00 the day before, by the clock of the others
     finished("other_table", named("mucac_young"), started="2026-01-09T00:00:00+0000")
     finished("unfinished", named(), started="2026-01-09T00:00:00+0000", with_tables=False)
     finished("unnamed", None, started="2026-01-09T00:00:00+0000")
     store.write_bytes("artifacts/models/x.pt", b"")
-    assert sibling(store, "mufac_age", "released", own="mine").name == "new"
-    assert sibling(store, "mufac_age", "corrected", own="mine") is None
-    found = sibling(store, "mufac_age", "corrected", own="new")
+    assert newest_run(store, "mufac_age", "released", exclude="mine").name == "new"
+    assert newest_run(store, "mufac_age", "corrected", exclude="mine") is None
+    found = newest_run(store, "mufac_age", "corrected", exclude="new")
     assert found.name == "mine"
     assert set(found.metrics.method) == {"scrub", "original", "retrained"}
 
 
-def test_each_run_stands_in_the_column_of_its_own_protocol(store, finished):
+def test_each_run_is_in_the_column_of_its_own_protocol(store, finished):
     finished("theirs", named())
     made = finished("mine", named(protocol="corrected"))
-    found = runs(store, "mine", {"published": named(protocol="corrected")}, made.metrics, made.models)
+    found = runs_by_protocol(store, "mine", {"paper": named(protocol="corrected")}, made.metrics, made.models)
     assert {protocol: one.name for protocol, one in found.items()} == {"corrected": "mine", "released": "theirs"}
 
 
@@ -78,37 +78,37 @@ def test_the_report_has_the_section_and_the_table_opens_in_pandas_and_duckdb(sto
     finished("theirs", named())
     finished("mine", named(protocol="corrected"))
     text, console = reported(store, "mine")
-    assert "## Beside the printed numbers" in text
+    assert "## Comparison with reported results" in text
     assert "Released protocol: run `theirs`" in text
     assert "scrub (SCRUB)" in console
-    path = store.path("mine/tables/published.parquet")
+    path = store.path("mine/tables/reported.parquet")
     frame = pd.read_parquet(path)
-    assert list(frame.columns) == tables.PUBLISHED.names
+    assert list(frame.columns) == tables.REPORTED.names
     row = frame[(frame.method == "scrub") & (frame.place == "Table 1") & (frame.metric == "accuracy")].iloc[0]
-    assert (row.printed, row.released, row.corrected) == pytest.approx((0.5984, 0.88, 0.88))
-    query = f"select count(*) from '{path}' where printed is not null and not consistent and released is not null"
-    marked = frame[frame.printed.notna() & frame.consistent.eq(False) & frame.released.notna()]
+    assert (row.reported, row.released, row.corrected) == pytest.approx((0.5984, 0.88, 0.88))
+    query = f"select count(*) from '{path}' where reported is not null and not consistent and released is not null"
+    marked = frame[frame.reported.notna() & frame.consistent.eq(False) & frame.released.notna()]
     assert duckdb.sql(query).fetchall()[0][0] == len(marked) > 0
 
 
-def test_nothing_printed_and_nothing_of_the_sibling_enters_the_ranking(store, finished):
+def test_nothing_reported_and_nothing_of_the_other_run_enters_the_ranking(store, finished):
     finished("plain")
     alone, _ = reported(store, "plain")
     finished("theirs", named())
     finished("plain", named(protocol="corrected"))
-    beside_printed, _ = reported(store, "plain")
+    with_paper, _ = reported(store, "plain")
 
     def ranking(text):
-        return re.split(r"## (?:Beside|Notes|Made)", text)[0]
+        return re.split(r"## (?:Comparison|Notes|Environment)", text)[0]
 
-    assert ranking(beside_printed) == ranking(alone)
-    assert "## Beside the printed" not in alone
+    assert ranking(with_paper) == ranking(alone)
+    assert "## Comparison with reported" not in alone
 
 
 def test_a_run_that_no_longer_names_a_table_drops_the_file(store, finished):
     finished("mine", named())
     reported(store, "mine")
-    assert store.exists("mine/tables/published.parquet")
+    assert store.exists("mine/tables/reported.parquet")
     finished("mine", None)
     reported(store, "mine")
-    assert not store.exists("mine/tables/published.parquet")
+    assert not store.exists("mine/tables/reported.parquet")

@@ -1,4 +1,4 @@
-"""Printed numbers beside measured ones: the right row, the right column, and every reason in words."""
+"""Reported results compared with measured ones: matching rows, columns per protocol, and reasons for missing values."""
 
 import json
 import math
@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from raybench import paper_tables
-from raybench.report.printed import Run, as_rows, side_by_side
-from raybench.report.printed_text import beside
+from raybench.report.reported import Run, compare_with_paper, to_rows
+from raybench.report.reported_text import describe
 from raybench.storage import tables
 
 STAGES = [{"preset": "mufac", "repair_epochs": stage} for stage in (0, 1)]
@@ -16,8 +16,8 @@ STAGES = [{"preset": "mufac", "repair_epochs": stage} for stage in (0, 1)]
 
 def number(method, value, *, metric="accuracy", split="test", place="Table 1", **more):
     row = dict.fromkeys(paper_tables.COLUMNS, "") | {"source": "mufac", "table": "age", "unit": "fraction"}
-    row |= {"method": method, "method_printed": method.upper(), "metric": metric, "metric_printed": metric}
-    row |= {"split": split, "place": place, "value": value, "printed": f"{100 * value:g}", "consistent": True}
+    row |= {"method": method, "method_reported": method.upper(), "metric": metric, "metric_reported": metric}
+    row |= {"split": split, "place": place, "value": value, "reported": f"{100 * value:g}", "consistent": True}
     return row | more
 
 
@@ -48,16 +48,16 @@ def only(frame, **where):
     return frame.iloc[0]
 
 
-# -- which number stands beside which ----------------------------------------------------------------------------------
+# -- which number is compared with which ------------------------------------------------------------------------------
 
 
-def test_printed_released_corrected_and_their_difference_stand_in_one_row():
-    printed = pd.DataFrame([number("scrub", 0.65), number("original", 0.9)])
+def test_reported_released_corrected_and_their_difference_are_in_one_row():
+    reported = pd.DataFrame([number("scrub", 0.65), number("original", 0.9)])
     released = run([("scrub", "accuracy", "test", "", [0.5, 0.6, 0.7]), ("original", "accuracy", "test", "", [0.88])])
     corrected = run([("scrub", "accuracy", "test", "", [0.7, 0.72])], name="ours")
-    frame = side_by_side(printed, {"released": released, "corrected": corrected})
+    frame = compare_with_paper(reported, {"released": released, "corrected": corrected})
     scrub = only(frame, method="scrub")
-    assert scrub.printed == 0.65
+    assert scrub.reported == 0.65
     assert scrub.released == pytest.approx(0.6)
     assert (scrub.released_high - scrub.released_low) / 2 == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-5)
     assert (scrub.released_n, scrub.released_run, scrub.corrected_run) == (3, "mine", "ours")
@@ -71,42 +71,42 @@ def test_printed_released_corrected_and_their_difference_stand_in_one_row():
 
 
 def test_the_two_stages_of_one_method_are_matched_by_what_the_run_was_set_to():
-    printed = pd.DataFrame(
+    reported = pd.DataFrame(
         [number("unsir_mufac", 0.5 + i / 10, preset_or_variant=json.dumps(STAGES[i])) for i in (0, 1)]
     )
     measured = run([("unsir_mufac", "accuracy", "test", "", [0.58])], settings={"unsir_mufac": {"repair_epochs": 1}})
-    frame = side_by_side(printed, {"released": measured})
-    first, second = (only(frame, printed=0.5 + i / 10) for i in (0, 1))
+    frame = compare_with_paper(reported, {"released": measured})
+    first, second = (only(frame, reported=0.5 + i / 10) for i in (0, 1))
     assert math.isnan(first.released)
     assert first.released_reason == "run with repair_epochs = 1"
     assert second.released == pytest.approx(0.58)
 
 
-def test_a_method_that_is_printed_once_is_compared_whatever_its_setting():
-    printed = pd.DataFrame([number("scrub", 0.65, preset_or_variant='{"preset": "mufac", "temperature": 4.0}')])
+def test_a_method_that_is_reported_once_is_compared_whatever_its_setting():
+    reported = pd.DataFrame([number("scrub", 0.65, preset_or_variant='{"preset": "mufac", "temperature": 4.0}')])
     measured = run([("scrub", "accuracy", "test", "", [0.6])], settings={"scrub": {"temperature": 2.0}})
-    assert only(side_by_side(printed, {"corrected": measured}), method="scrub").corrected == pytest.approx(0.6)
+    assert only(compare_with_paper(reported, {"corrected": measured}), method="scrub").corrected == pytest.approx(0.6)
 
 
-def test_only_the_alpha_that_is_printed_is_compared():
+def test_only_the_alpha_that_is_reported_is_compared():
     measured = run([("scrub", "cr", "forget", f"alpha={alpha}", [value]) for alpha, value in ((0.05, 0.4), (0.1, 0.5))])
     at = pd.DataFrame([number("scrub", 0.45, metric="cr", split="forget", metric_setting="alpha=0.1")])
-    assert only(side_by_side(at, {"released": measured}), method="scrub").released == pytest.approx(0.5)
+    assert only(compare_with_paper(at, {"released": measured}), method="scrub").released == pytest.approx(0.5)
     anywhere = pd.DataFrame([number("scrub", 0.45, metric="cr", split="forget")])
-    row = only(side_by_side(anywhere, {"released": measured}), method="scrub")
+    row = only(compare_with_paper(anywhere, {"released": measured}), method="scrub")
     assert math.isnan(row.released)
     assert row.released_reason == "measured at several settings: alpha=0.05; alpha=0.1"
 
 
 def test_a_metric_in_its_released_form_is_found_whatever_else_its_setting_says():
     measured = run([("scrub", "forgetting_score", None, "balance=truncate_members", [0.1, 0.2])])
-    printed = pd.DataFrame([number("scrub", 0.14, metric="forgetting_score", split="")])
-    assert only(side_by_side(printed, {"released": measured}), method="scrub").released == pytest.approx(0.15)
+    reported = pd.DataFrame([number("scrub", 0.14, metric="forgetting_score", split="")])
+    assert only(compare_with_paper(reported, {"released": measured}), method="scrub").released == pytest.approx(0.15)
 
 
-def test_the_baseline_of_a_population_is_its_null_and_the_unprinted_original_its_control():
+def test_the_baseline_of_a_population_is_its_null_and_the_unreported_original_its_control():
     at = {"split": "forget", "metric_setting": "population", "unit": "nats"}
-    printed = pd.DataFrame(
+    reported = pd.DataFrame(
         [
             number("retrained", 0.88, metric="epsilon_released_median_null", **at),
             number("finetune", 3.74, metric="epsilon_released_median", **at),
@@ -119,18 +119,18 @@ def test_the_baseline_of_a_population_is_its_null_and_the_unprinted_original_its
             for end, value in (("", 3.7), ("_null", 0.9), ("_control", 4.0))
         ]
     )
-    frame = side_by_side(printed, {"released": measured})
+    frame = compare_with_paper(reported, {"released": measured})
     null = only(frame, method="retrained")
     assert null.difference == pytest.approx(-0.02)
     assert null.released_n == 100
     assert only(frame, method="finetune").difference == pytest.approx(0.04)
     control = only(frame, method="original")
     assert (control.metric, control.released) == ("epsilon_released_median_control", 4.0)
-    assert math.isnan(control.printed)
+    assert math.isnan(control.reported)
 
 
-def test_reasons_say_why_a_printed_number_stands_alone():
-    printed = pd.DataFrame(
+def test_reasons_say_why_a_reported_number_is_alone():
+    reported = pd.DataFrame(
         [
             number("scrub", 0.5),
             number("cf_k", 0.6),
@@ -139,38 +139,38 @@ def test_reasons_say_why_a_printed_number_stands_alone():
         ]
     )
     measured = run([("scrub", "accuracy", "test", "", ["it diverged"]), ("scrub", "accuracy", "retain", "", [0.5])])
-    frame = side_by_side(printed, {"released": measured})
-    assert only(frame, printed=0.5).released_reason == "it diverged"
-    assert only(frame, printed=0.6).released_reason == "not run"
-    assert only(frame, printed=0.7).released_reason == "not in the run's evaluate.metrics"
-    assert only(frame, printed=0.8).released_reason == "not in the run's evaluate.metrics"
+    frame = compare_with_paper(reported, {"released": measured})
+    assert only(frame, reported=0.5).released_reason == "it diverged"
+    assert only(frame, reported=0.6).released_reason == "not run"
+    assert only(frame, reported=0.7).released_reason == "not in the run's evaluate.metrics"
+    assert only(frame, reported=0.8).released_reason == "not in the run's evaluate.metrics"
     assert set(frame.corrected_reason) == {"no run of this protocol on the storage"}
     assert frame.difference.isna().all()
 
 
-def test_methods_that_are_not_printed_follow_with_their_own_numbers():
-    printed = pd.DataFrame([number("scrub", 0.65), number("retrained", 0.5)])
+def test_methods_that_are_not_reported_follow_with_their_own_numbers():
+    reported = pd.DataFrame([number("scrub", 0.65), number("retrained", 0.5)])
     measured = run([(name, "accuracy", "test", "", [0.6]) for name in ("salun", "original", "retrained", "scrub")])
-    frame = side_by_side(printed, {"corrected": measured})
+    frame = compare_with_paper(reported, {"corrected": measured})
     assert frame.method.tolist() == ["scrub", "retrained", "original", "salun"]
-    assert frame.printed.isna().tolist() == [False, False, True, True]
+    assert frame.reported.isna().tolist() == [False, False, True, True]
     assert frame.corrected.tolist() == pytest.approx([0.6] * 4)
 
 
 def test_a_derived_number_is_kept_and_compared_with_nothing():
-    frame = side_by_side(pd.DataFrame([number("scrub", 0.65, metric="derived", split="")]), {"released": run([])})
-    assert frame.released_reason.tolist() == ["nothing that raybench measures"]
+    frame = compare_with_paper(pd.DataFrame([number("scrub", 0.65, metric="derived", split="")]), {"released": run([])})
+    assert frame.released_reason.tolist() == ["no metric of raybench"]
 
 
 @pytest.mark.parametrize("name", paper_tables.tables())
-def test_every_table_of_the_sources_can_be_shown_beside_a_run(name):
-    printed = paper_tables.load(name)
+def test_every_table_of_the_papers_can_be_compared_with_a_run(name):
+    reported = paper_tables.load(name)
     measured = {"released": run([("finetune", "accuracy", "test", "", [0.5, 0.6])])}
-    frame = side_by_side(printed, measured)
-    content = tables.table("published", as_rows(frame))
-    assert content["printed"].to_pylist()[: len(printed)] == printed["value"].tolist()
-    shown = beside(frame, "released", measured)
-    wrong = printed[~printed.consistent & (printed.metric != paper_tables.DERIVED)]
+    frame = compare_with_paper(reported, measured)
+    content = tables.table("reported", to_rows(frame))
+    assert content["reported"].to_pylist()[: len(reported)] == reported["value"].tolist()
+    shown = describe(frame, "released", measured)
+    wrong = reported[~reported.consistent & (reported.metric != paper_tables.DERIVED)]
     for note in wrong.loc[~wrong.place.isin(["README"]), "note"]:
         assert note in shown.markdown()
 
@@ -179,7 +179,7 @@ def test_every_table_of_the_sources_can_be_shown_beside_a_run(name):
 
 
 def words(rows, found, protocol="released"):
-    return beside(side_by_side(pd.DataFrame(rows), found), protocol, found)
+    return describe(compare_with_paper(pd.DataFrame(rows), found), protocol, found)
 
 
 def lines_of(text, word):
@@ -206,20 +206,20 @@ def test_other_places_of_the_same_number_stand_in_the_note_and_not_in_the_column
     assert "notebooks, early: 0.6100; README: 0.6300" in cells[5]
 
 
-def test_what_was_not_run_not_printed_and_not_measured_is_said():
+def test_what_was_not_run_not_reported_and_not_measured_is_said():
     rows = [
         number("scrub", 0.65),
         number("cf_k", 0.6),
-        number("scrub", 0.3, metric="derived", metric_printed="seconds"),
+        number("scrub", 0.3, metric="derived", metric_reported="seconds"),
     ]
     found = {"corrected": run([(name, "accuracy", "test", "", [0.6]) for name in ("scrub", "salun", "original")])}
     text = words(rows, found, "corrected").markdown()
-    assert "- Printed, not run: CF_K." in text
-    assert "- Run, not printed: salun." in text
+    assert "- Reported, not run: CF_K." in text
+    assert "- Run, not reported: salun." in text
     assert "seconds" in text
     assert "- Released protocol: no run on this storage." in text
-    assert "- Corrected protocol: run `mine` (this one)." in text
-    assert "not printed" in lines_of(text, "salun")[0]
+    assert "- Corrected protocol: run `mine` (this run)." in text
+    assert "not reported" in lines_of(text, "salun")[0]
 
 
 def test_one_reason_for_both_protocols_is_said_once():
@@ -229,19 +229,19 @@ def test_one_reason_for_both_protocols_is_said_once():
     assert line.endswith("| released and corrected: not run |")
 
 
-def test_the_short_table_has_a_line_per_printed_method_and_leaves_recomputed_columns_to_the_report():
+def test_the_short_table_has_a_line_per_reported_method_and_leaves_recomputed_columns_to_the_report():
     rows = [number("scrub", 0.65), number("cf_k", 0.6), number("scrub", 0.7, metric="top_2")]
     rows.append(number("scrub", 0.1, metric="nomus", split="", place="recomputed from the released logits"))
     found = {"released": run([("scrub", "accuracy", "test", "", [0.6]), ("salun", "accuracy", "test", "", [0.6])])}
     shown = words(rows, found)
     assert shown.head == ["", "accuracy test", "top_2 test"]
-    assert shown.brief == [["scrub (SCRUB)", "0.6500 | 0.6000", "0.7000 | -"], ["cf_k (CF_K)", "0.6000 | -", "-"]]
+    assert shown.short_rows == [["scrub (SCRUB)", "0.6500 | 0.6000", "0.7000 | -"], ["cf_k (CF_K)", "0.6000 | -", "-"]]
     assert "recomputed" in shown.markdown()
 
 
-def test_two_entries_of_one_method_stand_beside_the_printed_variants_that_they_are():
+def test_two_entries_of_one_method_are_compared_with_their_reported_variants():
     one, two = (json.dumps({"preset": "mufac", "repair_epochs": epochs}) for epochs in (0, 1))
-    printed = pd.DataFrame(
+    reported = pd.DataFrame(
         [number("unsir_mufac", 0.58, preset_or_variant=one), number("unsir_mufac", 0.59, preset_or_variant=two)]
     )
     rows = [("stage_1", "accuracy", "test", "", [0.1]), ("stage_2", "accuracy", "test", "", [0.2])]
@@ -249,5 +249,5 @@ def test_two_entries_of_one_method_stand_beside_the_printed_variants_that_they_a
         "stage_1": {"method": "unsir_mufac", "repair_epochs": 0},
         "stage_2": {"method": "unsir_mufac", "repair_epochs": 1},
     }
-    frame = side_by_side(printed, {"released": run(rows, settings=settings)})
+    frame = compare_with_paper(reported, {"released": run(rows, settings=settings)})
     assert frame["released"].tolist() == [0.1, 0.2]

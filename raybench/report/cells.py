@@ -1,0 +1,134 @@
+"""Compute the cells of the leaderboard: means over seeds, and whether their gaps are significant.
+
+With several retrained models a gap is significant if it lies outside the prediction interval of one further retrained
+model (t distribution), Bonferroni-corrected over the columns. With one retrained model or none, the intervals over
+samples decide.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from raybench.metrics.functions.gaps import mean_absolute_gap
+from raybench.metrics.functions.statistics import gap_to_reference, mean_interval
+from raybench.report.comparison import PER_ALPHA, Column, Comparison
+from raybench.report.leaderboard import Cell, MeanGap, Row
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """The metrics and models of a run, and what its numbers are compared with."""
+
+    metrics: pd.DataFrame
+    models: pd.DataFrame
+    comparison: Comparison
+
+    @cached_property
+    def alphas(self) -> dict[str, str]:
+        """Return the setting of the first alpha of each metric that has a row per alpha."""
+        settings = {name: self.metrics.loc[self.metrics.metric == name, "setting"] for name in PER_ALPHA}
+        return {name: next((str(setting) for setting in column if setting), "") for name, column in settings.items()}
+
+    @property
+    def alpha(self) -> str:
+        """Return the alpha of the columns, "alpha=0.1"."""
+        return next(
+            (self.alphas[column.metric] for column in self.comparison.columns if column.metric in PER_ALPHA), ""
+        )
+
+    def row(self, name: str, kind: str) -> Row:
+        """Return the row of the retrained models, the original or one method."""
+        is_method = kind == "unlearned"
+        metrics = self.metrics[(self.metrics.kind == kind) & ((self.metrics.method == name) | (not is_method))]
+        models = self.models[(self.models.kind == kind) & ((self.models.method == name) | (not is_method))]
+        costs = models["relative_cost"].dropna()
+        reasons = models.loc[models.method == name, "reason"].dropna()
+        return Row(
+            name,
+            kind,
+            {column.title: self.cell(column, metrics, kind) for column in self.comparison.columns},
+            _mean_gap(metrics, self.comparison.gap_metric),
+            relative_cost=float(costs.mean()) if len(costs) and kind != "original" else None,
+            status_reason=str(reasons.iloc[0]) if len(reasons) else None,
+        )
+
+    def cell(self, column: Column, metrics: pd.DataFrame, kind: str) -> Cell:
+        """Return one cell from the metric rows of its models."""
+        rows = self.select(metrics, column)
+        values = rows["value"].dropna().to_numpy(dtype=float)
+        if len(values) == 0:
+            reasons = rows["reason"].dropna()
+            return Cell(reason=str(reasons.iloc[0]) if len(reasons) else "not in evaluate.metrics")
+        mean = float(values.mean())
+        shown = 1 - mean if column.complement else mean
+        half_width = _half_width_over_models(values) if len(values) > 1 else _half_width_over_samples(rows)
+        if kind == "retrained":
+            return Cell(shown, half_width, len(values), gap=0.0)
+        gap, low, high, distinguishable = self.gap(column, mean, _half_width_over_samples(rows), kind)
+        sign = -1.0 if column.complement else 1.0
+        low, high = sorted((sign * low, sign * high))
+        distance = mean_absolute_gap(values - mean + gap)
+        return Cell(shown, half_width, len(values), sign * gap, low, high, distance, distinguishable)
+
+    def gap(self, column: Column, mean: float, half_width: float, kind: str) -> tuple[float, float, float, bool]:
+        """Return the gap of a mean to the reference of the column, its interval, and whether it is significant."""
+        if column.reference is None or column.reference == kind:
+            return math.nan, math.nan, math.nan, False
+        if isinstance(column.reference, float):
+            return self.gap_by_samples(mean - column.reference, half_width)
+        others = self.select(self.metrics[self.metrics.kind == column.reference], column)
+        reference = others["value"].dropna().to_numpy(dtype=float)
+        if len(reference) == 0:
+            return math.nan, math.nan, math.nan, False
+        if len(reference) == 1:
+            both = math.hypot(half_width, _half_width_over_samples(others))
+            return self.gap_by_samples(mean - float(reference[0]), both)
+        # All seeds of a method start from one original and vary less than retrained models do. The mean is therefore
+        # compared with one further retrained model, not with the retrained mean: a method whose seeds all reproduce the
+        # same retrained model must not count as different.
+        plain = gap_to_reference(mean, reference)
+        strict = gap_to_reference(mean, reference, confidence=1 - self.comparison.level)
+        distinguishable = bool(strict.low > 0 or strict.high < 0)
+        if np.ptp(reference) == 0:  # all equal (100 % on retain, say): only the samples limit the resolution
+            distinguishable = abs(plain.gap) > half_width
+        return plain.gap, plain.low, plain.high, distinguishable
+
+    def gap_by_samples(self, gap: float, half_width: float) -> tuple[float, float, float, bool]:
+        """Return a gap to a single value, whose variance over trainings is unknown: samples give the half-width."""
+        strict = float(ndtri(1 - self.comparison.level / 2) / ndtri(0.975))
+        return gap, gap - half_width, gap + half_width, abs(gap) > strict * half_width
+
+    def reference_values(self) -> dict[Column, np.ndarray]:
+        """Return the values (N,) of the retrained models in each memory column that is compared with them."""
+        retrained = self.metrics[self.metrics.kind == "retrained"]
+        columns = [c for c in self.comparison.columns if (c.about, c.reference) == ("memory", "retrained")]
+        return {column: self.select(retrained, column)["value"].dropna().to_numpy(dtype=float) for column in columns}
+
+    def select(self, metrics: pd.DataFrame, column: Column) -> pd.DataFrame:
+        """Return the metric rows that belong to a column, at its alpha."""
+        split = metrics.split.isna() if column.split is None else metrics.split == column.split
+        rows = metrics[(metrics.metric == column.metric) & split]
+        return rows[rows.setting == self.alphas[column.metric]] if column.metric in PER_ALPHA else rows
+
+
+def _half_width_over_models(values: np.ndarray) -> float:
+    interval = mean_interval(values)
+    return (interval.high - interval.low) / 2
+
+
+def _half_width_over_samples(rows: pd.DataFrame) -> float:
+    """Return the mean half-width of the intervals over samples, which the seeds of one method share."""
+    return float((rows["high"] - rows["low"]).mean()) / 2
+
+
+def _mean_gap(metrics: pd.DataFrame, gap_metric: str) -> MeanGap:
+    rows = metrics[(metrics.metric == gap_metric) & metrics.value.notna()]
+    values = rows["value"].to_numpy(dtype=float)
+    if len(values) == 0:
+        return MeanGap(reason="a component of the gap is missing")
+    half_width = _half_width_over_models(values) if len(values) > 1 else _half_width_over_samples(rows)
+    return MeanGap(float(values.mean()), half_width, len(values))

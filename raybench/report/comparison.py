@@ -1,0 +1,168 @@
+"""What a run's numbers are compared with (several retrained models, one, or none), and what the report may then claim.
+
+- Several retrained models: their variance is known, so a gap can be called larger than the differences among them.
+- One retrained model: its variance is unknown; only the intervals over samples decide.
+- None: ideal values replace it. They assume that forgotten samples behave like test samples, that an attack is at
+  chance, and that utility is that of the original model.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric column of the leaderboard, and the reference of its gap."""
+
+    title: str
+    metric: str
+    split: str | None
+    about: Literal["memory", "utility", "features"]
+    remembers: int = 0  # memory columns: the sign of a gap that means the model remembers
+    percent: bool = False
+    complement: bool = False  # shown as 1 - value
+    reference: Literal["retrained", "original"] | float | None = "retrained"  # a number is an ideal value
+
+    @property
+    def name(self) -> str:
+        """Return the name of the column in `leaderboard.parquet`."""
+        return self.title.replace("-", "_").replace(" ", "_")
+
+    @property
+    def scale(self) -> tuple[int, int]:
+        """Return the factor and the number of digits with which the report shows its values."""
+        return (100, 1) if self.percent else (1, 3)
+
+
+COLUMNS = (
+    Column("UA", "accuracy", "forget", "memory", -1, percent=True, complement=True),
+    Column("RA", "accuracy", "retain", "utility", percent=True),
+    Column("TA", "accuracy", "test", "utility", percent=True),
+    Column("MIA AUC", "mia_auc", None, "memory", +1),
+    Column("CR_f", "cr", "forget", "memory", +1),
+    Column("k-NN_f", "knn", "forget", "memory", +1, percent=True),
+    Column("CKA_f", "cka_to_retrained", "forget", "features"),
+)
+IDEAL_COLUMNS = (
+    Column("UA", "accuracy", "forget", "memory", percent=True, complement=True, reference=None),
+    Column("RA", "accuracy", "retain", "utility", percent=True, reference="original"),
+    Column("TA", "accuracy", "test", "utility", percent=True, reference="original"),
+    Column("FA-TA", "accuracy_gap", None, "memory", +1, percent=True, reference=0.0),
+    Column("MIA AUC", "mia_auc", None, "memory", +1, reference=0.5),
+    Column("MG", "memory_gap", None, "memory", +1, percent=True, reference=0.0),
+)
+PER_ALPHA = {"cr": "CR", "memory_gap": "MG"}  # metrics shown at the first alpha of the experiment only
+
+_ACCURACIES = "UA, RA, TA: unlearning (1 - forget), retain and test accuracy. "
+_ATTACK = "MIA AUC: membership inference attack, 0.5 = chance. "
+_FORGET = (
+    "CR_f, k-NN_f, CKA_f, on forget samples: conformal ratio, k-NN accuracy, feature similarity to the retrained "
+    "models (centered kernel alignment)."
+)
+_HALF_WIDTH = "±: half-width of the 95 % interval over seeds (over samples for a single model). "
+_COST = "cost: relative to one retraining (1 backward pass = 2 forward passes)."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The columns, the metric that ranks methods, and the wording of the report."""
+
+    columns: tuple[Column, ...]
+    gap_metric: str
+    legend: tuple[str, ...]
+    gaps_title: str
+    passes: str  # a method with no finding
+    within: str  # columns without a finding
+    remembers: str
+    over_forgot: str
+    control: str  # the control line: "UA separates ..."
+    no_better: str = "no better than the original model"
+    lost_utility: str = "lost utility"
+    features_differ: str = "features differ"
+    not_measured: str = "not fully measured"
+
+    @property
+    def level(self) -> float:
+        """Return the significance level of one column: 5 % over all columns, by Bonferroni."""
+        return 0.05 / sum(column.reference is not None for column in self.columns)
+
+
+SEVERAL = Comparison(
+    COLUMNS,
+    "average_gap",
+    (
+        _ACCURACIES + _ATTACK + _FORGET,
+        _HALF_WIDTH + "*: distinguishable from the retrained models (95 %, Bonferroni over columns).",
+        "gap: mean absolute gap of UA, RA, TA and MIA AUC to the retrained mean, in points; retrained row: "
+        "leave-one-out (noise floor). " + _COST,
+    ),
+    "Signed gaps to the retrained models, with 95 % intervals",
+    "not distinguishable from retrained",
+    "within the differences among retrained models",
+    "still remembers",
+    "over-forgot",
+    "the original from the retrained models",
+)
+ONE = Comparison(
+    COLUMNS,
+    "average_gap",
+    (
+        _ACCURACIES + _ATTACK + _FORGET,
+        _HALF_WIDTH + "*: the gap to the one retrained model exceeds the interval over samples (95 %, Bonferroni over "
+        "columns); another retrained model might differ as much.",
+        "gap: mean absolute gap of UA, RA, TA and MIA AUC to the one retrained model, in points (no noise floor). "
+        + _COST,
+    ),
+    "Signed gaps to the one retrained model, with 95 % intervals over samples",
+    "not distinguishable from the one retrained model",
+    "gap to the one retrained model within the interval over samples",
+    "still remembers",
+    "over-forgot",
+    "the original from the one retrained model",
+)
+NONE = Comparison(
+    IDEAL_COLUMNS,
+    "gap_to_ideal",
+    (
+        _ACCURACIES + "FA-TA: accuracy on forget minus test samples. " + _ATTACK + "MG: memory gap, conformal coverage "
+        "of forget minus test samples.",
+        _HALF_WIDTH
+        + "*: further from the ideal than the interval over samples (95 %, Bonferroni over columns). Ideals: "
+        "0 for FA-TA and MG, 0.5 for MIA AUC, RA and TA of the original.",
+        "gap: mean absolute difference of FA-TA, RA, TA and MIA AUC to their ideals, in points. The ideals assume that "
+        "forget samples are as hard as test samples. " + _COST,
+    ),
+    "Signed differences to the ideals, with 95 % intervals over samples",
+    "no trace detected (without a retrained model)",
+    "within the interval over samples of the ideal",
+    "above the ideals (still remembers, or forget samples are easier than test samples)",
+    "below the ideals (over-forgot, or forget samples are harder than test samples)",
+    "the original from the ideals",
+    "no better than the original model (by the ideals)",
+)
+
+
+def comparison_for(num_retrained: int) -> Comparison:
+    """Return the comparison for a run with that many retrained models."""
+    return NONE if num_retrained == 0 else ONE if num_retrained == 1 else SEVERAL
+
+
+def missing_references(num_retrained: int, retraining: str) -> str | None:
+    """Return what cannot be computed with fewer than two retrained models and how to enable it; None with more.
+
+    `retraining`: the cost of one training run, "40 epochs x 480 samples"; empty if unknown.
+    """
+    cost = f" ({retraining})" if retraining else ""
+    if num_retrained == 0:
+        missing = [column.title for column in COLUMNS if column.title not in {other.title for other in IDEAL_COLUMNS}]
+        return (
+            f"references: no retrained reference, so {', '.join(missing)} and gaps to retrained models cannot be "
+            "computed; FA-TA (ideal 0), MIA AUC (ideal 0.5) and MG (ideal 0) replace them. train.retrained_seeds: 1 "
+            f"adds one training run{cost} and enables them"
+        )
+    if num_retrained == 1:
+        return (
+            "references: one retrained model, so CKA_f among retrained models and the differences among them are "
+            f"unknown, and a gap may be random. train.retrained_seeds: 2 adds one training run{cost} and estimates them"
+        )
+    return None
