@@ -21,7 +21,7 @@ from raybench.engine.audit import measure
 from raybench.engine.prediction import Predictions, predict
 from raybench.engine.relearning import relearn
 from raybench.engine.training import Progress, Recipe, train
-from raybench.jobs.plan import UNTRAINED_SEED
+from raybench.jobs.keys import UNTRAINED_SEED
 from raybench.scenario.scenario import Scenario
 from raybench.scoring.metric_rows import Models, Row, get_metric, score, with_gaps
 
