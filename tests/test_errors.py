@@ -1,8 +1,8 @@
-"""The error for people: what was given, what is allowed, the nearest name, the key."""
+"""User errors: the wrong value, the allowed ones, the nearest name, the key."""
 
 import pytest
 
-from raybench.errors import UserError, about, nearest, unknown
+from raybench.errors import UserError, attach_key, nearest, unknown
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_with_all_allowed_ones():
@@ -26,12 +26,12 @@ def test_an_empty_list_of_names_is_said_to_be_empty():
     assert "(allowed: none)" in str(unknown("option", "x", []))
 
 
-def test_the_innermost_key_is_what_an_error_is_about():
-    with pytest.raises(UserError) as caught, about("methods"), about("methods", "scrub", "lr"):
+def test_an_error_keeps_the_innermost_key():
+    with pytest.raises(UserError) as caught, attach_key("methods"), attach_key("methods", "scrub", "lr"):
         raise UserError("too large")
     assert caught.value.key == ("methods", "scrub", "lr")
 
 
-def test_other_errors_pass_about_unchanged():
-    with pytest.raises(ZeroDivisionError), about("methods"):
+def test_other_errors_pass_unchanged():
+    with pytest.raises(ZeroDivisionError), attach_key("methods"):
         raise ZeroDivisionError

@@ -88,7 +88,7 @@ def refused(write_file):
         ("epochs: 2, r", "schedule: cos, r", ["<file>:8: train.schedule = 'cos': must be", "'cosine'", "'step'"]),
         ("s: 2}", "s: [1, 1]}", ["<file>:8: train.retrained_seeds = [1, 1]: seeds must be distinct"]),
         ("s: 2}", "s: few}", ["<file>:8: train.retrained_seeds = 'few': must be a list, or a whole number"]),
-        ("train: 200", "train: lots", ["<file>:5: data.sizes.train = 'lots': must be a count, a share"]),
+        ("train: 200", "train: lots", ["<file>:5: data.sizes.train = 'lots': must be a number of samples, a fraction"]),
         ("model: {name: cnn, width: 4}", "model: cnn", ["<file>:7: model = 'cnn': must be a mapping"]),
         ("name: tiny\n", "", ["<file>: name: this key is required"]),
         (
@@ -116,9 +116,9 @@ def test_every_mistake_of_a_file_is_reported_at_once(refused):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "an experiment file is a mapping of keys (allowed: name, data"),
-        ("# only a comment\n", "an experiment file is a mapping of keys"),
-        ("- a\n- b\n", "an experiment file is a mapping of keys"),
+        ("", "an experiment file must be a mapping of keys to values (allowed: name, data"),
+        ("# only a comment\n", "an experiment file must be a mapping of keys"),
+        ("- a\n- b\n", "an experiment file must be a mapping of keys"),
         ("name: [tiny\ndata: {}\n", ":2: not valid YAML: while parsing a flow sequence, expected ',' or ']'"),
         ("name: tiny\n\tdata: x\n", ":2: not valid YAML: "),
         ("name: !!python/object/apply:os.getcwd []\n", ":1: not valid YAML: could not determine a constructor"),
@@ -214,7 +214,7 @@ def test_files_that_extend_each_other_are_refused_with_the_way_round(write_file)
 
 
 def test_extends_takes_one_path(write_file):
-    with pytest.raises(UserError, match=r":1: extends = \['a', 'b'\]: it takes one path"):
+    with pytest.raises(UserError, match=r":1: extends = \['a', 'b'\]: must be the path of one file"):
         load_experiment(write_file("extends: [a, b]\n"))
 
 
@@ -242,7 +242,7 @@ def test_set_reaches_into_a_method_with_dots_in_its_name(write_file, own_methods
 
 @pytest.mark.parametrize("override", ["train.epochs", "=3", "train..epochs=3", ".train=3"])
 def test_a_malformed_set_is_answered_with_an_example(refused, override):
-    assert "it takes key.subkey=value, for instance --set train.epochs=5" in refused("", "", override)
+    assert "must be key.subkey=value, for example --set train.epochs=5" in refused("", "", override)
 
 
 def test_a_mistake_in_set_is_placed_there(refused):

@@ -28,8 +28,8 @@ def test_anything_but_a_mapping_is_a_fixed_value(value):
         ({"randint": [1.5, 3]}, "whole numbers"),
         ({"choice": []}, "takes a list"),
         ({"choise": [1, 2]}, "did you mean 'choice'"),
-        ({"uniform": [0, 1], "choice": [1]}, "a search space is one of"),
-        ({}, "a search space is one of"),
+        ({"uniform": [0, 1], "choice": [1]}, "a search space has one key"),
+        ({}, "a search space has one key"),
     ],
 )
 def test_a_wrong_space_is_refused_with_its_key_and_the_reason(given, why):
