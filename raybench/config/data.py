@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from raybench import registry
 from raybench.data.images import DatasetSpec
@@ -24,7 +24,14 @@ def _check_size(value: Any) -> Any:
     return value
 
 
-Size = Annotated[int | float | None, BeforeValidator(_check_size)]
+SIZE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        {"type": "null"},
+    ]
+}
+Size = Annotated[int | float | None, BeforeValidator(_check_size), WithJsonSchema(SIZE_SCHEMA)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 

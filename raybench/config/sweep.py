@@ -15,7 +15,7 @@ class Sweep(Section):
 
     trials: Positive = Field(
         default=20,
-        description="Settings that are tried for each method. A method whose settings are all fixed runs once.",
+        description="Number of settings to try for each method. A method without search spaces runs once.",
     )
     search: Literal["random", "optuna"] = Field(
         default="random",

@@ -1,10 +1,12 @@
-"""What an experiment may say, beyond reading the file: defaults, seeds, ranges, names of the user's own."""
+"""The sections of an experiment: defaults, seeds, ranges, user-defined names, descriptions."""
 
 import pytest
 from pydantic import ValidationError
 
-from raybench.config.schema import Train
+from raybench.config.schema import Experiment, Train
 from raybench.config.validation import parse_experiment
+from raybench.docgen.experiment_page import models_in
+from raybench.engine.training import Recipe
 from raybench.errors import UserError
 
 
@@ -12,6 +14,24 @@ def message(content):
     with pytest.raises((ValidationError, UserError)) as caught:
         parse_experiment(content)
     return str(caught.value)
+
+
+def sections(model, path=()):
+    """Yield (path, model) of an experiment's sections, at any depth."""
+    yield path, model
+    for name, field in model.model_fields.items():
+        for inner in models_in(field.annotation):
+            yield from sections(inner, (*path, name))
+
+
+def test_every_key_of_the_experiment_file_has_a_description():
+    missing = [
+        ".".join((*path, name))
+        for path, model in sections(Experiment)
+        for name, field in model.model_fields.items()
+        if not field.description and name not in Recipe.model_fields  # engine.training does not describe its fields yet
+    ]
+    assert not missing
 
 
 def test_the_smallest_experiment_takes_every_other_value_from_the_defaults():
