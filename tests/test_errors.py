@@ -5,24 +5,24 @@ import pytest
 from raybench.errors import UserError, attach_key, nearest, unknown
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_and_with_all_allowed_ones():
+def test_the_error_of_an_unknown_name_gives_the_nearest_and_all_allowed_names():
     error = unknown("method", "scrubb", ["finetune", "scrub"], hint="; see the list")
     assert str(error) == "unknown method 'scrubb'; did you mean 'scrub'? (allowed: finetune, scrub); see the list"
 
 
-def test_nothing_is_guessed_where_nothing_is_close():
+def test_no_name_is_suggested_if_none_is_close():
     assert nearest("zzz", ["finetune", "scrub"]) is None
     assert "did you mean" not in str(unknown("method", "zzz", ["finetune", "scrub"]))
 
 
-def test_a_long_list_is_cut_to_the_nearest_names_and_says_how_many_more_there_are():
+def test_a_long_list_is_cut_to_the_nearest_names_and_counts_the_rest():
     message = str(unknown("model", "net7", [f"net{i}" for i in range(100)] + ["other"]))
     assert "'net7'" in message
     assert "and 96 more" in message
     assert len(message) < 120
 
 
-def test_an_empty_list_of_names_is_said_to_be_empty():
+def test_an_empty_list_of_names_is_shown_as_none():
     assert "(allowed: none)" in str(unknown("option", "x", []))
 
 

@@ -1,4 +1,4 @@
-"""Search spaces: what is one, what is drawn from it, and that drawing is repeatable."""
+"""Search spaces: which forms are valid, what they draw, and that draws are repeatable."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_anything_but_a_mapping_is_a_fixed_value(value):
         ({}, "a search space has one key"),
     ],
 )
-def test_a_wrong_space_is_refused_with_its_key_and_the_reason(given, why):
+def test_a_wrong_space_is_an_error_with_its_key_and_the_reason(given, why):
     with pytest.raises(UserError, match=why) as caught:
         Space.parse("methods.scrub.lr", given)
     assert "methods.scrub.lr" in str(caught.value)
