@@ -125,8 +125,8 @@ def _allowed(fragment: Schema) -> str:
         return ", ".join(f"`{name}`" for name in names_of(kind))
     if kind == "metrics":
         return f"`all`, names or mapping; names from `raybench list {kind}`"
-    own = "" if kind in BUILT_IN else ", or `package.module.function`"
-    return f"name from `raybench list {kind}`{own}" if kind else allowed_values(fragment)
+    user_defined = "" if kind in BUILT_IN else ", or `package.module.function`"
+    return f"name from `raybench list {kind}`{user_defined}" if kind else allowed_values(fragment)
 
 
 def _description(model: type[BaseModel]) -> str:

@@ -100,13 +100,13 @@ def metric_values() -> Schema:
         metric: {"type": OBJECT, "properties": arguments(function), "additionalProperties": False}
         for metric, function in functions.items()
     }
-    own = {"patternProperties": {r"\.": {"type": OBJECT}}}
+    user_defined = {"patternProperties": {r"\.": {"type": OBJECT}}}
     return {
         "anyOf": [
             {"enum": ["all", *functions]},
             USER_DEFINED,
             {"type": "array", "items": name},
-            {"type": OBJECT, "properties": settings, **own, "additionalProperties": False},
+            {"type": OBJECT, "properties": settings, **user_defined, "additionalProperties": False},
         ]
     }
 
