@@ -1,7 +1,7 @@
 """The error that raybench raises for a mistake of the user, and the functions that word it.
 
-A message says what is wrong, which values are allowed, the nearest valid name, and what to do. `raybench.config.reading`
-adds the file and the line, which it looks up by the key that `attach_key` sets.
+A message says what is wrong, which values are allowed, the nearest valid name, and what to do. `config.reading` adds
+the file and the line, which it looks up by the key that `attach_key` sets.
 """
 
 import difflib
