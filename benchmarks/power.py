@@ -23,7 +23,7 @@ import torch
 from known_memory import DENIED, SUBJECTS, TEMPERATURE, build, evaluate
 
 from raybench.config.reading import load_experiment
-from raybench.docgen.pages import table
+from raybench.docgen.markdown import table
 from raybench.scenario.prepare import prepare
 from raybench.scoring import metric_rows
 from raybench.storage.store import Store

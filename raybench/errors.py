@@ -1,22 +1,27 @@
-"""The one error raybench raises for people: what was given, what is allowed, the nearest valid name."""
+"""The error that raybench raises for a mistake of the user, and the functions that word it.
+
+A message says what is wrong, which values are allowed, the nearest valid name, and what to do. `config.reading` adds
+the file and the line, which it looks up by the key that `attach_key` sets.
+"""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-LISTED = 40  # names of a longer list that are shown: those nearest to what was given
+MAX_LISTED = 40  # a message lists every allowed name up to this number; of more it lists only the nearest ones
+NUM_NEAREST = 5
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; the command line prints it without a traceback."""
+    """A mistake in a file, an option or an argument; the command line prints it without a traceback."""
 
-    key: tuple[str, ...] = ()  # of the experiment file, where the mistake is in one
+    key: tuple[str, ...] = ()  # the key of the experiment file that holds the mistake; empty outside of such a file
 
 
 @contextmanager
-def about(*key: str) -> Iterator[None]:
-    """Say which key of the experiment file an error that is raised inside is about."""
+def attach_key(*key: str) -> Iterator[None]:
+    """Attach a key of the experiment file to every UserError raised inside; an inner `attach_key` takes precedence."""
     try:
         yield
     except UserError as error:
@@ -24,25 +29,26 @@ def about(*key: str) -> Iterator[None]:
         raise
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str | None:
-    """Return the allowed name closest to `given`, or None where nothing is close."""
-    matches = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name closest to `name`, or None if none is close."""
+    matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
-def unknown(kind: str, given: object, allowed: Iterable[str], *, hint: str = "") -> UserError:
-    """Build the error for a name that does not exist; of a long list it shows the names nearest to the given one."""
+def unknown(kind: str, name: object, allowed: Iterable[str], *, hint: str = "") -> UserError:
+    """Build the error for an unknown name; a list of more than 40 allowed names is cut to the 5 nearest."""
     names = sorted(allowed)
-    close = nearest(str(given), names)
+    close = nearest(str(name), names)
     guess = f"; did you mean {close!r}?" if close else ""
     shown, rest = names, ""
-    if len(names) > LISTED:
-        shown = difflib.get_close_matches(str(given), names, n=5, cutoff=0.0)
+    if len(names) > MAX_LISTED:
+        shown = difflib.get_close_matches(str(name), names, n=NUM_NEAREST, cutoff=0.0)
         rest = f" and {len(names) - len(shown)} more"
-    return UserError(f"unknown {kind} {given!r}{guess} (allowed: {', '.join(shown) or 'none'}{rest}){hint}")
+    return UserError(f"unknown {kind} {name!r}{guess} (allowed: {', '.join(shown) or 'none'}{rest}){hint}")
 
 
-ALLOWED: Mapping[str, str] = {
+# What each error type of pydantic means to the user, written to follow "must be".
+REQUIREMENTS: Mapping[str, str] = {
     "int_parsing": "a whole number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -65,15 +71,16 @@ ALLOWED: Mapping[str, str] = {
 }
 
 
-def in_words(problems: Iterable[Mapping[str, Any]]) -> str:
-    """Return one sentence for what pydantic found wrong with one value; several findings are alternatives (a union)."""
-    allowed, sentences = [], []
+def format_validation_error(problems: Iterable[Mapping[str, Any]]) -> str:
+    """Return one sentence for pydantic's errors on one value; the errors of a union's branches become alternatives."""
+    requirements: list[str] = []
+    sentences: list[str] = []
     for problem in problems:
-        known = ALLOWED.get(problem["type"])
-        if known is not None:
-            allowed.append(known.format(**problem.get("ctx", {})))
+        requirement = REQUIREMENTS.get(problem["type"])
+        if requirement is not None:
+            requirements.append(requirement.format(**problem.get("ctx", {})))
         else:
             sentences.append(problem["msg"].removeprefix("Value error, "))
-    if allowed:
-        sentences.append(f"must be {', or '.join(dict.fromkeys(allowed))}")
+    if requirements:
+        sentences.append(f"must be {', or '.join(dict.fromkeys(requirements))}")
     return "; ".join(dict.fromkeys(sentences))

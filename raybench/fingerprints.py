@@ -1,9 +1,9 @@
-"""Fingerprints of code: which results an edit of a source file makes stale.
+"""Fingerprints of code: they change when an edit could change the results of a function.
 
-A fingerprint covers the file that defines a function and every file that this file imports, directly or through others,
-as long as it belongs to raybench or lies beside the function's own package. What is hashed is the syntax tree without
-docstrings, comments, annotations of layout, and the descriptive fields of decorators (`PROSE`): an edit of the maths
-makes results stale, an edit of the documentation does not.
+A fingerprint covers the file that defines the function and every file that it imports, directly or indirectly, from
+raybench or from the package of the function. It hashes the syntax tree without docstrings, comments, layout, arguments
+of decorators that only describe (`PROSE`) and descriptions of pydantic fields. So an edit of the computation makes
+stored results stale, and an edit of the documentation does not.
 """
 
 import ast
@@ -18,7 +18,7 @@ from typing import Any
 from raybench.errors import UserError
 
 PACKAGE = "raybench"
-# names, messages and progress decide no number; a change there must not make results stale
+# names, messages and progress change no number, so an edit of these modules leaves results valid
 IGNORED = frozenset({"raybench", "raybench.errors", "raybench.registry", "raybench.fingerprints", "raybench.progress"})
 # arguments of @method, @metric, @dataset and @forget_rule that only describe
 PROSE = frozenset(
@@ -27,20 +27,24 @@ PROSE = frozenset(
 
 
 def code_fingerprint(function: Callable[..., Any]) -> str:
-    """Return a hash of the code behind a function: its own file and everything it imports of the same packages.
+    """Return a hash of the file that defines a function and of the files it imports from raybench or its own package.
 
-    Raises UserError for a function that is defined in no file.
+    Raises UserError for a function without a source file.
     """
     file = inspect.getsourcefile(function)
     if file is None:
-        raise UserError(f"{function} has no source file: define it in a module, so that its results can be keyed")
+        raise UserError(
+            f"{function} has no source file: define it in a module, so that its results can be stored by its code"
+        )
     files = _closure(inspect.getmodule(function), Path(file))
-    parts = sorted(_code(path, _version(path)) for path in files)  # the same wherever raybench is installed
+    parts = sorted(
+        _code(path, _version(path)) for path in files
+    )  # independent of the folder that raybench is installed in
     return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()
 
 
 def _closure(module: Any, file: Path) -> set[Path]:
-    """Return the file and the files it imports, transitively, within raybench and the function's own package."""
+    """Return the file and the files it imports, transitively, from raybench and from the package of `module`."""
     top = (module.__name__ if module is not None else file.stem).partition(".")[0]
     files, waiting = {file}, [file]
     while waiting:
@@ -55,21 +59,21 @@ def _closure(module: Any, file: Path) -> set[Path]:
 
 @functools.lru_cache(maxsize=4096)
 def _file_of(module: str, top: str, folder: Path) -> Path | None:
-    """Return the source file of an imported module, or None where it is another library's."""
+    """Return the source file of an imported module, or None for a module of another library."""
     if module in IGNORED:
         return None
     if module.partition(".")[0] not in (PACKAGE, top) and not (folder / f"{module.partition('.')[0]}.py").is_file():
         return None
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, AttributeError, ValueError):  # `from package import name` where the name is no module
+    except (ImportError, AttributeError, ValueError):  # in `from package import name`, the name may be no module
         return None
     return Path(spec.origin) if spec is not None and spec.origin is not None and spec.origin.endswith(".py") else None
 
 
 @functools.lru_cache(maxsize=1024)
 def _imported_names(path: Path, version: tuple[int, int]) -> tuple[str, ...]:
-    """Return the modules that a file imports; for `from a import b` both `a` and, in case it is a module, `a.b`."""
+    """Return the modules that a file imports; for `from a import b` both `a` and `a.b`, which may be a module."""
     names: dict[str, None] = {}
     package = _package_of(path)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -85,7 +89,7 @@ def _imported_names(path: Path, version: tuple[int, int]) -> tuple[str, ...]:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """Return what a change of a file's content changes: an edited plug-in is hashed again within one process."""
+    """Return modification time and size, so that a plug-in edited while the process runs is hashed again."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size
 
@@ -101,17 +105,22 @@ def _package_of(path: Path) -> list[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _code(path: Path, version: tuple[int, int]) -> bytes:
-    """Return what a file computes: its syntax tree without prose and positions."""
+    """Return a hash of the syntax tree of a file, without prose and positions."""
     tree = _Prose().visit(ast.parse(path.read_text(encoding="utf-8")))
     return hashlib.blake2b(f"{path.name}\n{ast.dump(tree)}".encode(), digest_size=16).digest()
 
 
 class _Prose(ast.NodeTransformer):
-    """Remove docstrings (any statement that is only a string) and descriptive arguments of decorators."""
+    """Remove docstrings (any statement that is only a string), prose of decorators, and descriptions of fields."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             return None
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
         return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:

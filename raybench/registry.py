@@ -1,7 +1,7 @@
-"""Find plug-ins: a new method, metric, data set format or forget rule is one file, and its name is the function's.
+"""Find plug-ins by their decorator: methods, metrics, data set formats and forget rules.
 
-A decorator attaches a spec to the function; `discover` imports the modules of a package and collects the functions that
-carry a spec of the given type. There is no list to edit and no global to fill. `code_fingerprint` is in `fingerprints`.
+A decorator attaches a spec to a function; `discover` imports the modules of a package and collects the functions that
+carry a spec of one type. A new plug-in is a new file: there is no list to edit. Its name is the name of the function.
 """
 
 import functools
@@ -19,18 +19,18 @@ Spec = TypeVar("Spec")
 
 
 def attach(function: Function, spec: object) -> Function:
-    """Attach a spec to a function and return the function: what the decorators do."""
+    """Attach a spec to a function and return the function; the decorators of plug-ins call this."""
     setattr(function, ATTRIBUTE, spec)
     return function
 
 
 def has_spec(function: object, spec_type: type) -> bool:
-    """Return whether a function carries a spec of the given type."""
+    """Return whether a function carries a spec of this type."""
     return isinstance(getattr(function, ATTRIBUTE, None), spec_type)
 
 
 def spec_of(function: Callable[..., Any], spec_type: type[Spec]) -> Spec:
-    """Return the spec that a decorator attached; raise UserError for a function that was not decorated."""
+    """Return the spec that a decorator attached; raise UserError for a function without that decorator."""
     spec = getattr(function, ATTRIBUTE, None)
     if not isinstance(spec, spec_type):
         name, kind = getattr(function, "__name__", repr(function)), _decorator(spec_type)
@@ -40,9 +40,9 @@ def spec_of(function: Callable[..., Any], spec_type: type[Spec]) -> Spec:
 
 @functools.cache
 def discover(package: str, spec_type: type) -> dict[str, Callable[..., Any]]:
-    """Return {name: function} for every function in `package` that carries a `spec_type`, sorted by name.
+    """Return {name: function} of the functions in a package that carry a `spec_type`, sorted by name.
 
-    A trailing underscore is not part of the name, so that `class_` can be called `class`.
+    A trailing underscore is not part of the name, so `class_` is called `class`.
     """
     root = importlib.import_module(package)
     modules = [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules(root.__path__)]
@@ -56,12 +56,15 @@ def discover(package: str, spec_type: type) -> dict[str, Callable[..., Any]]:
 
 
 def find(kind: str, name: str, package: str, spec_type: type) -> Callable[..., Any]:
-    """Return the plug-in called `name`: one of the package, or any importable `package.module.function` of the user."""
-    known = discover(package, spec_type)
-    if name in known:
-        return known[name]
+    """Return the plug-in called `name`: one of the package, or a user-defined `package.module.function`.
+
+    Raises UserError, naming the `kind` of plug-in, for an unknown name and for a function without the decorator.
+    """
+    shipped = discover(package, spec_type)
+    if name in shipped:
+        return shipped[name]
     if "." not in name:
-        raise unknown(kind, name, known, hint="; or name your own function as package.module.function")
+        raise unknown(kind, name, shipped, hint="; or name your own function as package.module.function")
     function = imported(kind, name)
     if not has_spec(function, spec_type):
         raise UserError(f"{name!r} is not a {kind}: decorate it with @{_decorator(spec_type)}")
@@ -69,7 +72,7 @@ def find(kind: str, name: str, package: str, spec_type: type) -> Callable[..., A
 
 
 def imported(kind: str, name: str) -> Callable[..., Any]:
-    """Return the function called `package.module.function`; raise UserError, naming the `kind`, if there is none."""
+    """Import `package.module.function`; raise UserError, naming the `kind` of function, if that fails."""
     module_name, _, attribute = name.rpartition(".")
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
@@ -81,6 +84,6 @@ def imported(kind: str, name: str) -> Callable[..., Any]:
 
 
 def _decorator(spec_type: type) -> str:
-    """Return the decorator of a spec type: `method` of MethodSpec, `forget_rule` of ForgetRuleSpec."""
+    """Return the name of a spec type's decorator: `method` for MethodSpec, `forget_rule` for ForgetRuleSpec."""
     words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in spec_type.__name__)
     return words.removeprefix("_").removesuffix("_spec")

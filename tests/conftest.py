@@ -15,6 +15,7 @@ import yaml
 from xdist.scheduler import LoadScopeScheduling
 
 from raybench.config.schema import Experiment
+from raybench.config.validation import parse_experiment
 from raybench.data.splits import ROLES
 from raybench.engine.audit import Audit, reference
 from raybench.jobs import plan
@@ -161,7 +162,7 @@ def tiny() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def make_experiment(tiny: Callable[..., dict[str, Any]], own_methods: str) -> Callable[..., Experiment]:
-    return lambda **changes: Experiment.model_validate(tiny(**changes))
+    return lambda **changes: parse_experiment(tiny(**changes))
 
 
 @pytest.fixture

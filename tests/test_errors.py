@@ -1,37 +1,37 @@
-"""The error for people: what was given, what is allowed, the nearest name, the key."""
+"""User errors: the wrong value, the allowed ones, the nearest name, the key."""
 
 import pytest
 
-from raybench.errors import UserError, about, nearest, unknown
+from raybench.errors import UserError, attach_key, nearest, unknown
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_and_with_all_allowed_ones():
+def test_the_error_of_an_unknown_name_gives_the_nearest_and_all_allowed_names():
     error = unknown("method", "scrubb", ["finetune", "scrub"], hint="; see the list")
     assert str(error) == "unknown method 'scrubb'; did you mean 'scrub'? (allowed: finetune, scrub); see the list"
 
 
-def test_nothing_is_guessed_where_nothing_is_close():
+def test_no_name_is_suggested_if_none_is_close():
     assert nearest("zzz", ["finetune", "scrub"]) is None
     assert "did you mean" not in str(unknown("method", "zzz", ["finetune", "scrub"]))
 
 
-def test_a_long_list_is_cut_to_the_nearest_names_and_says_how_many_more_there_are():
+def test_a_long_list_is_cut_to_the_nearest_names_and_counts_the_rest():
     message = str(unknown("model", "net7", [f"net{i}" for i in range(100)] + ["other"]))
     assert "'net7'" in message
     assert "and 96 more" in message
     assert len(message) < 120
 
 
-def test_an_empty_list_of_names_is_said_to_be_empty():
+def test_an_empty_list_of_names_is_shown_as_none():
     assert "(allowed: none)" in str(unknown("option", "x", []))
 
 
-def test_the_innermost_key_is_what_an_error_is_about():
-    with pytest.raises(UserError) as caught, about("methods"), about("methods", "scrub", "lr"):
+def test_an_error_keeps_the_innermost_key():
+    with pytest.raises(UserError) as caught, attach_key("methods"), attach_key("methods", "scrub", "lr"):
         raise UserError("too large")
     assert caught.value.key == ("methods", "scrub", "lr")
 
 
-def test_other_errors_pass_about_unchanged():
-    with pytest.raises(ZeroDivisionError), about("methods"):
+def test_other_errors_pass_unchanged():
+    with pytest.raises(ZeroDivisionError), attach_key("methods"):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""What an edit of a source file makes stale: code counts, with everything it imports; prose does not."""
+"""Fingerprints change with the code of a function and of its imports, and not with prose."""
 
 import importlib
 import sys
@@ -13,8 +13,13 @@ from raybench.scoring import metric_rows
 
 MAIN = '''
 """A module."""
+from pydantic import BaseModel, Field
 from raybench import Rate, method
 from helpers_of_plugin import double
+
+
+class Options(BaseModel):
+    size: int = Field(default=3, ge=1, description="a size")
 
 
 @method(source="a paper", formula="x")
@@ -54,10 +59,11 @@ def plugin(tmp_path, monkeypatch):
         ('source="a paper"', 'source="a paper, section 3"'),
         ('formula="x"', 'formula="y"'),
         ('"""A module."""', '"""A module, described."""'),
+        ('description="a size"', 'description="a size in pixels"'),
         ("    double(lr)", "    double(\n        lr\n    )"),
     ],
 )
-def test_prose_and_layout_make_nothing_stale(plugin, old, new):
+def test_an_edit_of_prose_or_layout_keeps_the_fingerprint(plugin, old, new):
     assert plugin("plugin_under_test", old, new) == plugin()
 
 
@@ -66,10 +72,11 @@ def test_prose_and_layout_make_nothing_stale(plugin, old, new):
     [
         ("plugin_under_test", "double(lr)", "double(2 * lr)"),
         ("plugin_under_test", "Rate = 0.1", "Rate = 0.2"),
+        ("plugin_under_test", "default=3", "default=4"),
         ("helpers_of_plugin", "2 * x", "3 * x"),
     ],
 )
-def test_an_edit_of_the_code_or_of_an_imported_helper_makes_results_stale(plugin, file, old, new):
+def test_an_edit_of_the_code_or_of_an_imported_module_changes_the_fingerprint(plugin, file, old, new):
     assert plugin(file, old, new) != plugin()
 
 
@@ -80,7 +87,7 @@ def modules_behind(function):
     return {path.stem for path in _closure(inspect.getmodule(function), Path(inspect.getsourcefile(function)))}
 
 
-def test_a_shipped_method_depends_on_the_maths_it_imports_and_on_no_other_method():
+def test_a_method_depends_on_the_modules_it_imports_and_on_no_other_method():
     behind = modules_behind(methods.get("ssd"))
     assert {"importance", "task", "batches"} <= behind
     assert "scrub" not in behind
@@ -93,7 +100,7 @@ def test_a_metric_depends_on_its_own_functions_and_not_on_all_metrics():
     assert "intervals" in modules_behind(accuracy)
 
 
-def test_scores_are_keyed_by_the_metrics_asked_for_and_those_they_read():
+def test_scores_depend_on_the_chosen_metrics_and_the_metrics_they_read():
     names = set(metric_rows.code_fingerprints(["accuracy"]))
     assert names == {"", "accuracy"}
     reading = next(name for name in discover(metrics.__name__, MetricSpec) if metric_rows.metrics_read(name))

@@ -1,4 +1,4 @@
-"""Plug-ins: found by decorator in a package, or by the full name of the user's own function."""
+"""Plug-ins are found by decorator in a package, or by the full name of a user-defined function."""
 
 import importlib
 import sys
@@ -34,11 +34,11 @@ def test_a_new_file_is_found_without_being_listed_anywhere(package):
     assert list(registry.discover(package, MethodSpec)) == ["class", "zebra"]
 
 
-def test_functions_of_another_kind_are_not_taken_for_plug_ins(package):
+def test_functions_of_another_kind_are_not_discovered(package):
     assert registry.discover(package, MetricSpec) == {}
 
 
-def test_the_methods_of_the_frame_are_registered():
+def test_shipped_methods_are_registered():
     assert set(methods.names()) >= {
         "retrain",
         "finetune",
@@ -50,11 +50,11 @@ def test_the_methods_of_the_frame_are_registered():
     }
 
 
-def test_a_users_own_method_is_found_by_its_full_name(own_methods):
+def test_a_user_defined_method_is_found_by_its_full_name(own_methods):
     assert methods.get(f"{own_methods}.shift").__name__ == "shift"
 
 
-def test_an_unknown_name_says_how_to_name_ones_own():
+def test_the_error_of_an_unknown_name_says_how_to_name_your_own_function():
     with pytest.raises(UserError, match=r"did you mean 'scrub'.*package\.module\.function"):
         methods.get("scrubb")
 
@@ -67,7 +67,7 @@ def test_a_function_that_cannot_be_imported_is_refused_with_the_reason(name):
         methods.get(name)
 
 
-def test_a_function_without_the_decorator_is_told_which_one_it_needs():
+def test_the_error_of_an_undecorated_function_names_the_decorator():
     with pytest.raises(UserError, match="is not a method: decorate it with @method"):
         methods.get("os.path.join")
     with pytest.raises(UserError, match="is not a metric: decorate it with @metric"):

@@ -1,4 +1,4 @@
-"""Read an experiment file: `extends`, `--set a.b=c`, and errors that say file, line, key, value and what is allowed."""
+"""Read an experiment file: `extends`, `--set a.b=c`, and messages with file, line, key, value and what is allowed."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,16 @@ from pydantic_core import ErrorDetails
 
 from raybench.config.schema import Experiment
 from raybench.config.spaces import KINDS
-from raybench.errors import UserError, in_words, nearest
+from raybench.config.validation import parse_experiment
+from raybench.errors import UserError, format_validation_error, nearest
 
 Key = tuple[str, ...]
-PATHS = (("model", "checkpoint"), ("model", "init"), ("data", "root"), ("forget", "file"))  # they name files or folders
+PATH_KEYS = (("model", "checkpoint"), ("model", "init"), ("data", "root"), ("forget", "file"))
+FILE_KEYS = ("extends", "smoke")  # keys of a file that are not part of the experiment
 
 
 class Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-3 is a number (PyYAML, which follows YAML 1.1, reads text)."""
+    """YAML in which 1e-3 is a number, as in YAML 1.2; PyYAML follows YAML 1.1, where it is text."""
 
 
 Loader.add_implicit_resolver(
@@ -29,13 +31,13 @@ Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class Source:
-    """The merged content of a file and those it extends, and where each key was written."""
+    """The merged content of a file and the files it extends, and the place where each key is written."""
 
     content: dict[str, Any]
     places: dict[Key, str]
 
     def place(self, key: Key) -> str:
-        """Return "file:line" of the key, or of the nearest one around it."""
+        """Return "file:line" of the key, or of the nearest key around it that is written in a file."""
         for length in range(len(key), 0, -1):
             if key[:length] in self.places:
                 return self.places[key[:length]]
@@ -43,84 +45,93 @@ class Source:
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Experiment, str]:
-    """Return the validated experiment and its resolved text (everything that was extended and set, as YAML).
+    """Return the validated experiment and its resolved text: YAML with `extends` and `--set` merged in.
 
-    Raises UserError for a missing file, bad YAML, unknown keys and names, values outside their range.
+    Raises UserError for a missing file, bad YAML, unknown keys and names, and values out of range.
     """
     source = read(Path(path))
-    source.content.pop("smoke", None)  # what `raybench smoke` puts over the rest
+    source.content.pop("smoke", None)  # `raybench smoke` merges it before it loads the file
     for override in overrides:
         source = _override(source, override)
     source.content.pop("extends", None)
-    _make_absolute(source)
+    _resolve_paths(source)
     try:
-        experiment = Experiment.model_validate(source.content)
+        experiment = parse_experiment(source.content)
     except ValidationError as error:
         raise UserError("\n".join(_explain(error, source))) from error
+    except UserError as error:
+        raise UserError(_locate(error.key, str(error), source)) from error
     return experiment, yaml.safe_dump(source.content, sort_keys=False)
 
 
-def read(path: Path, *, extended: tuple[tuple[Path, str], ...] = ()) -> Source:
-    """Read one file on top of the one that it extends; `extended` are the files that led here and their `extends`."""
+def read(path: Path, *, extended_by: tuple[tuple[Path, str], ...] = ()) -> Source:
+    """Read a file and merge it into the file that it extends.
+
+    `extended_by` is the chain of files that led to this one, each with the place of its `extends`.
+    """
     path = path.resolve()
-    by = f"{extended[-1][1]}: extends: " if extended else ""
-    if path in (file for file, _ in extended):
-        raise UserError(f"{by}a file cannot extend itself: {' -> '.join(p.name for p, _ in extended)} -> {path.name}")
+    prefix = f"{extended_by[-1][1]}: extends: " if extended_by else ""
+    if path in (file for file, _ in extended_by):
+        chain = " -> ".join([*(file.name for file, _ in extended_by), path.name])
+        raise UserError(f"{prefix}a file cannot extend itself: {chain}")
     if not path.is_file():
-        raise UserError(f"{by}experiment file {str(path)!r} does not exist{_similar(path, extended)}")
+        raise UserError(f"{prefix}experiment file {str(path)!r} does not exist{_suggest_file(path, extended_by)}")
     try:
         text = path.read_text(encoding="utf-8")
         content, node = yaml.load(text, Loader), yaml.compose(text, Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}{_yaml_fault(error)}") from error
+        raise UserError(f"{path}{_describe_yaml_error(error)}") from error
     if not isinstance(content, dict) or node is None:
-        raise UserError(f"{path}: an experiment file is a mapping of keys (allowed: {', '.join(_keys(Experiment))})")
-    own = Source(content, {(): str(path), **_places(node, path, ())})
+        allowed = ", ".join(_allowed_keys(Experiment))
+        raise UserError(f"{path}: an experiment file must be a mapping of keys to values (allowed: {allowed})")
+    source = Source(content, {(): str(path), **_find_places(node, path, ())})
     if "extends" not in content:
-        return own
-    place = own.place(("extends",))
+        return source
+    place = source.place(("extends",))
     if not isinstance(content["extends"], str):
-        raise UserError(f"{place}: extends = {content['extends']!r}: it takes one path")
-    base = read(path.parent / content["extends"], extended=(*extended, (path, place)))
-    return Source(merge(base.content, own.content), {**base.places, **own.places})
+        raise UserError(f"{place}: extends = {content['extends']!r}: must be the path of one file")
+    base = read(path.parent / content["extends"], extended_by=(*extended_by, (path, place)))
+    return Source(merge(base.content, source.content), {**base.places, **source.places})
 
 
-def _yaml_fault(error: Exception) -> str:
-    """Return ":line: what is wrong", without the parser's picture of the text."""
+def _describe_yaml_error(error: Exception) -> str:
+    """Return ":line: what is wrong", without the excerpt of the text that the parser adds."""
     mark = getattr(error, "problem_mark", None)
     line = f":{mark.line + 1}" if mark is not None else ""
-    words = [part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]
-    return f"{line}: not valid YAML: {', '.join(words) or error}"
+    reasons = [reason for reason in (getattr(error, "context", None), getattr(error, "problem", None)) if reason]
+    return f"{line}: not valid YAML: {', '.join(reasons) or error}"
 
 
-def _similar(path: Path, extended: tuple[tuple[Path, str], ...]) -> str:
+def _suggest_file(path: Path, extended_by: tuple[tuple[Path, str], ...]) -> str:
     if not path.parent.is_dir():
         return ""
-    others = {p.name for p in path.parent.glob("*.yaml")} - {p.name for p, _ in extended}
+    others = {file.name for file in path.parent.glob("*.yaml")} - {file.name for file, _ in extended_by}
     close = nearest(path.name, sorted(others))
     return f"; did you mean {str(path.parent / close)!r}?" if close else ""
 
 
-def _places(node: yaml.Node, path: Path, key: Key) -> dict[Key, str]:
-    found: dict[Key, str] = {}
+def _find_places(node: yaml.Node, path: Path, key: Key) -> dict[Key, str]:
+    """Return "file:line" of every key below a node; raise UserError for a key that is written twice."""
+    places: dict[Key, str] = {}
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
-            here = (*key, str(name.value))
-            if here in found:
-                place = f"{path}:{name.start_mark.line + 1}"
-                raise UserError(f"{place}: {'.'.join(here)} is written twice (first: {found[here]})")
-            found[here] = f"{path}:{name.start_mark.line + 1}"
-            found |= _places(value, path, here)
-    return found
+            child = (*key, str(name.value))
+            place = f"{path}:{name.start_mark.line + 1}"
+            if child in places:
+                raise UserError(f"{place}: {'.'.join(child)} is written twice (first: {places[child]}); remove one")
+            places[child] = place
+            places |= _find_places(value, path, child)
+    return places
 
 
-def merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Put `own` over `base`, mapping by mapping; null takes a mapping away.
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge `changes` into `base`, mapping by mapping; null removes a mapping of the base.
 
-    A new forget rule or data set takes none of the old one's options, a new search space nothing of the old one.
+    Where the changes name another forget rule or data set, the options of the old one are dropped; a search space
+    replaces the old value as a whole.
     """
     merged = dict(base)
-    for key, value in own.items():
+    for key, value in changes.items():
         old = merged.get(key)
         if value is None and isinstance(old, dict):
             del merged[key]
@@ -140,84 +151,91 @@ def _override(source: Source, override: str) -> Source:
     path, equals, text = override.partition("=")
     key = tuple(_split(path.strip(), source.content))
     if not equals or not all(key):
-        raise UserError(f"--set {override!r}: it takes key.subkey=value, for instance --set train.epochs=5")
+        raise UserError(f"--set {override!r}: must be key.subkey=value, for example --set train.epochs=5")
     try:
         value = yaml.load(text, Loader)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override!r}{_yaml_fault(error)}") from error
+        raise UserError(f"--set {override!r}{_describe_yaml_error(error)}") from error
     nested: Any = value
     for name in reversed(key):
         nested = {name: nested}
-    # every level that the override brings is of its making; what the files wrote keeps its line
-    made = {key[:length]: f"--set {override}" for length in range(1, len(key)) if key[:length] not in source.places}
-    return Source(merge(source.content, nested), {**source.places, **made, key: f"--set {override}"})
+    # levels that only the override creates are placed there; a level that a file wrote keeps its line
+    created = {key[:length]: f"--set {override}" for length in range(1, len(key)) if key[:length] not in source.places}
+    return Source(merge(source.content, nested), {**source.places, **created, key: f"--set {override}"})
 
 
-def _make_absolute(source: Source) -> None:
-    """Point relative paths to what lies beside the file that names them, else to what lies in the current folder.
+def _resolve_paths(source: Source) -> None:
+    """Make relative paths absolute: looked up next to the file that names them, then in the current folder.
 
-    One that is in neither place stays as it is: whoever opens it says best what is missing.
+    A path that exists in neither place stays as it is; the code that opens it knows best what is missing.
     """
-    sets = _at(source.content, ("evaluate", "downstream"))
-    for *parents, name in (*PATHS, *(("evaluate", "downstream", given, "root") for given in sets)):
-        part = _at(source.content, parents)
-        value = part.get(name)
+    sets = _mapping_at(source.content, ("evaluate", "downstream"))
+    for *parents, name in (*PATH_KEYS, *(("evaluate", "downstream", downstream, "root") for downstream in sets)):
+        section = _mapping_at(source.content, parents)
+        value = section.get(name)
         if not isinstance(value, str) or Path(value).expanduser().is_absolute():
             continue
         place = source.place((*parents, name))
-        beside = [] if place.startswith("--set") else [Path(place.rpartition(":")[0]).parent]
-        found = next((folder / value for folder in (*beside, Path.cwd()) if (folder / value).exists()), None)
-        if found is not None:
-            part[name] = str(found)
+        folders = [Path.cwd()] if place.startswith("--set") else [Path(place.rpartition(":")[0]).parent, Path.cwd()]
+        existing = next((folder / value for folder in folders if (folder / value).exists()), None)
+        if existing is not None:
+            section[name] = str(existing)
 
 
-def _at(content: Any, key: Sequence[str]) -> dict[str, Any]:
-    """Return the mapping at a key, or an empty one where there is none."""
+def _mapping_at(content: Any, key: Sequence[str]) -> dict[str, Any]:
+    """Return the mapping at a key, or an empty one if there is none."""
     for name in key:
         content = content.get(name) if isinstance(content, dict) else None
     return content if isinstance(content, dict) else {}
 
 
 def _split(path: str, content: Any) -> Iterator[str]:
-    """Split a key at its dots, but not inside a name that is there: a method of the user's own is `module.function`."""
+    """Split a key at its dots, but not inside an existing name: a user-defined method is `module.function`."""
     parts = path.split(".")
     while parts:
-        known = [n for n in range(1, len(parts) + 1) if isinstance(content, dict) and ".".join(parts[:n]) in content]
-        name = ".".join(parts[: max(known, default=1)])
+        lengths = [n for n in range(1, len(parts) + 1) if isinstance(content, dict) and ".".join(parts[:n]) in content]
+        length = max(lengths, default=1)
+        name = ".".join(parts[:length])
         yield name
-        parts = parts[max(known, default=1) :]
+        parts = parts[length:]
         content = content.get(name) if isinstance(content, dict) else None
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    return [*model.model_fields, "extends", "smoke"] if model is Experiment else list(model.model_fields)
+def _allowed_keys(model: type[BaseModel]) -> list[str]:
+    return [*model.model_fields, *(FILE_KEYS if model is Experiment else ())]
 
 
 def _explain(error: ValidationError, source: Source) -> Iterator[str]:
-    """Say what is wrong in the user's words: place, key, given value, what is allowed, nearest name."""
-    problems: dict[Key, list[ErrorDetails]] = {}
+    """Yield one message per wrong key: place, key, value, what is allowed, nearest name."""
+    problems_by_key: dict[Key, list[ErrorDetails]] = {}
     for problem in error.errors():
-        raised = problem.get("ctx", {}).get("error")
-        at = tuple(str(part) for part in problem["loc"] if not _is_branch(part))
-        problems.setdefault(getattr(raised, "key", ()) or at, []).append(problem)
-    for key, found in problems.items():
-        place, name = source.place(key), ".".join(key)
-        if any(isinstance(problem.get("ctx", {}).get("error"), UserError) for problem in found):
-            words = in_words(found)  # such an error says itself what was given
-            yield f"{place}: {words}" if name in words else f"{place}: {name}: {words}"
-        elif found[0]["type"] == "extra_forbidden":
-            allowed = _keys(_model_at(key[:-1]))
+        cause = problem.get("ctx", {}).get("error")
+        location = tuple(str(part) for part in problem["loc"] if not _is_union_branch(part))
+        problems_by_key.setdefault(getattr(cause, "key", ()) or location, []).append(problem)
+    for key, problems in problems_by_key.items():
+        first = problems[0]
+        message = format_validation_error(problems)
+        if any(isinstance(problem.get("ctx", {}).get("error"), UserError) for problem in problems):
+            yield _locate(key, message, source)
+        elif first["type"] == "extra_forbidden":
+            allowed = _allowed_keys(_model_at(key[:-1]))
             close = nearest(key[-1], allowed)
             guess = f"; did you mean {close!r}?" if close else ""
-            yield f"{place}: {name}: unknown key{guess} (allowed here: {', '.join(allowed)})"
-        elif found[0]["type"] == "missing":
-            yield f"{place}: {name}: this key is required"
+            yield _locate(key, f"unknown key{guess} (allowed here: {', '.join(allowed)})", source)
+        elif first["type"] == "missing":
+            yield _locate(key, "this key is required", source)
         else:
-            yield f"{place}: {name} = {found[0]['input']!r}: {in_words(found)}"
+            yield f"{source.place(key)}: {'.'.join(key)} = {first['input']!r}: {message}"
 
 
-def _is_branch(part: Any) -> bool:
-    """Pydantic adds the names of a union's branches to a location; they are no keys of the file."""
+def _locate(key: Key, message: str, source: Source) -> str:
+    """Return the message after the place and the key it is about, unless it names the key itself."""
+    name = ".".join(key)
+    return f"{source.place(key)}: {message}" if name in message else f"{source.place(key)}: {name}: {message}"
+
+
+def _is_union_branch(part: Any) -> bool:
+    """Return whether a part of pydantic's location names a branch of a union, which is no key of the file."""
     return isinstance(part, str) and ("[" in part or part in ("int", "float", "constrained-int", "constrained-float"))
 
 
@@ -225,8 +243,8 @@ def _model_at(key: Key) -> type[BaseModel]:
     model: type[BaseModel] = Experiment
     for name in key:
         annotation = model.model_fields[name].annotation if name in model.model_fields else None
-        inner = [t for t in (annotation, *getattr(annotation, "__args__", ())) if isinstance(t, type)]
-        models = [t for t in inner if issubclass(t, BaseModel)]
+        types = [t for t in (annotation, *getattr(annotation, "__args__", ())) if isinstance(t, type)]
+        models = [t for t in types if issubclass(t, BaseModel)]
         if not models:
             return model
         model = models[0]

@@ -1,4 +1,8 @@
-"""The experiment file: what it may say, with defaults and validation. Reading it is `experiment_file.py`."""
+"""The sections of an experiment file: their keys, defaults and ranges.
+
+`reading.py` reads a file into this schema, `validation.py` checks what spans several sections. The description of a
+field is what `docs/experiment.md` and the JSON schema show.
+"""
 
 import re
 from functools import cached_property
@@ -7,265 +11,259 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raybench import models, paper_tables, registry
-from raybench.config.data import Data, Downstream, Normalize, Part, Positive, Share, refuse_unknown
+from raybench.config.data import Data, Downstream, Normalize, Positive, Section, check_options
+from raybench.config.evaluate import Evaluate, Population, Relearning
 from raybench.config.spaces import Space
+from raybench.config.sweep import Sweep
 from raybench.data.forget_rules import PACKAGE as FORGET_RULES
 from raybench.data.forget_rules.spec import ForgetRuleSpec
 from raybench.engine.devices import Precision
 from raybench.engine.training import Recipe
-from raybench.errors import UserError, about, in_words, unknown
+from raybench.errors import UserError, attach_key, format_validation_error, unknown
 from raybench.models import Stem
 
-METHOD = "method"  # of an entry of `methods:`: one method in two settings has two entries
+METHOD = "method"  # key under `methods.<name>` that names the function, so that one method can run in several settings
 
-__all__ = ["Data", "Downstream", "Evaluate", "Experiment", "Forget", "Model", "Normalize", "Relearning", "Train"]
+__all__ = [
+    "Data",
+    "Downstream",
+    "Evaluate",
+    "Experiment",
+    "Forget",
+    "Model",
+    "Normalize",
+    "Paper",
+    "Population",
+    "Relearning",
+    "Resources",
+    "Sweep",
+    "Train",
+]
 
 
 class Forget(BaseModel):
-    """Which training samples are to be forgotten: a rule and its options."""
+    """The training samples to forget: a rule, and its options as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    rule: str
+    rule: str = Field(
+        description="Rule that selects the forget set among the training samples. Its options are further keys of this "
+        "section.",
+        json_schema_extra={"names": "rules"},
+    )
 
     @model_validator(mode="after")
-    def _known(self) -> "Forget":
-        with about("forget", "rule"):
+    def _check_rule(self) -> "Forget":
+        with attach_key("forget", "rule"):
             function = registry.find("forget rule", self.rule, FORGET_RULES, ForgetRuleSpec)
-        refuse_unknown(("forget",), f"option of forget rule {self.rule}:", self.model_extra or {}, function)
+        check_options(("forget",), f"option of forget rule {self.rule}:", self.model_extra or {}, function)
         return self
 
 
-class Model(Part):
-    """The architecture, and a checkpoint where the original is the user's own.
+class Model(Section):
+    """The architecture, and the weights it starts from."""
 
-    `name` may be the user's own `package.module.function`. `init` is a state dict that every training starts from, the
-    original's and the retrained models' alike.
-    """
-
-    name: str
-    stem: Stem = "imagenet"
-    width: Positive = 32
-    checkpoint: str | None = None
-    init: str | None = None
+    name: str = Field(
+        description="Architecture: `cnn`, a torchvision classifier, or your own function that takes `num_classes` and "
+        "returns a torch module.",
+        json_schema_extra={"names": "models"},
+    )
+    stem: Stem = Field(
+        default="imagenet",
+        description="First layers of a residual network. `cifar` is a 3 x 3 convolution of stride 1 without max-pool, "
+        "for images of about 32 pixels.",
+    )
+    width: Positive = Field(default=32, description="Channels of the first layer of `cnn`. Other models ignore it.")
+    checkpoint: str | None = Field(
+        default=None,
+        description="State dict of the original model; the original is then not trained. Validation samples come from "
+        "the test split, because this model may have been trained on any training image.",
+    )
+    init: str | None = Field(
+        default=None,
+        description="State dict that every training run starts from, of the original and the retrained models alike, "
+        "for example weights pretrained on ImageNet. A head of another size is drawn anew.",
+    )
 
     @model_validator(mode="after")
-    def _known(self) -> "Model":
-        with about("model", "name"):
+    def _check_architecture(self) -> "Model":
+        with attach_key("model", "name"):
             models.check_name(self.name)
-        with about("model", "stem"):
+        with attach_key("model", "stem"):
             models.check_stem(self.name, self.stem)
         return self
 
 
 class Train(Recipe):
-    """The recipe of original and retrained models, and how many of them there are.
+    """The training recipe of the original and the retrained models, and the number of retrained models."""
 
-    `retrained` replaces values of the recipe for the retrained models alone. Some sources did so; then the gap to them
-    is that of two recipes too, so leave it empty unless a reported result is to be reproduced.
-    """
-
-    seed: int = 0
-    retrained_seeds: list[int] | Annotated[int, Field(ge=0)] = 5
-    retrained: dict[str, Any] = Field(default={})
-    workers: Positive = 1
+    seed: int = Field(default=0, description="Seed of the original model.")
+    retrained_seeds: list[int] | Annotated[int, Field(ge=0)] = Field(
+        default=5,
+        description="Number of retrained models, or the list of their seeds. A number n stands for the n seeds after "
+        "`seed`. 1 gives gaps without a noise floor, 0 gives no gaps: the leaderboard then ranks by `gap_to_ideal`.",
+    )
+    retrained: dict[str, Any] = Field(
+        default={},
+        description="Keys of the recipe that differ for the retrained models. Leave it empty, or gaps also measure the "
+        "difference between two recipes; some papers trained this way, and their reported numbers need it.",
+        json_schema_extra={"keys_of": "recipe"},
+    )
+    workers: Positive = Field(
+        default=1,
+        description="Workers that train one model together by data-parallel training (DDP). Small models train faster "
+        "side by side with 1 worker each.",
+    )
 
     @cached_property
     def recipe(self) -> Recipe:
-        """Return the original's recipe."""
+        """Return the recipe of the original."""
         return Recipe.model_validate({name: getattr(self, name) for name in Recipe.model_fields})
 
     @cached_property
     def retrained_recipe(self) -> Recipe:
-        """Return the recipe of the retrained models, and of the method `retrain`."""
+        """Return the recipe of the retrained models and of the method `retrain`."""
         return Recipe.model_validate({**self.recipe.model_dump(), **self.retrained})
 
     def recipe_of(self, kind: Literal["original", "retrained"]) -> Recipe:
         return self.recipe if kind == "original" else self.retrained_recipe
 
     @model_validator(mode="after")
-    def _retrained_is_a_recipe(self) -> "Train":
+    def _check_retrained_recipe(self) -> "Train":
         for key in self.retrained:
             if key not in Recipe.model_fields:
-                with about("train", "retrained", key):
+                with attach_key("train", "retrained", key):
                     raise unknown("key of train.retrained:", key, Recipe.model_fields)
         try:
             _ = self.retrained_recipe
         except ValidationError as error:
             problem = error.errors()[0]
             key = str(problem["loc"][0]) if problem["loc"] else ""
-            given = f"train.retrained.{key} = {self.retrained[key]!r}" if key in self.retrained else "train.retrained"
-            with about("train", "retrained", *([key] if key in self.retrained else [])):
-                raise UserError(f"{given}: {in_words([problem])}") from error
+            value = f"train.retrained.{key} = {self.retrained[key]!r}" if key in self.retrained else "train.retrained"
+            with attach_key("train", "retrained", *([key] if key in self.retrained else [])):
+                raise UserError(f"{value}: {format_validation_error([problem])}") from error
         return self
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds of the retrained models: those listed, or as many as asked for after the original's own."""
+        """Return the seeds of the retrained models: the listed ones, or the ones that follow the original's seed."""
         if isinstance(self.retrained_seeds, list):
             return self.retrained_seeds
         return [self.seed + 1 + i for i in range(self.retrained_seeds)]
 
     @field_validator("retrained_seeds")
     @classmethod
-    def _distinct(cls, value: list[int] | int) -> list[int] | int:
+    def _check_distinct(cls, value: list[int] | int) -> list[int] | int:
         if isinstance(value, list) and (len(set(value)) < len(value) or not value):
-            raise ValueError("seeds must be distinct, and at least one (0 instead of a list: no retrained models)")
+            raise ValueError("seeds must be distinct, at least one; for no retrained models write 0 instead of a list")
         return value
 
 
-class Sweep(Part):
-    """How hyperparameters are searched: the same number of trials for every method.
+class Resources(Section):
+    """The hardware that one unit of work takes; Ray runs as many units at once as fit."""
 
-    `objective` is gap_to_ideal by default where there are no retrained models (train.retrained_seeds: 0).
-    """
-
-    trials: Positive = 20
-    search: Literal["random", "optuna"] = "random"
-    scheduler: Literal["none", "asha"] = "none"
-    objective: str = "gap_to_retrained"
-    seeds: Positive = 3
-    seed: int = 0
-    stop_collapsed: bool = True
-
-
-class Population(Part):
-    """Many runs of the chosen setting of some methods, to compare as a distribution with the retrained models.
-
-    `origins: one` starts all of them from the original; `one_per_run` trains one original for each.
-    """
-
-    methods: list[str]
-    runs: Annotated[int, Field(ge=4)] = 80
-    origins: Literal["one", "one_per_run"] = "one"
-    delta: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    resamples: Annotated[int, Field(ge=2)] = 50
-
-
-class Relearning(Part):
-    """Train each model on the forget set alone until it is as accurate there as the original, less `tolerance`."""
-
-    lr: Annotated[float, Field(gt=0)] = 0.01
-    batch_size: Positive = 64
-    max_epochs: Positive = 50
-    tolerance: Share = 0.01
-    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Device of all computations. `auto` is CUDA if the machine has it, else the CPU."
+    )
+    precision: Precision = Field(
+        default="fp32",
+        description="Precision of methods and predictions; training has `train.precision`. `auto` is bf16 on hardware "
+        "that multiplies it natively, else fp32.",
+    )
+    threads: Positive = Field(
+        default=1,
+        description="CPU threads of torch in each worker. Part of every result's key, because results on a CPU repeat "
+        "bit for bit only with the same number.",
+    )
+    cpus_per_trial: Annotated[float, Field(gt=0)] = Field(
+        default=1, description="CPU cores that Ray reserves per trial."
+    )
+    gpus_per_trial: Annotated[float, Field(ge=0)] = Field(
+        default=0, description="GPUs that Ray reserves per trial; 0.25 packs four trials on one GPU."
+    )
+    cpus_per_model: Annotated[float, Field(gt=0)] = Field(
+        default=1, description="CPU cores that Ray reserves for training or predicting with one model."
+    )
+    gpus_per_model: Annotated[float, Field(ge=0)] = Field(
+        default=0, description="GPUs that Ray reserves for training or predicting with one model."
+    )
+    retries: Annotated[int, Field(ge=0)] = Field(
+        default=3,
+        description="Times that a task is run again after its worker died (out of memory, lost node), before it counts "
+        "as failed.",
+    )
 
 
-class Evaluate(Part):
-    """What is measured, and on what.
+class Paper(Section):
+    """The results reported in a paper, shown next to the results of this run."""
 
-    `downstream`: sets of other images, by name, that every model is asked about, since what is left in its features
-    shows in how well they serve there. `train_view`: whether retain and forget are predicted as they are or through the
-    training augmentation, drawn once from a fixed seed, as the code of some sources does.
-    """
-
-    metrics: Literal["all"] | list[str] | dict[str, dict[str, Any]] = "all"
-    alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[0.05, 0.1, 0.2])
-    batch_size: Positive = 512
-    train_view: Literal["clean", "augmented"] = "clean"
-    downstream: dict[str, Downstream] = Field(default={})
-    population: Population | None = None
-    relearning: Relearning | None = None
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _one_name(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) and value != "all" else value
+    table: str = Field(description="Table of reported results.", json_schema_extra={"names": "tables"})
+    protocol: Literal["released", "corrected"] = Field(
+        description="Protocol of this run: `released` follows the paper's code, bugs included; `corrected` fixes them. "
+        "The report also shows the run of the other protocol if the storage has one."
+    )
 
     @model_validator(mode="after")
-    def _downstream_sets_are_known(self) -> "Evaluate":
-        for name, given in self.downstream.items():
-            at = ("evaluate", "downstream", name)
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                with about(*at):
-                    raise UserError(
-                        f"{name!r} cannot name a downstream set: letters, digits, '_' and '-', a letter or digit "
-                        "first, since it names files"
-                    )
-            given.check(*at)
-        return self
-
-
-class Resources(Part):
-    """What one unit of work takes. `threads` fixes the arithmetic, so that results repeat bit for bit on a CPU."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Precision = "fp32"
-    threads: Positive = 1
-    cpus_per_trial: Annotated[float, Field(gt=0)] = 1
-    gpus_per_trial: Annotated[float, Field(ge=0)] = 0
-    cpus_per_model: Annotated[float, Field(gt=0)] = 1
-    gpus_per_model: Annotated[float, Field(ge=0)] = 0
-    retries: Annotated[int, Field(ge=0)] = 3
-
-
-class Paper(Part):
-    """The table of reported results that the report compares this run with, and the protocol that the run follows.
-
-    `released`: as released by the authors, bugs included. `corrected`: corrected by raybench. The report also includes
-    the newest run of the other protocol on the same storage.
-    """
-
-    table: str
-    protocol: Literal["released", "corrected"]
-
-    @model_validator(mode="after")
-    def _known(self) -> "Paper":
-        with about("paper", "table"):
+    def _check_table(self) -> "Paper":
+        with attach_key("paper", "table"):
             paper_tables.check_name(self.table)
         return self
 
 
-class Experiment(Part):
+class Experiment(Section):
     """One experiment: everything that decides its numbers."""
 
-    name: str
-    data: Data
-    forget: Forget
-    model: Model
-    train: Train = Train()
-    methods: dict[str, dict[str, Any]]
-    sweep: Sweep = Sweep()
-    evaluate: Evaluate = Evaluate()
-    resources: Resources = Resources()
-    paper: Paper | None = None
+    name: str = Field(
+        description="Name of the run and of its folder on the storage: letters, digits, '.', '_' and '-', a letter or "
+        "digit first."
+    )
+    data: Data = Field(description="Which images, how they are read, and how they are split into roles.")
+    forget: Forget = Field(description="Which training samples are to be forgotten.")
+    model: Model = Field(description="The architecture and the weights it starts from.")
+    train: Train = Field(
+        default=Train(), description="How the original and the retrained models are trained, and how many there are."
+    )
+    methods: dict[str, dict[str, Any]] = Field(
+        description="Unlearning methods, each with fixed values and search spaces of its hyperparameters. A name "
+        "without values takes the defaults of the method. Your own method is `package.module.function`.",
+        json_schema_extra={"keys_of": "methods"},
+    )
+    sweep: Sweep = Field(default=Sweep(), description="How hyperparameters are searched.")
+    evaluate: Evaluate = Field(default=Evaluate(), description="What is measured, and on which samples.")
+    resources: Resources = Field(default=Resources(), description="Hardware of one trial and of one model.")
+    paper: Paper | None = Field(
+        default=None, description="Reported results of a paper that the report shows next to this run."
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _aim(cls, content: Any) -> Any:
-        from raybench.config import validation
-
-        return validation.with_default_objective(content)
+    def _default_objective(cls, content: Any) -> Any:
+        """Default to the gap to ideal values where there are no retrained models to compute a gap to."""
+        sections = (content.get(name, {}) for name in ("train", "sweep")) if isinstance(content, dict) else (None, None)
+        train, sweep = sections
+        if isinstance(train, dict) and isinstance(sweep, dict) and train.get("retrained_seeds") == 0:
+            return {**content, "sweep": {"objective": "gap_to_ideal", **sweep}}
+        return content
 
     @field_validator("name")
     @classmethod
-    def _is_a_folder(cls, value: str) -> str:
+    def _check_name(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
             raise ValueError("must be letters, digits, '.', '_' and '-', a letter or digit first: it names a folder")
         return value
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _defaults(cls, value: Any) -> Any:
-        """A method with nothing after its colon takes its defaults."""
-        return (
-            {name: {} if given is None else given for name, given in value.items()}
-            if isinstance(value, dict)
-            else value
-        )
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Experiment":
-        from raybench.config import validation  # it knows methods and metrics, which are slow to import
-
-        validation.check(self)
-        return self
+    def _fill_empty(cls, value: Any) -> Any:
+        """Read a method with nothing after its colon as one with default settings."""
+        if not isinstance(value, dict):
+            return value
+        return {name: {} if settings is None else settings for name, settings in value.items()}
 
     def function_name(self, method: str) -> str:
-        """Return the name of the function behind an entry of `methods:`; its key `method` says so where they differ."""
+        """Return the name of the function that runs for a key of `methods:`, which its key `method` may set."""
         return str(self.methods.get(method, {}).get(METHOD, method))
 
     def spaces(self, method: str) -> dict[str, Space]:
-        """Return the search spaces of an entry of `methods:`; a fixed value is a space of one."""
+        """Return the search spaces under a key of `methods:`; a fixed value is a space with one value."""
         return {key: Space.parse(key, value) for key, value in self.methods[method].items() if key != METHOD}

@@ -14,23 +14,26 @@ KINDS = ("uniform", "loguniform", "randint", "choice")
 
 @dataclass(frozen=True)
 class Space:
-    """One hyperparameter's space; `randint` includes both ends, as `choice` of a range would."""
+    """The search space of one hyperparameter; `randint` includes both ends."""
 
     kind: Kind
     values: tuple[Any, ...]
 
     @classmethod
-    def parse(cls, key: str, given: Any) -> "Space":
-        """Read a space from the experiment file; anything but a mapping is a fixed value."""
-        if not isinstance(given, dict):
-            return cls("fixed", (given,))
-        if len(given) != 1:
-            raise UserError(f"{key}: a search space is one of {', '.join(KINDS)} and its list, got {given!r}")
-        kind, values = next(iter(given.items()))
+    def parse(cls, key: str, value: Any) -> "Space":
+        """Read a space from the experiment file; any value but a mapping is fixed."""
+        if not isinstance(value, dict):
+            return cls("fixed", (value,))
+        if len(value) != 1:
+            raise UserError(
+                f"{key} = {value!r}: a search space has one key and its list (allowed: {', '.join(KINDS)}), for "
+                "example {loguniform: [1.0e-4, 0.1]}"
+            )
+        kind, values = next(iter(value.items()))
         if kind not in KINDS:
             raise unknown(f"search space of {key}:", kind, KINDS)
         if not isinstance(values, list) or not values:
-            raise UserError(f"{key}: {kind} takes a list, got {values!r}")
+            raise UserError(f"{key}: {kind} takes a list with at least one value, got {values!r}")
         if kind == "choice":
             return cls(kind, tuple(values))
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
@@ -44,11 +47,11 @@ class Space:
 
     @property
     def extremes(self) -> tuple[Any, ...]:
-        """Values that must all be valid for the space to be: its ends, or every choice."""
+        """Return the values that must be valid for the whole space to be valid: both ends, or every choice."""
         return self.values if self.kind == "choice" and len(self.values) > 1 else (self.values[0], self.values[-1])
 
     def draw(self, random: np.random.Generator) -> Any:
-        """Draw one value (plain Python, so that it prints and hashes)."""
+        """Draw one value, as a plain Python object."""
         if self.kind == "fixed":
             return self.values[0]
         if self.kind == "choice":
@@ -62,7 +65,7 @@ class Space:
 
 
 def draw_settings(spaces: dict[str, Space], *, trials: int, seed: int) -> list[dict[str, Any]]:
-    """Draw the settings of every trial up front, so that a resumed sweep runs the same ones; equal ones are one."""
+    """Draw the settings of all trials at once, so that a resumed sweep runs the same ones; duplicates are dropped."""
     random = np.random.default_rng(seed)
     drawn: list[dict[str, Any]] = []
     for _ in range(trials):

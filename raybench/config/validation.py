@@ -1,65 +1,69 @@
-"""What must hold across the parts of an experiment: names exist, values are valid together, references are there."""
+"""Checks that span several sections of an experiment: methods and metrics exist, and values fit together.
 
-from typing import TYPE_CHECKING, Any
+They are apart from the schema because methods and metrics take a second to import.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from raybench import methods
+from raybench.config.schema import METHOD, Experiment
 from raybench.config.spaces import Space
 from raybench.engine import audit
-from raybench.errors import UserError, about, unknown
+from raybench.errors import UserError, attach_key, unknown
 from raybench.methods.framework.spec import check as check_method
 from raybench.scoring import metric_rows
 
-if TYPE_CHECKING:
-    from raybench.config.schema import Experiment
 
+def parse_experiment(content: Mapping[str, Any]) -> Experiment:
+    """Return the experiment of a file's content (without `extends` and `smoke`), fully checked.
 
-def check(experiment: "Experiment") -> None:
-    """Raise UserError, with its key, for the first thing in the experiment that does not fit the rest of it."""
+    Raises pydantic's ValidationError for the mistakes within sections, all at once, and UserError, with its key, for
+    the first mistake across sections.
+    """
+    experiment = Experiment.model_validate(content)
     for name, values in experiment.methods.items():
-        _check_method(name, experiment.function_name(name), {k: v for k, v in values.items() if k != "method"})
-    with about("evaluate", "metrics"):
+        _check_method(name, experiment.function_name(name), {k: v for k, v in values.items() if k != METHOD})
+    with attach_key("evaluate", "metrics"):
         metric_rows.chosen_metrics(experiment.evaluate.metrics)
-    with about("sweep", "objective"):
+    with attach_key("sweep", "objective"):
         audit.check_objective(experiment.sweep.objective, num_retrained=len(experiment.train.seeds))
     _check_population(experiment)
+    return experiment
 
 
-def with_default_objective(content: Any) -> Any:
-    """Return the content of an experiment file with the aim of a sweep that has no retrained models to aim at."""
-    train, sweep = (content.get(part, {}) for part in ("train", "sweep")) if isinstance(content, dict) else (None, None)
-    if isinstance(train, dict) and isinstance(sweep, dict) and train.get("retrained_seeds") == 0:
-        return {**content, "sweep": {"objective": audit.IDEAL_GAP, **sweep}}
-    return content
-
-
-def _check_method(name: str, function_name: str, values: dict[str, Any]) -> None:
-    with about("methods", name):
+def _check_method(name: str, function_name: str, values: Mapping[str, Any]) -> None:
+    """Check every value that a trial of the method can get: fixed values, all choices, both ends of an interval."""
+    with attach_key("methods", name):
         function = methods.get(function_name)
     spaces: dict[str, Space] = {}
     for key, value in values.items():
-        with about("methods", name, key):
+        with attach_key("methods", name, key):
             spaces[key] = Space.parse(f"methods.{name}.{key}", value)
-            for end in spaces[key].extremes:
-                check_method(name, function, {key: end})
-    with about("methods", name):  # values that are valid one by one may not be so together
+            for extreme in spaces[key].extremes:
+                check_method(name, function, {key: extreme})
+    with attach_key("methods", name):  # values that are valid one by one may not be valid together
         for end in (0, 1):
             check_method(name, function, {key: space.extremes[end] for key, space in spaces.items()})
 
 
-def _check_population(experiment: "Experiment") -> None:
+def _check_population(experiment: Experiment) -> None:
     population = experiment.evaluate.population
     if population is None:
         return
-    with about("evaluate", "population", "methods"):
+    with attach_key("evaluate", "population", "methods"):
         for name in population.methods:
             if name not in experiment.methods:
                 raise unknown("method of the population", name, experiment.methods)
     if population.origins == "one_per_run" and experiment.model.checkpoint is not None:
-        with about("evaluate", "population", "origins"):
-            raise UserError("one_per_run trains its own originals, but model.checkpoint gives one (allowed: one)")
-    if not experiment.train.seeds:
-        with about("evaluate", "population"):
+        with attach_key("evaluate", "population", "origins"):
             raise UserError(
-                "a population is compared with retrained models, and train.retrained_seeds is 0: leave the population "
-                "out, or retrain at least 4"
+                "'one_per_run' trains one original for each run, but model.checkpoint sets the only original (allowed "
+                "with a checkpoint: one)"
+            )
+    if not experiment.train.seeds:
+        with attach_key("evaluate", "population"):
+            raise UserError(
+                "a population is compared with retrained models, and train.retrained_seeds is 0: remove the "
+                "population, or set train.retrained_seeds to at least 4"
             )

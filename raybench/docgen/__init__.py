@@ -1,1 +1,1 @@
-"""Write the generated reference pages of docs/ from docstrings, signatures and specs."""
+"""Write the reference pages and the JSON schema of docs/ from docstrings, signatures and descriptions of fields."""

@@ -1,4 +1,4 @@
-"""What stands on docs/metrics.md beside the metrics that are found by their decorators: its prose, and functions."""
+"""The prose of the metric pages that is no docstring, and the functions that the pages list beside the metrics."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -19,29 +19,41 @@ from raybench.metrics.functions import (
 )
 
 RELEARNING = {
-    "Asked for by": "`evaluate: {relearning: {lr: 0.01}}`; off by default, since it trains every "
-    "model of the leaderboard",
-    "Rows": "`relearning_epochs` and `relearning_samples` on forget; a reason where the level was not reached",
-    "Level": "the original's accuracy on the forget set, less `tolerance` (0.01)",
-    "Direction": "match retrained; fewer epochs than they need means that something is left",
-    "Cost": "training on forget for `max_epochs` epochs at most, a pass over it after each",
-    "When not to trust it": "Coarse where epochs are few: the digits' originals need 0 epochs, models that saw half of "
-    "the forget set 14.5, retrained ones 15.6 (sd 1.6).",
+    "Computed": "with `evaluate: {relearning: {lr: 0.01}}`; off by default, because it trains every model of the "
+    "leaderboard",
+    "Rows": "`relearning_epochs` and `relearning_samples` on forget; a reason if the target accuracy was not reached",
+    "Target": "the accuracy of the original on the forget set, minus `tolerance` (0.01)",
+    "Direction": "match retrained; a model that needs fewer epochs than the retrained models has kept something",
+    "Cost": "training on the forget set for at most `max_epochs` epochs, with one pass over it after each epoch",
+    "When not to trust it": "The number is coarse if few epochs are needed: the digits' originals need 0 epochs, "
+    "models that saw half of the forget set 14.5, retrained models 15.6 (sd 1.6).",
 }
-OF_METRICS = (
-    "The evaluation computes every metric that the experiment asks for, on each split named here, with its gap to "
-    "the retrained models. Where a metric is not defined on an input, its reason stands in the table instead of a "
-    "number. `released` is what a source's code computes, faults included; `corrected` is what its text defines.",
-    "[What each metric can see](power.md): how often each tells models that remember from retrained ones, how "
-    "often it errs, and what it says of models that only hide what they know.",
-    'Sizes are given on examples. "The digits" are the models of that page: 10 originals, 8 retrained and 10 poisoned '
-    "ones, 120 of whose 600 training images are to be forgotten; numbers are their means, on forget where no split is "
-    'named. "Digits without 3s" are the same without wrong labels, the class 3 (62 images) forgotten whole: 4 '
-    "originals and 4 retrained models.",
+OVERVIEW = (
+    "raybench computes the metrics of `evaluate.metrics` on every split they apply to, for every model, with the "
+    "signed gap to the retrained models. Where a metric is not defined for a model or a data set, the table gives the "
+    "reason instead of a value.",
+    "[What each metric can detect](power.md): how often each metric separates models that remember from retrained "
+    "models, how often it raises a false alarm, and what it reports on models that only hide what they know.",
+)
+COLUMNS = (
+    "*match retrained*: the ideal is the value of models that were retrained without the forget set. *protocol*: "
+    "`released` is what the code of a paper computes, bugs included; `corrected` is what its text defines. Splits are "
+    "the roles of the experiment; `downstream` stands for every set under `evaluate.downstream`."
+)
+EXAMPLES = (
+    'where the examples come from: "the digits" are the models of [what each metric can detect](../power.md), 10 '
+    "originals, 8 retrained models and 10 poisoned ones; 120 of their 600 training images are forgotten. Values are "
+    'means, on forget unless another split is named. "Digits without 3s" are the same without wrong labels and with '
+    "class 3 (62 images) forgotten: 4 originals and 4 retrained models."
 )
 OF_FUNCTIONS = (
-    "No rows of the evaluation, but what rows are made of and judged by, to be used alone: "
-    "`from raybench.metrics import conformal`. Arrays are numpy or torch."
+    "These functions add no rows to the evaluation. Metrics and the report are computed from them, and they can be "
+    "used on their own: `from raybench.metrics import conformal`. Arrays are numpy or torch."
+)
+OF_COMPANIONS = (
+    "Every statistic but the ceilings has three companions: `_null` (retrained models compared with retrained models, "
+    "half of them on each side), `_excess` (the value of the unlearned models at the same half size, minus the null) "
+    "and `_control` (the original in place of the unlearned models)."
 )
 OF_POPULATIONS = (
     population.population_metrics,
@@ -70,11 +82,12 @@ FUNCTIONS: tuple[tuple[ModuleType, Sequence[str]], ...] = (
 
 
 def functions(module: ModuleType, names: Sequence[str]) -> dict[str, Callable[..., Any]]:
-    """Return the functions of those names; for `ALL` every public one of the module, in its own order."""
-    own = names or [name for name in vars(module) if not name.startswith("_") and _is_its_own(module, name)]
-    return {name: getattr(module, name) for name in own}
+    """Return the functions of those names; for `ALL` every public function of the module, in its order."""
+    public = names or [name for name in vars(module) if not name.startswith("_") and _is_offered(module, name)]
+    return {name: getattr(module, name) for name in public}
 
 
-def _is_its_own(module: ModuleType, name: str) -> bool:
-    given, offered = getattr(module, name), getattr(module, "__all__", None)
-    return inspect.isfunction(given) and (name in offered if offered else given.__module__ == module.__name__)
+def _is_offered(module: ModuleType, name: str) -> bool:
+    """Return whether a name is a function that the module exports, or defines if it has no `__all__`."""
+    value, exported = getattr(module, name), getattr(module, "__all__", None)
+    return inspect.isfunction(value) and (name in exported if exported else value.__module__ == module.__name__)

@@ -18,7 +18,7 @@ from raybench.data.reading.batches import Split, iterate, seed_for
 from raybench.data.transforms.augment import Augment, Name
 from raybench.engine.devices import Precision, autocast, resolve_precision
 from raybench.engine.losses import supervised
-from raybench.errors import UserError, about
+from raybench.errors import UserError, attach_key
 from raybench.models import num_outputs
 
 Positive = Annotated[int, Field(ge=1)]
@@ -57,14 +57,14 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _augmentations_go_together(self) -> "Recipe":
-        with about("train", "augment"):
+        with attach_key("train", "augment"):
             Augment.parse(self.augment)
         return self
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> "Recipe":
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            with about("train", "nesterov"):
+            with attach_key("train", "nesterov"):
                 raise UserError("nesterov needs optimizer sgd and a momentum above 0")
         return self
 

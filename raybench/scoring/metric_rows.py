@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from raybench.errors import UserError, in_words, unknown
+from raybench.errors import UserError, format_validation_error, unknown
 from raybench.fingerprints import code_fingerprint
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions import population
@@ -78,7 +78,9 @@ def _validated(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         try:
             settings[key] = TypeAdapter(types.get(key, Any)).validate_python(value)
         except ValidationError as error:
-            raise UserError(f"evaluate.metrics.{name}.{key} = {value!r}: {in_words(error.errors())}") from error
+            raise UserError(
+                f"evaluate.metrics.{name}.{key} = {value!r}: {format_validation_error(error.errors())}"
+            ) from error
     for argument in input_names(function):
         parse_input(argument, name, split=next(iter(metric_spec(function).splits), None))
     return settings

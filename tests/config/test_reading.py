@@ -1,4 +1,4 @@
-"""Reading an experiment file: `extends`, `--set`, and what a person is told about a wrong one."""
+"""Reading an experiment file: `extends`, `--set`, and the messages for wrong files."""
 
 import pytest
 import yaml
@@ -29,7 +29,7 @@ evaluate:
 
 @pytest.fixture
 def refused(write_file):
-    """Return what is said about the text with one part replaced; the place is given as `<file>:line`."""
+    """Return the error message for the text with one part replaced; places read `<file>:line`."""
 
     def read(old="", new="", *overrides):
         assert old in TEXT
@@ -88,7 +88,7 @@ def refused(write_file):
         ("epochs: 2, r", "schedule: cos, r", ["<file>:8: train.schedule = 'cos': must be", "'cosine'", "'step'"]),
         ("s: 2}", "s: [1, 1]}", ["<file>:8: train.retrained_seeds = [1, 1]: seeds must be distinct"]),
         ("s: 2}", "s: few}", ["<file>:8: train.retrained_seeds = 'few': must be a list, or a whole number"]),
-        ("train: 200", "train: lots", ["<file>:5: data.sizes.train = 'lots': must be a count, a share"]),
+        ("train: 200", "train: lots", ["<file>:5: data.sizes.train = 'lots': must be a number of samples, a fraction"]),
         ("model: {name: cnn, width: 4}", "model: cnn", ["<file>:7: model = 'cnn': must be a mapping"]),
         ("name: tiny\n", "", ["<file>: name: this key is required"]),
         (
@@ -98,7 +98,7 @@ def refused(write_file):
         ),
     ],
 )
-def test_a_wrong_value_is_placed_named_and_answered(refused, old, new, parts):
+def test_the_message_for_a_wrong_value_gives_place_key_and_allowed_values(refused, old, new, parts):
     said = refused(old, new)
     for part in parts:
         assert part in said
@@ -116,16 +116,16 @@ def test_every_mistake_of_a_file_is_reported_at_once(refused):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "an experiment file is a mapping of keys (allowed: name, data"),
-        ("# only a comment\n", "an experiment file is a mapping of keys"),
-        ("- a\n- b\n", "an experiment file is a mapping of keys"),
+        ("", "an experiment file must be a mapping of keys to values (allowed: name, data"),
+        ("# only a comment\n", "an experiment file must be a mapping of keys"),
+        ("- a\n- b\n", "an experiment file must be a mapping of keys"),
         ("name: [tiny\ndata: {}\n", ":2: not valid YAML: while parsing a flow sequence, expected ',' or ']'"),
         ("name: tiny\n\tdata: x\n", ":2: not valid YAML: "),
         ("name: !!python/object/apply:os.getcwd []\n", ":1: not valid YAML: could not determine a constructor"),
         ("train: {lr: 1}\nname: a\ntrain: {lr: 2}\n", ":3: train is written twice (first: "),
     ],
 )
-def test_a_file_that_is_no_experiment_is_refused_with_its_line(write_file, text, said):
+def test_a_file_that_is_no_experiment_is_an_error_with_its_line(write_file, text, said):
     path = write_file(text)
     with pytest.raises(UserError) as caught:
         load_experiment(path)
@@ -133,13 +133,13 @@ def test_a_file_that_is_no_experiment_is_refused_with_its_line(write_file, text,
     assert said in str(caught.value)
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path):
+def test_a_binary_file_is_an_error(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(UserError, match="not valid YAML"):
         load_experiment(tmp_path / "binary.yaml")
 
 
-def test_a_missing_file_is_answered_with_the_nearest_one_beside_it(write_file, tmp_path):
+def test_the_error_of_a_missing_file_names_the_nearest_one_in_its_folder(write_file, tmp_path):
     write_file(TEXT, "quickstart.yaml")
     with pytest.raises(UserError, match=r"does not exist; did you mean '.*quickstart\.yaml'"):
         load_experiment(tmp_path / "quikstart.yaml")
@@ -166,7 +166,7 @@ def test_the_resolved_text_is_an_experiment_file_that_gives_the_same_experiment(
     assert load_experiment(write_file(text, "resolved.yaml")) == (experiment, text)
 
 
-def test_a_new_space_replaces_the_old_one_and_a_new_rule_takes_none_of_the_old_options(write_file):
+def test_a_new_space_replaces_the_old_one_and_a_new_rule_drops_the_old_options(write_file):
     write_file(TEXT, "base.yaml")
     top = write_file(
         "extends: base.yaml\nforget: {rule: class, classes: [3]}\nmethods: {finetune: {lr: {uniform: [0.1, 0.2]}}}\n",
@@ -177,7 +177,7 @@ def test_a_new_space_replaces_the_old_one_and_a_new_rule_takes_none_of_the_old_o
     assert experiment.methods["finetune"]["lr"] == {"uniform": [0.1, 0.2]}
 
 
-def test_null_takes_away_a_mapping_of_the_file_below_and_is_nothing_but_a_value_elsewhere(write_file):
+def test_null_removes_a_mapping_of_the_extended_file_and_is_a_value_elsewhere(write_file):
     write_file(TEXT.replace("sizes", "mislabel: {fraction: 0.1}\n  sizes"), "base.yaml")
     top = "extends: base.yaml\ndata: {mislabel: null, sizes: {unseen: null}}\nmethods: {finetune: null, scrub: null}\n"
     experiment, _ = load_experiment(write_file(top, "top.yaml"))
@@ -186,7 +186,7 @@ def test_null_takes_away_a_mapping_of_the_file_below_and_is_nothing_but_a_value_
     assert experiment.methods == {"scrub": {}}
 
 
-def test_a_mistake_is_placed_in_the_file_that_holds_it(write_file):
+def test_the_message_names_the_file_that_holds_the_mistake(write_file):
     base = write_file(TEXT.replace("epochs: 2, r", "epochs: 0, r"), "base.yaml")
     top = write_file("extends: base.yaml\nname: top\nsweep: {trials: 0}\n", "top.yaml")
     with pytest.raises(UserError) as caught:
@@ -197,7 +197,7 @@ def test_a_mistake_is_placed_in_the_file_that_holds_it(write_file):
     }
 
 
-def test_a_missing_base_is_named_with_the_line_that_asks_for_it(write_file):
+def test_the_error_of_a_missing_base_names_the_line_of_extends(write_file):
     write_file(TEXT, "base.yaml")
     top = write_file("name: top\nextends: bsae.yaml\n", "top.yaml")
     with pytest.raises(
@@ -206,7 +206,7 @@ def test_a_missing_base_is_named_with_the_line_that_asks_for_it(write_file):
         load_experiment(top)
 
 
-def test_files_that_extend_each_other_are_refused_with_the_way_round(write_file):
+def test_files_that_extend_each_other_are_an_error_that_shows_the_cycle(write_file):
     write_file("extends: b.yaml\n", "a.yaml")
     b = write_file("extends: a.yaml\n", "b.yaml")
     with pytest.raises(UserError, match=r"cannot extend itself: b\.yaml -> a\.yaml -> b\.yaml"):
@@ -214,7 +214,7 @@ def test_files_that_extend_each_other_are_refused_with_the_way_round(write_file)
 
 
 def test_extends_takes_one_path(write_file):
-    with pytest.raises(UserError, match=r":1: extends = \['a', 'b'\]: it takes one path"):
+    with pytest.raises(UserError, match=r":1: extends = \['a', 'b'\]: must be the path of one file"):
         load_experiment(write_file("extends: [a, b]\n"))
 
 
@@ -241,11 +241,11 @@ def test_set_reaches_into_a_method_with_dots_in_its_name(write_file, own_methods
 
 
 @pytest.mark.parametrize("override", ["train.epochs", "=3", "train..epochs=3", ".train=3"])
-def test_a_malformed_set_is_answered_with_an_example(refused, override):
-    assert "it takes key.subkey=value, for instance --set train.epochs=5" in refused("", "", override)
+def test_the_error_of_a_malformed_set_gives_an_example(refused, override):
+    assert "must be key.subkey=value, for example --set train.epochs=5" in refused("", "", override)
 
 
-def test_a_mistake_in_set_is_placed_there(refused):
+def test_the_message_for_a_mistake_in_set_names_it(refused):
     assert refused("", "", "train.epochs=0") == "--set train.epochs=0: train.epochs = 0: must be at least 1"
     assert refused("", "", "train.epocs=3").startswith(
         "--set train.epocs=3: train.epocs: unknown key; did you mean 'epochs'?"
@@ -325,7 +325,7 @@ def test_the_folder_of_the_images_and_the_file_of_ids_are_found_in_the_same_way(
 
 
 @pytest.mark.parametrize("given", ["nowhere.pt", "/nowhere/model.pt", "~/nowhere.pt"])
-def test_a_path_that_is_in_neither_place_stays_as_it_was_given(two_places, given):
+def test_a_path_that_exists_in_neither_place_is_kept(two_places, given):
     beside, _ = two_places
     (beside / "mine.yaml").write_text(TEXT.replace("width: 4", f"width: 4, checkpoint: {given}"))
     assert load_experiment(beside / "mine.yaml")[0].model.checkpoint == given

@@ -1,19 +1,41 @@
-"""What an experiment may say, beyond reading the file: defaults, seeds, ranges, names of the user's own."""
+"""The sections of an experiment: defaults, seeds, ranges, user-defined names, descriptions."""
 
 import pytest
 from pydantic import ValidationError
 
 from raybench.config.schema import Experiment, Train
+from raybench.config.validation import parse_experiment
+from raybench.docgen.experiment_page import models_in
+from raybench.engine.training import Recipe
+from raybench.errors import UserError
 
 
 def message(content):
-    with pytest.raises(ValidationError) as caught:
-        Experiment.model_validate(content)
+    with pytest.raises((ValidationError, UserError)) as caught:
+        parse_experiment(content)
     return str(caught.value)
 
 
+def sections(model, path=()):
+    """Yield (path, model) of an experiment's sections, at any depth."""
+    yield path, model
+    for name, field in model.model_fields.items():
+        for inner in models_in(field.annotation):
+            yield from sections(inner, (*path, name))
+
+
+def test_every_key_of_the_experiment_file_has_a_description():
+    missing = [
+        ".".join((*path, name))
+        for path, model in sections(Experiment)
+        for name, field in model.model_fields.items()
+        if not field.description and name not in Recipe.model_fields  # engine.training does not describe its fields yet
+    ]
+    assert not missing
+
+
 def test_the_smallest_experiment_takes_every_other_value_from_the_defaults():
-    experiment = Experiment.model_validate(
+    experiment = parse_experiment(
         {"name": "x", "data": {"dataset": "digits"}, "forget": {"rule": "random", "fraction": 0.1}}
         | {"model": {"name": "cnn"}, "methods": {"finetune": {}}}
     )
@@ -61,7 +83,7 @@ def test_without_retrained_models_nothing_can_be_compared_with_them(tiny):
 
 @pytest.mark.parametrize("size", [-1, 1.0, 0.0, "many", True])
 def test_a_size_is_a_count_a_share_or_null(tiny, size):
-    assert "a count, a share between 0 and 1, or null" in message(tiny(data__sizes__train=size))
+    assert "a number of samples, a fraction between 0 and 1, or null" in message(tiny(data__sizes__train=size))
 
 
 @pytest.mark.parametrize("size", [0, 10, 0.25, None])
@@ -188,5 +210,5 @@ def test_one_method_may_have_two_entries_of_its_own_names(make_experiment):
     experiment = make_experiment(methods=given)
     assert [experiment.function_name(name) for name in experiment.methods] == ["finetune", "finetune"]
     assert [space.kind for space in experiment.spaces("weak").values()] == ["fixed"]
-    with pytest.raises(ValidationError, match="did you mean 'finetune'"):
+    with pytest.raises(UserError, match="did you mean 'finetune'"):
         make_experiment(methods={"weak": {"method": "finetun"}})

@@ -1,4 +1,4 @@
-"""Search spaces: what is one, what is drawn from it, and that drawing is repeatable."""
+"""Search spaces: which forms are valid, what they draw, and that draws are repeatable."""
 
 import numpy as np
 import pytest
@@ -28,11 +28,11 @@ def test_anything_but_a_mapping_is_a_fixed_value(value):
         ({"randint": [1.5, 3]}, "whole numbers"),
         ({"choice": []}, "takes a list"),
         ({"choise": [1, 2]}, "did you mean 'choice'"),
-        ({"uniform": [0, 1], "choice": [1]}, "a search space is one of"),
-        ({}, "a search space is one of"),
+        ({"uniform": [0, 1], "choice": [1]}, "a search space has one key"),
+        ({}, "a search space has one key"),
     ],
 )
-def test_a_wrong_space_is_refused_with_its_key_and_the_reason(given, why):
+def test_a_wrong_space_is_an_error_with_its_key_and_the_reason(given, why):
     with pytest.raises(UserError, match=why) as caught:
         Space.parse("methods.scrub.lr", given)
     assert "methods.scrub.lr" in str(caught.value)

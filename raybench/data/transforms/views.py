@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from raybench.errors import UserError, about
+from raybench.errors import UserError, attach_key
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -26,13 +26,20 @@ class View(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: Positive
-    fit: Literal["crop", "squash", "squash_crop"] = "crop"
-    resize: Positive | None = None
+    size: Positive = Field(description="Image size in pixels of the square that the model reads.")
+    fit: Literal["crop", "squash", "squash_crop"] = Field(
+        default="crop",
+        description="`crop` scales the shorter side to `resize` and cuts out the center. `squash` scales both sides to "
+        "`size`, `squash_crop` scales both sides to `resize` and cuts out the center; both change the aspect ratio, as "
+        "the code of some papers does.",
+    )
+    resize: Positive | None = Field(
+        default=None, description="Size in pixels before the center is cut out; null is `size`. Not for `squash`."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "View":
-        with about("data", "view", "resize"):
+        with attach_key("data", "view", "resize"):
             if self.resize is not None and self.fit == "squash":
                 raise UserError("fit squash scales straight to size, it takes no resize (allowed: crop, squash_crop)")
             if self.resize is not None and self.resize < self.size:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from raybench.errors import UserError, in_words, unknown
+from raybench.errors import UserError, format_validation_error, unknown
 from raybench.registry import attach, spec_of
 
 Rate = Annotated[float, Field(gt=0)]
@@ -134,6 +134,8 @@ def check(name: str, function: Callable[..., None], values: Mapping[str, Any]) -
     except ValidationError as error:
         first = error.errors()[0]
         same = [problem for problem in error.errors() if problem["loc"][0] == first["loc"][0]]
-        raise UserError(f"methods.{name}.{first['loc'][0]} = {first['input']!r}: {in_words(same)}") from error
+        raise UserError(
+            f"methods.{name}.{first['loc'][0]} = {first['input']!r}: {format_validation_error(same)}"
+        ) from error
     # attributes rather than a dump: tuples and None stay exactly as the signature says
     return {key: getattr(arguments, key) for key in own}, settings

@@ -1,0 +1,44 @@
+"""The hyperparameter search in the experiment file: the section `sweep`.
+
+The description of a field is what `docs/experiment.md` and the JSON schema show.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from raybench.config.data import Positive, Section
+
+
+class Sweep(Section):
+    """The hyperparameter search: the same number of trials for every method."""
+
+    trials: Positive = Field(
+        default=20,
+        description="Number of settings to try for each method. A method without search spaces runs once.",
+    )
+    search: Literal["random", "optuna"] = Field(
+        default="random",
+        description="How settings are drawn. `random` draws all of them before the sweep starts, so an interrupted "
+        "sweep ends in the same tables; `optuna` (TPE) learns from finished trials.",
+    )
+    scheduler: Literal["none", "asha"] = Field(
+        default="none", description="`asha` stops trials early that are worse than others after as many epochs."
+    )
+    objective: str = Field(
+        default="gap_to_retrained",
+        description="Value that a trial is chosen by, computed on retain, forget and validation samples only. The gaps "
+        "are mean absolute differences in percentage points. Default with `train.retrained_seeds: 0`: `gap_to_ideal`.",
+        json_schema_extra={"names": "objectives"},
+    )
+    seeds: Positive = Field(
+        default=3,
+        description="Runs of the chosen setting that are reported, on other seeds than the search, so that a lucky "
+        "trial is not reported.",
+    )
+    seed: int = Field(default=0, description="Seed of the search: draws the settings and seeds the trials.")
+    stop_collapsed: bool = Field(
+        default=True,
+        description="Stop a trial as failed when its loss is not finite or its retain accuracy is at chance. Turn it "
+        "off to report collapsed models, as some papers do.",
+    )
