@@ -75,7 +75,7 @@ def test_without_retrained_models_the_search_aims_at_ideals_unless_it_says_other
 
 def test_without_retrained_models_nothing_can_be_compared_with_them(tiny):
     asked = message(tiny(train__retrained_seeds=0, sweep__objective="gap_to_retrained"))
-    assert "take objective: gap_to_ideal" in asked
+    assert "set objective: gap_to_ideal" in asked
     population = {"methods": ["finetune"], "runs": 4}
     assert "retrained_seeds is 0" in message(tiny(train__retrained_seeds=0, evaluate__population=population))
     assert "greater than or equal to 0" in message(tiny(train__retrained_seeds=-1))

@@ -58,7 +58,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         ("data.sizes.train=5000", ["5000"]),
         ("data.sizes.calibration=0", ["calibration"]),
         ("model.checkpoint=nowhere.pt", ["nowhere.pt", "current folder"]),
-        ("train.retrained_seeds=0", ["sweep.objective", "take objective: gap_to_ideal", "train.retrained_seeds: 1"]),
+        ("train.retrained_seeds=0", ["sweep.objective", "set objective: gap_to_ideal", "train.retrained_seeds: 1"]),
     ],
 )
 def test_a_wrong_experiment_is_refused_with_the_key_the_value_and_what_is_allowed(
