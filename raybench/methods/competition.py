@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raybench.engine.optimization import set_learning_rate
 from raybench.errors import UserError
 from raybench.methods.finetune import finetune
 from raybench.methods.framework.architecture import convolutions, spatial_convolutions
-from raybench.methods.framework.optimization import set_rate
 from raybench.methods.framework.spec import Count, Rate, Share, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -46,7 +46,7 @@ def msg(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, share: Sha
         factors[f"{name}.weight"] = torch.where(chosen, 1.0, slow).to(task.dtype)
     optimizer = task.optimizer(lr)
     for epoch in task.epochs(epochs, steps=task.num_batches("retain")):
-        set_rate(optimizer, lr * triangle(epoch, epochs))
+        set_learning_rate(optimizer, lr * triangle(epoch, epochs))
         for x, y in task.retain():
             task.step(optimizer, task.loss(task.model(x), y), gradient_mask=factors)
 
@@ -56,7 +56,7 @@ def msg(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, share: Sha
     formula="w + N(0, start_std^2); min class-weighted CE(retain); w + N(0, end_std^2) before the last epoch",
     passes="retain: 1 forward, 1 backward",
     needs="convolutions",
-    settings={"schedule": "cosine"},
+    settings={"schedule": "cosine_epoch"},
 )
 def cfw(
     task: UnlearningTask,
@@ -103,7 +103,7 @@ def cfw(
     formula="swap the axes of every convolution kernel; then min CE(retain)",
     passes="retain: 1 forward, 1 backward",
     needs="a convolutional network with square kernels",
-    settings={"schedule": "cosine"},
+    settings={"schedule": "cosine_epoch"},
 )
 def convolution_transpose(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 3) -> None:
     """Transpose every kernel, so that the network sees images turned over, and fine-tune on the retain set.

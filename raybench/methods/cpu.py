@@ -25,7 +25,7 @@ RELEASED = {**CONFORMAL, "batch_size": 128, "bn_mode": "frozen", "hinge": "all_p
     passes="as the base; every step 1 forward, 1 backward of forget rows; every epoch 1 forward of calibration",
     needs="calibration samples that nothing is trained on and that evaluation does not use, single-label targets",
     targets=("single_label",),
-    settings={"schedule": "cosine"},
+    settings={"schedule": "cosine_epoch"},
     presets={
         "conformal": {**RELEASED, "base": "finetune"},
         "conformal_random_label": {**RELEASED, "base": "random_label", "base_preset": "conformal"},

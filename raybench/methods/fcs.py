@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from raybench.methods.framework.optimization import set_rate
+from raybench.engine.optimization import set_learning_rate
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -51,7 +51,7 @@ def fcs(
         task.step(uniform, task.distillation(logits, torch.zeros_like(logits)))
     for _ in task.epochs(epochs, steps=task.num_pairs("shortest") + task.num_batches("retain")):
         for (x_r, _), (x_f, _) in task.paired(driver="shortest"):
-            set_rate(contrast, _cosine(contrast_lr, contrast_lr_end, done / total))
+            set_learning_rate(contrast, _cosine(contrast_lr, contrast_lr_end, done / total))
             forget = task.model(x_f)
             with torch.no_grad():
                 retain = task.model(x_r)

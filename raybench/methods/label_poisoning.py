@@ -17,7 +17,7 @@ SOURCE = "Kraehenmann et al. 2023, Forget with Precision (ETH Zurich)"
     passes="forget: 1 forward, 1 backward; with `scope: full` retain too",
     presets={
         "eth": {**ETH, "scope": "forget", "lr": 7e-4, "epochs": 1},
-        "eth_full": {**ETH, "scope": "full", "lr": 0.002, "epochs": 5, "schedule": "cosine", "shuffle": False},
+        "eth_full": {**ETH, "scope": "full", "lr": 0.002, "epochs": 5, "schedule": "cosine_epoch", "shuffle": False},
     },
 )
 def label_poisoning(

@@ -9,15 +9,15 @@ from raybench.methods.building_blocks.importance import Per, squared_gradients
 from raybench.methods.framework.spec import Count, Rate, method
 from raybench.methods.framework.task import UnlearningTask
 
-CIFAR = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine_step"}
-TINY = {"lr": 2e-5, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cosine_step", "forget_every": 1}
+CIFAR = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine"}
+TINY = {"lr": 2e-5, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cosine", "forget_every": 1}
 
 
 @method(
     source="Huang et al. 2024, arXiv 2409.19732",
     formula="ascent: -alpha (1 + cos(pi t / T)) / 2 adaptive CE(forget), masked by F_f >= F_r; then min CE(retain)",
     passes="once: 1 forward, 1 backward of both sets; an iteration: 1 retain and (each `forget_every`) 1 forget batch",
-    settings={"schedule": "cosine_step"},
+    settings={"schedule": "cosine"},
     presets={
         "conformal": {**CIFAR, "iterations": 3000, "forget_every": 1, "alpha": 40.0},
         "conformal_half": {**CIFAR, "iterations": 1300, "forget_every": 1, "alpha": 80.0},

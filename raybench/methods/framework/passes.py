@@ -178,7 +178,7 @@ class Passes:
         number = self._passes[stream] = self._passes.get(stream, -1) + 1
         seed = seed_for("pass", self.seed, stream, number)
         order = epoch_order(size, seed=seed, epoch=0) if self.settings.shuffle else np.arange(size)
-        generator = np.random.default_rng(seed) if augment and self.settings.augment else None
+        generator = np.random.default_rng(seed) if augment and self.settings.train_augmentation else None
         step = batch_size or self.settings.batch_size
         for start in range(0, size, step):
             yield order[start : start + step], generator

@@ -14,7 +14,7 @@ ETH: Preset = {
     "momentum": 0.9,
     "nesterov": True,
     "weight_decay": 5e-4,
-    "augment": False,
+    "train_augmentation": False,
 }
 """Kraehenmann et al. 2023, "Forget with Precision": the released code unlearns without augmentation."""
 
@@ -30,7 +30,7 @@ CONFORMAL: Preset = {
     "batch_size": 64,
     "momentum": 0.9,
     "weight_decay": 5e-4,
-    "schedule": "cosine",
+    "schedule": "cosine_epoch",
     "bn_mode": "train_then_frozen",
 }
 """Shi et al. 2025, arXiv 2501.19403: its evaluation after epoch 1 leaves the model in eval mode."""

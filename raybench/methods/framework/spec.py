@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from raybench.engine.optimization import OptimizerSettings
 from raybench.errors import UserError, in_words, unknown
 from raybench.registry import attach, spec_of
 
@@ -37,30 +38,27 @@ Function = TypeVar("Function", bound=Callable[..., None])
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
-class Settings(BaseModel):
-    """What every method that trains on batches can be told; the task applies it, so no method repeats it."""
+class Settings(OptimizerSettings):
+    """Settings that every method accepts beside its own hyperparameters; the task applies them."""
 
-    model_config = STRICT
-
-    batch_size: Count = Field(default=64, description="samples per batch")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field(default="sgd", description="update rule")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="of SGD; first beta of Adam")
-    nesterov: bool = Field(default=False, description="Nesterov's momentum (SGD only)")
-    weight_decay: Weight = Field(default=5e-4, description="decay of all weights, biases and norms included")
-    schedule: Literal["constant", "step", "cosine", "cosine_step"] = Field(
-        default="constant", description="learning rate: constant, step (by milestones), cosine per epoch or per step"
-    )
-    milestones: tuple[Natural, ...] = Field(default=(91, 136), description="epochs at which `step` cuts the rate")
-    milestone_factor: Share = Field(default=0.1, description="what `step` multiplies the rate by")
-    clip_norm: Rate | None = Field(default=None, description="largest gradient norm of a step")
     bn_mode: Literal["train", "frozen", "train_then_frozen"] = Field(
-        default="train", description="BatchNorm uses batch statistics, the original's, or the batch's in epoch 1 only"
+        default="train",
+        description="statistics that BatchNorm uses: of the batch, the original's running statistics, or of the batch "
+        "in the first epoch only",
     )
-    joint_forward: bool = Field(default=False, description="paired forget and retain rows share one forward pass")
+    joint_forward: bool = Field(
+        default=False, description="send paired forget and retain samples through one forward pass"
+    )
     skip_incomplete: bool = Field(default=False, description="leave incomplete batches out of forget passes and pairs")
-    shuffle: bool = Field(default=True, description="new order in every pass; else retain rows precede forget rows")
-    augment: bool = Field(default=True, description="training augmentation, where the data define one")
-    max_samples: Count | None = Field(default=None, description="budget: samples forward before the run is stopped")
+    shuffle: bool = Field(
+        default=True, description="draw a new order for every pass; if false, retain samples precede forget samples"
+    )
+    train_augmentation: bool = Field(
+        default=True, description="apply the training augmentation to unlearning batches, if the data define one"
+    )
+    max_samples: Count | None = Field(
+        default=None, description="budget in samples through a forward pass, after which the run stops; None: no limit"
+    )
 
 
 @dataclass(frozen=True)

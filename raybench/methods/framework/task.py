@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from raybench.data.reading.batches import seed_for
 from raybench.engine.devices import autocast
 from raybench.engine.losses import distillation, supervised
+from raybench.engine.optimization import build_optimizer
 from raybench.methods.framework.architecture import Stage
 from raybench.methods.framework.ledger import Ledger, Meter, Stopped
-from raybench.methods.framework.optimization import Mask, Schedule, build_optimizer
+from raybench.methods.framework.optimization import Mask, Schedule
 from raybench.methods.framework.passes import Batch, Driver, Passes, Role, Split
 from raybench.methods.framework.spec import Settings
 from raybench.methods.framework.teaching import Teacher, infer
@@ -252,7 +253,7 @@ class UnlearningTask(Passes):
     def epochs(self, number: int, *, steps: float | None = None) -> Iterator[int]:
         """Yield 0 .. number-1, setting the train mode before and calling the end-of-epoch hook after each.
 
-        `steps` is how many optimizer steps an epoch takes; the schedule `cosine_step` needs it.
+        `steps` is how many optimizer steps an epoch takes; schedules that change the learning rate per step need it.
         """
         self._schedule.start(epochs=number, steps=steps)
         for epoch in range(number):
