@@ -28,7 +28,7 @@ GENERATED = "<!-- written by `python -m raybench.docgen.pages`; edit the docstri
 DIRECTIONS = {"match": "match retrained", "raise": "higher is better", "lower": "lower is better"}
 COMMON = {"lr": "learning rate", "epochs": "passes, as the method counts them"}
 TARGETS = {"single_label": "single-label", "multi_label": "multi-label"}
-LABELS = ("Released: ", "On small models: ")  # paragraphs of a method's docstring that the page sets off
+NOTES = {"small_models": "On small models", "released": "Released"}  # fields of a MethodSpec, as the page labels them
 LIMITS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 OF_METHODS = (
     "Every method runs in an experiment (`methods: {scrub: {lr: {loguniform: [1.0e-5, 1.0e-2]}}}`) and alone "
@@ -69,23 +69,22 @@ def method_entry(name: str) -> str:
         "targets": ", ".join(TARGETS[kind] for kind in spec.targets),
         "needs": spec.needs,
     }
+    notes = [f"**{label}:** {note}" for name, label in NOTES.items() if (note := getattr(spec, name))]
     own = [
-        (f"`{key}`", default(field), allowed(field), meanings.get(key, COMMON.get(key, "")))
+        (f"`{key}`", default(field), allowed(field), meanings.get(key) or field.description or COMMON.get(key, ""))
         for key, field in hyperparameters(function).model_fields.items()
     ]
     listed = "\n".join(f"- {key}: {value}" for key, value in facts.items() if value)
     settings = table(SETTING, own) if own else ""
     return "\n\n".join(
-        part for part in (f"## {name}", paragraphs[0], listed, *paragraphs[1:], settings, presets(spec)) if part
+        part for part in (f"## {name}", paragraphs[0], listed, *paragraphs[1:], *notes, settings, presets(spec)) if part
     )
 
 
 def read_docstring(function: Callable[..., Any]) -> tuple[list[str], dict[str, str]]:
-    """Return a method's paragraphs, labels in bold, and the meaning of every argument."""
+    """Return a method's paragraphs, and the meaning of every argument."""
     body, _, arguments = docstring(function).partition("Args:\n")
     paragraphs = [" ".join(part.split()) for part in body.split("\n\n") if part.strip()]
-    for label in LABELS:
-        paragraphs = [re.sub(f"^{label}", f"**{label.strip()}** ", part) for part in paragraphs]
     meanings: dict[str, str] = {}
     for names, meaning in re.findall(r"^    (\w[\w, ]*): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE):
         for name in names.split(", "):

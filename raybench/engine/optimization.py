@@ -21,7 +21,9 @@ class OptimizerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    batch_size: int = Field(default=64, ge=1, description="samples per batch, summed over all workers")
+    batch_size: int = Field(
+        default=64, ge=1, description="samples per batch; with several workers, of all workers together"
+    )
     optimizer: Literal["sgd", "adam", "adamw"] = Field(default="sgd", description="update rule")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD; first beta of Adam and AdamW")
     nesterov: bool = Field(default=False, description="use Nesterov momentum (SGD only)")

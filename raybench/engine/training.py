@@ -171,7 +171,7 @@ def train(
                 if step % recipe.accumulate == 0:
                     optimizer.zero_grad(set_to_none=True)
                 gathered = min(recipe.accumulate, steps - step // recipe.accumulate * recipe.accumulate)
-                (loss if gathered == 1 else loss / gathered).backward()
+                torch.autograd.backward(loss if gathered == 1 else loss / gathered)
                 if (step + 1) % recipe.accumulate == 0 or step + 1 == steps:
                     if recipe.clip_norm is not None:
                         nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
