@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from raybench.errors import UserError as UserError
     from raybench.methods.framework.run import unlearn as unlearn
     from raybench.methods.framework.spec import Count as Count
+    from raybench.methods.framework.spec import Fraction as Fraction
     from raybench.methods.framework.spec import Natural as Natural
     from raybench.methods.framework.spec import Rate as Rate
-    from raybench.methods.framework.spec import Share as Share
     from raybench.methods.framework.spec import Weight as Weight
     from raybench.methods.framework.spec import method as method
     from raybench.methods.framework.task import UnlearningTask as UnlearningTask
@@ -31,7 +31,7 @@ _EXPORTS = {
     "ImageData": "raybench.data.images",
     "Natural": "raybench.methods.framework.spec",
     "Rate": "raybench.methods.framework.spec",
-    "Share": "raybench.methods.framework.spec",
+    "Fraction": "raybench.methods.framework.spec",
     "UnlearningTask": "raybench.methods.framework.task",
     "UserError": "raybench.errors",
     "Weight": "raybench.methods.framework.spec",

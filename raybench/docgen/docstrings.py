@@ -7,7 +7,6 @@ from typing import get_args
 
 # meanings of hyperparameters that most methods share and their docstrings do not repeat
 COMMON = {"lr": "learning rate", "epochs": "passes, as the method counts them"}
-LABELS = ("Released: ", "On small models: ")  # paragraphs of a method's docstring that the page sets in bold
 
 
 def docstring(documented: object) -> str:
@@ -23,11 +22,9 @@ def summary(documented: object) -> str:
 
 
 def method_docstring(function: Callable[..., object]) -> tuple[list[str], dict[str, str]]:
-    """Return a method's paragraphs, labels in bold, and the meaning of every argument under `Args:`."""
+    """Return a method's paragraphs, and the meaning of every argument under `Args:`."""
     body, _, arguments = docstring(function).partition("Args:\n")
     paragraphs = [" ".join(part.split()) for part in body.split("\n\n") if part.strip()]
-    for label in LABELS:
-        paragraphs = [re.sub(f"^{label}", f"**{label.strip()}** ", part) for part in paragraphs]
     meanings: dict[str, str] = {}
     for names, meaning in re.findall(r"^    (\w[\w, ]*): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE):
         for name in names.split(", "):

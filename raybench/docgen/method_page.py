@@ -1,5 +1,8 @@
 """docs/methods.md: every unlearning method, with its source, formula, cost, hyperparameters and presets."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from raybench import methods, registry
 from raybench.docgen.docstrings import COMMON, method_docstring
 from raybench.docgen.markdown import allowed_values, default_value, page, table
@@ -7,6 +10,7 @@ from raybench.docgen.plugin_schemas import properties
 from raybench.methods.framework.spec import MethodSpec, Settings, hyperparameters
 
 TARGETS = {"single_label": "single-label", "multi_label": "multi-label"}
+NOTES = {"small_models": "On small models", "released": "Released"}  # fields of a MethodSpec and their labels
 HEADER = ("name", "default", "allowed", "meaning")
 INTRODUCTION = (
     "Every method runs in an experiment (`methods: {scrub: {lr: {loguniform: [1.0e-5, 1.0e-2]}}}`) and on its own "
@@ -48,14 +52,20 @@ def method_section(name: str) -> str:
         "targets": ", ".join(TARGETS[kind] for kind in spec.targets),
         "needs": spec.needs,
     }
+    notes = [f"**{label}:** {note}" for field, label in NOTES.items() if (note := getattr(spec, field))]
     rows = [
-        (f"`{key}`", default_value(fragment), allowed_values(fragment), meanings.get(key, COMMON.get(key, "")))
+        (f"`{key}`", default_value(fragment), allowed_values(fragment), meaning(key, fragment, meanings))
         for key, fragment in properties(hyperparameters(function)).items()
     ]
     listed = "\n".join(f"- {key}: {value}" for key, value in facts.items() if value)
     settings = table(HEADER, rows) if rows else ""
-    parts = (f"## {name}", paragraphs[0], listed, *paragraphs[1:], settings, presets(spec))
+    parts = (f"## {name}", paragraphs[0], listed, *paragraphs[1:], *notes, settings, presets(spec))
     return "\n\n".join(part for part in parts if part)
+
+
+def meaning(key: str, fragment: Mapping[str, Any], documented: Mapping[str, str]) -> str:
+    """Return what a hyperparameter means: as the docstring says, its field's description, or the common meaning."""
+    return documented.get(key) or fragment.get("description") or COMMON.get(key, "")
 
 
 def presets(spec: MethodSpec) -> str:

@@ -57,7 +57,7 @@ def relearn(
     copied = copy.deepcopy(model)
 
     def accuracy() -> float:
-        return measure(copied, forget_split, batch_size=audit_batch_size, precision=arithmetic)[0]  # type: ignore[arg-type]
+        return measure(copied, forget_split, batch_size=audit_batch_size, precision=arithmetic)[0]
 
     curve = [accuracy()]
 

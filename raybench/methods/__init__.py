@@ -1,6 +1,8 @@
-"""Unlearning methods: one small file per method or family, found by their decorator.
+"""Unlearning methods.
 
-`names()` lists the registry, `get(name)` returns a function of it or any importable `module.function`.
+Every module in this folder is one method or one family of methods; the registry finds them by their `@method`
+decorator. The subpackages are machinery: `framework` defines what a method is and what it works on (`UnlearningTask`),
+`building_blocks` holds computations that several methods share. No method module imports another one.
 """
 
 from collections.abc import Callable
@@ -10,10 +12,10 @@ from raybench.methods.framework.spec import MethodSpec
 
 
 def names() -> list[str]:
-    """Return the names of the methods that ship with raybench."""
+    """Return the names of the built-in methods."""
     return list(registry.discover(__name__, MethodSpec))
 
 
 def get(name: str) -> Callable[..., None]:
-    """Return the method called `name`, built in or the user's own (`package.module.function`)."""
+    """Return a built-in method by name, or a user-defined one by its import path (`package.module.function`)."""
     return registry.find("method", name, __name__, MethodSpec)

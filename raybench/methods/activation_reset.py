@@ -1,4 +1,4 @@
-"""Activation reset: redraw the kernels that fire more for the forget set than for the retain set."""
+"""Activation reset: redraw the kernels that respond more to the forget set than to the retain set."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from raybench.methods.finetune import finetune
+from raybench.methods.building_blocks.fine_tuning import FEW_REPAIR_STEPS, fine_tune
+from raybench.methods.building_blocks.reinitialization import redraw
 from raybench.methods.framework.architecture import spatial_convolutions
 from raybench.methods.framework.presets import ETH
-from raybench.methods.framework.spec import Count, Rate, Share, method
+from raybench.methods.framework.spec import Count, Fraction, Rate, method
 from raybench.methods.framework.task import Batch, UnlearningTask
-from raybench.methods.selective_pruning import redraw
 from raybench.models import head_name
 
 
@@ -20,6 +20,9 @@ from raybench.models import head_name
     formula="redraw kernels with mean_forget > mean_retain in over `positions` of their output; then min CE(retain)",
     passes="once: 1 forward of forget and of the retain sample; then retain: 1 forward, 1 backward",
     needs="a convolutional network",
+    released="The code divides the retain sum by the size of the whole set, 50 times too much, collects activations in "
+    "train mode, and stops with an error before its repair epochs.",
+    small_models=FEW_REPAIR_STEPS,
     presets={"eth": ETH},
 )
 def activation_reset(
@@ -27,22 +30,16 @@ def activation_reset(
     *,
     lr: Rate = 0.001,
     epochs: Count = 5,
-    positions: Share = 0.8,
-    retain_share: Share = 0.02,
+    positions: Fraction = 0.8,
+    retain_share: Fraction = 0.02,
 ) -> None:
-    """Redraw kernels whose raw output is larger for the forget set at most positions, and the head; then fine-tune.
+    """Redraw the head and all kernels whose raw output is larger for the forget set at most positions; then fine-tune.
 
-    Convolutions with 1 x 1 kernels are left alone, and so is the head's bias.
-
-    On small models: an epoch is a handful of steps, after which the default's repair ends far below the original;
-    `lr` 0.01 and 20 epochs bring the retain set back.
-
-    Released: the code divides the retain sum by the size of the whole set, 50 times too much, collects activations in
-    train mode, and stops with an error before its repair epochs.
+    Kernels of size 1 x 1 and the bias of the head stay as they are.
 
     Args:
-        positions: share of the output positions at which the forget mean must be the larger one.
-        retain_share: share of the retain set that the retain mean is taken over.
+        positions: fraction of the output positions at which the forget mean must exceed the retain mean.
+        retain_share: fraction of the retain set over which the retain mean is taken.
     """
     layers = spatial_convolutions(task.model, method="activation_reset")
     size = max(1, round(retain_share * task.num_samples("retain")))
@@ -51,11 +48,10 @@ def activation_reset(
     retain = mean_activations(task, layers, task.retain(rows=rows))
     for name, layer in layers.items():
         larger = (forget[name] > retain[name]).flatten(1).to(torch.float32).mean(dim=1)  # (C,)
-        chosen = (larger > positions).view(-1, 1, 1, 1).expand_as(layer.weight)
-        redraw(layer.weight, chosen)
+        redraw(layer.weight, (larger > positions).view(-1, 1, 1, 1).expand_as(layer.weight))
     head = task.model.get_parameter(f"{head_name(task.model)}.weight")
     redraw(head, torch.ones_like(head, dtype=torch.bool))
-    finetune(task, lr=lr, epochs=epochs)
+    fine_tune(task, lr=lr, epochs=epochs)
 
 
 def mean_activations(task: UnlearningTask, layers: dict[str, nn.Conv2d], batches: Iterable[Batch]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Bad teacher: learn from a random network on the forget set and from the original on retain samples."""
+"""Bad teacher: distill a random network on the forget set and the original model on retain samples."""
 
 from typing import Literal
 
@@ -14,6 +14,7 @@ from raybench.methods.framework.teaching import infer
     source="Chundawat et al. 2023, arXiv 2205.08096",
     formula="min KL(random network || model) on forget rows + KL(original || model) on retain rows",
     passes="forget and a retain sample: 1 forward, 1 backward, 1 teacher forward",
+    released="`conformal` averages the divergence over classes as well as over samples, K times smaller.",
     settings={"optimizer": "adam", "weight_decay": 0.0},
     presets={"conformal": {**CONFORMAL, "lr": 1e-4, "weight_decay": 0.0, "schedule": "constant", "kl": "element_mean"}},
 )
@@ -26,15 +27,13 @@ def bad_teacher(
     retain_ratio: Weight = 1.0,
     kl: Literal["batchmean", "element_mean"] = "batchmean",
 ) -> None:
-    """Distil an incompetent teacher into the forget set and the original into a retain sample, in mixed batches.
+    """Distill an incompetent teacher on the forget set and the original on a retain sample, in mixed batches.
 
     The incompetent teacher is a newly initialized network; both teachers are in eval mode.
 
-    Released: `conformal` averages the divergence over classes as well as over samples, K times smaller.
-
     Args:
-        temperature: softens all predictions.
-        retain_ratio: size of the retain sample, drawn once, in sizes of the forget set.
+        temperature: softmax temperature of student and teachers.
+        retain_ratio: size of the retain sample relative to the forget set; it is drawn once.
         kl: mean over samples, or over samples and classes.
     """
     size = min(task.num_samples("retain"), max(1, round(retain_ratio * task.num_samples("forget"))))
@@ -44,7 +43,7 @@ def bad_teacher(
     scale = 1 / task.num_classes if kl == "element_mean" else 1.0
     steps = -(-(size + task.num_samples("forget")) // task.settings.batch_size)
     for _ in task.epochs(epochs, steps=steps):
-        for x, _, kept in task.mixed(retain_rows=rows):
-            parts = [infer(task.frozen_original(), x[:kept])] if kept else []
-            parts += [infer(incompetent, x[kept:])] if kept < len(x) else []
-            task.step(optimizer, scale * task.distillation(task.model(x), torch.cat(parts), temperature))
+        for x, _, num_retain in task.mixed(retain_rows=rows):
+            targets = [infer(task.frozen_original(), x[:num_retain])] if num_retain else []
+            targets += [infer(incompetent, x[num_retain:])] if num_retain < len(x) else []
+            task.step(optimizer, scale * task.distillation(task.model(x), torch.cat(targets), temperature))

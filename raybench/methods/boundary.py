@@ -1,4 +1,4 @@
-"""Boundary unlearning: shift the decision boundary over the forget set, or give it a class of its own for a while."""
+"""Boundary unlearning: move the decision boundary across the forget set, or give the set a temporary extra class."""
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ SOURCE = "Chen et al. 2023, arXiv 2303.11570"
     source=SOURCE,
     formula="min CE(forget, class of the nearest adversarial image under the original)",
     passes="forget: 1 forward, 1 backward; the original: 2 forwards, 1 backward",
+    released="In `uuef` the step may leave the true class on top, which is then the training label.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "epsilon": 0.1, "exclude_true": False, "pixels": True}},
 )
@@ -28,16 +29,14 @@ def boundary_shrink(
     exclude_true: bool = True,
     pixels: bool = False,
 ) -> None:
-    """Teach to each forget image the class on the other side of its nearest decision boundary.
+    """Train each forget image on the class across its nearest decision boundary.
 
-    That class is what the original says to the image after one signed gradient step up its loss.
-
-    Released: in `uuef` the step may leave the true class on top, which is then taught.
+    That class is the original's prediction for the image after one signed gradient step up the loss.
 
     Args:
         epsilon: length of the step, in the units of the network's input.
         exclude_true: choose among the classes of the retain set other than the true one.
-        pixels: inputs are in 0 to 1; perturbed images are cut to that range and rounded to 256 levels.
+        pixels: inputs are in 0..1; clip perturbed images to that range and round them to 256 levels.
     """
     if exclude_true:
         require_other_class(task)
@@ -54,15 +53,13 @@ def boundary_shrink(
     source=SOURCE,
     formula="min CE over K + 1 logits (forget, class K + 1); the extra unit is dropped at the end",
     passes="forget: 1 forward, 1 backward",
+    released="With its default of 10 classes the code of `uuef` trains a real class of ImageNet and not the new unit; "
+    "the preset gives its settings with the published algorithm.",
     targets=("single_label",),
     presets={"uuef": UUEF},
 )
 def boundary_expand(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5) -> None:
-    """Move the forget set into a class of its own, an output unit that exists only while the method runs.
-
-    Released: with its default of 10 classes the code of `uuef` teaches a real class of ImageNet and not the new
-    unit; its preset gives its numbers with the published algorithm.
-    """
+    """Train the forget set on an extra class, an output unit that is removed when the method ends."""
     with torch.inference_mode():
         width = task.logits_and_features(next(task.forget())[0], model=task.frozen_original())[1].shape[1]
     extra = nn.Linear(width, 1, device=task.device, dtype=task.dtype)

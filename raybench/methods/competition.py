@@ -1,4 +1,4 @@
-"""Three more winners of the NeurIPS 2023 competition: disturb convolutions, then fine-tune on the retain set."""
+"""Three winners of the NeurIPS 2023 competition: perturb the convolutions, then fine-tune on the retain set."""
 
 from typing import Literal
 
@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raybench.engine.optimization import set_learning_rate
 from raybench.errors import UserError
-from raybench.methods.finetune import finetune
+from raybench.methods.building_blocks.fine_tuning import FEW_REPAIR_STEPS, fine_tune, train_pass
 from raybench.methods.framework.architecture import convolutions, spatial_convolutions
-from raybench.methods.framework.optimization import set_rate
-from raybench.methods.framework.spec import Count, Rate, Share, Weight, method
+from raybench.methods.framework.spec import Count, Fraction, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
 FINDINGS = "in the NeurIPS 2023 competition (Triantafillou et al. 2024, arXiv 2406.09073)"
@@ -21,32 +21,32 @@ FINDINGS = "in the NeurIPS 2023 competition (Triantafillou et al. 2024, arXiv 24
     formula="redraw convolution weights with the smallest |gradient of CE(retain) - CE(forget)|; then min CE(retain)",
     passes="once, forget and as many retain samples: 1 forward, 1 backward; then retain: the same",
     needs="convolutions",
+    small_models=FEW_REPAIR_STEPS,
 )
-def msg(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, share: Share = 0.3, slow: Share = 0.1) -> None:
-    """Redraw, in every convolution, the weights that matter least to the difference of both losses; then fine-tune.
+def msg(
+    task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, share: Fraction = 0.3, slow: Fraction = 0.1
+) -> None:
+    """Redraw the convolution weights that matter least to the difference of both losses; then fine-tune.
 
     Masked small gradients: the other weights of the convolutions train `slow` times as fast. The learning rate rises
     over the first half of the epochs and falls afterwards.
 
-    On small models: an epoch is a handful of steps, after which the default's repair ends far below the original;
-    `lr` 0.01 and 20 epochs bring the retain set back.
-
     Args:
-        share: share of each convolution that is redrawn, from N(0, 2 / fan_out).
-        slow: factor on the gradients of the convolution weights that were kept.
+        share: fraction of each convolution that is redrawn, from N(0, 2 / fan_out).
+        slow: factor on the gradients of the convolution weights that were not redrawn.
     """
     layers = convolutions(task.model, method="msg")
     gradients = _difference_gradients(task, {name: layer.weight for name, layer in layers.items()})
     factors: dict[str, Tensor] = {}
     for name, layer in layers.items():
-        chosen = smallest(gradients[name], share)
+        selected = smallest(gradients[name], share)
         with torch.no_grad():
             fresh = nn.init.kaiming_normal_(torch.empty_like(layer.weight), mode="fan_out", nonlinearity="relu")
-            layer.weight.copy_(torch.where(chosen, fresh, layer.weight))
-        factors[f"{name}.weight"] = torch.where(chosen, 1.0, slow).to(task.dtype)
+            layer.weight.copy_(torch.where(selected, fresh, layer.weight))
+        factors[f"{name}.weight"] = torch.where(selected, 1.0, slow).to(task.dtype)
     optimizer = task.optimizer(lr)
     for epoch in task.epochs(epochs, steps=task.num_batches("retain")):
-        set_rate(optimizer, lr * triangle(epoch, epochs))
+        set_learning_rate(optimizer, lr * triangle(epoch, epochs))
         for x, y in task.retain():
             task.step(optimizer, task.loss(task.model(x), y), gradient_mask=factors)
 
@@ -56,7 +56,11 @@ def msg(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, share: Sha
     formula="w + N(0, start_std^2); min class-weighted CE(retain); w + N(0, end_std^2) before the last epoch",
     passes="retain: 1 forward, 1 backward",
     needs="convolutions",
-    settings={"schedule": "cosine"},
+    released="The noise reaches only convolutions at the top level of the network, the first one of a residual network "
+    "(`layers: first`); a later re-implementation multiplies the mean loss by the mean of the class weights, which has "
+    "no effect. Label vectors have no classes to balance.",
+    small_models=FEW_REPAIR_STEPS,
+    settings={"schedule": "cosine_epoch"},
 )
 def cfw(
     task: UnlearningTask,
@@ -68,34 +72,27 @@ def cfw(
     layers: Literal["first", "all"] = "first",
     class_weights: Literal["balanced", "none"] = "balanced",
 ) -> None:
-    """Confuse the convolutions with noise, fine-tune, and weaken them once more before the last epoch.
-
-    On small models: an epoch is a handful of steps, after which the default's repair ends far below the original;
-    `lr` 0.01 and 20 epochs bring the retain set back.
-
-    Released: the noise reaches convolutions at the top level of the network only, the first one of a residual network
-    (`layers: first`); a later re-implementation multiplies the mean loss with the class weights' mean, which weighs
-    nothing. Label vectors have no classes to balance.
+    """Add noise to the convolutions, fine-tune, and add weaker noise before the last epoch.
 
     Args:
         start_std, end_std: standard deviation of the noise before training and before the last epoch.
-        layers: the convolutions that get it.
-        class_weights: weigh a sample by the inverse frequency of its class in the retain set.
+        layers: convolutions that receive the noise.
+        class_weights: balanced: weight each sample by the inverse frequency of its class in the retain set.
     """
-    found = list(convolutions(task.model, method="cfw").values())
-    noisy = found[:1] if layers == "first" else found
+    every = list(convolutions(task.model, method="cfw").values())
+    noisy = every[:1] if layers == "first" else every
     weights = None if task.multi_label or class_weights == "none" else balanced_weights(task)
     _add_noise(noisy, start_std)
     optimizer = task.optimizer(lr)
     for epoch in task.epochs(epochs, steps=task.num_batches("retain")):
         if epoch == epochs - 1:
             _add_noise(noisy, end_std)
+        if weights is None:
+            train_pass(task, optimizer, task.retain())
+            continue
         for x, y in task.retain():
-            logits = task.model(x)
-            if weights is None:
-                task.step(optimizer, task.loss(logits, y))
-            else:
-                task.step(optimizer, (weights[y] * F.cross_entropy(logits, y, reduction="none")).mean())
+            losses = F.cross_entropy(task.model(x), y, reduction="none")
+            task.step(optimizer, (weights[y] * losses).mean())
 
 
 @method(
@@ -103,14 +100,11 @@ def cfw(
     formula="swap the axes of every convolution kernel; then min CE(retain)",
     passes="retain: 1 forward, 1 backward",
     needs="a convolutional network with square kernels",
-    settings={"schedule": "cosine"},
+    small_models=FEW_REPAIR_STEPS,
+    settings={"schedule": "cosine_epoch"},
 )
 def convolution_transpose(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 3) -> None:
-    """Transpose every kernel, so that the network sees images turned over, and fine-tune on the retain set.
-
-    On small models: an epoch is a handful of steps, after which the default's repair ends far below the original;
-    `lr` 0.01 and 20 epochs bring the retain set back.
-    """
+    """Transpose every kernel, as if the network saw transposed images, and fine-tune on the retain set."""
     layers = spatial_convolutions(task.model, method="convolution_transpose")
     for name, layer in layers.items():
         if layer.kernel_size[0] != layer.kernel_size[1]:
@@ -118,25 +112,25 @@ def convolution_transpose(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Cou
     with torch.no_grad():
         for layer in layers.values():
             layer.weight.copy_(layer.weight.transpose(2, 3).clone())
-    finetune(task, lr=lr, epochs=epochs)
+    fine_tune(task, lr=lr, epochs=epochs)
 
 
-def smallest(values: Tensor, share: float) -> Tensor:
-    """Mark the `share` of entries that are smallest in absolute value; ties go to the earlier position."""
+def smallest(values: Tensor, fraction: float) -> Tensor:
+    """Mark the fraction of entries with the smallest absolute values; ties go to the earlier position."""
     order = torch.argsort(values.abs().flatten(), stable=True)
-    chosen = torch.zeros(values.numel(), dtype=torch.bool, device=values.device)
-    chosen[order[: round(share * values.numel())]] = True
-    return chosen.view_as(values)
+    selected = torch.zeros(values.numel(), dtype=torch.bool, device=values.device)
+    selected[order[: round(fraction * values.numel())]] = True
+    return selected.view_as(values)
 
 
 def triangle(epoch: int, epochs: int) -> float:
-    """Return the share of the learning rate: rising over the first half of the epochs, then falling toward 0."""
+    """Return the factor of the learning rate: it rises over the first half of the epochs, then falls toward 0."""
     count, rise, end = epoch + 1, (epochs + 1) // 2, epochs + 1
     return count / rise if count <= rise else (end - count) / (end - rise)
 
 
 def balanced_weights(task: UnlearningTask) -> Tensor:
-    """Return N / (classes present * samples of the class) for every class, 0 for one that the retain set lacks."""
+    """Return N / (classes present * samples of the class) for every class, 0 for a class without retain samples."""
     counts = torch.bincount(task.retain_labels, minlength=task.num_classes).to(task.dtype)
     weights = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
     return torch.where(counts > 0, weights, torch.zeros_like(weights))

@@ -1,4 +1,4 @@
-"""Contrastive unlearning: move forget features among those of other classes."""
+"""Contrastive unlearning: move forget features toward the features of other classes."""
 
 from typing import Literal
 
@@ -15,6 +15,8 @@ from raybench.methods.framework.task import Driver, UnlearningTask
     source="Zhang et al. 2024, arXiv 2401.10458",
     formula="min CE(retain) + weight mean_i mean_{j: other class} -log softmax_j(cos(h_i, h_j) / temperature)",
     passes="forget and retain: 1 forward, 1 backward each, paired by `driver`",
+    released="`uuef` contrasts forget features with each other only, so a batch of one forget class has no term at all "
+    "and several forgotten classes are merged.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "against": "forget", "temperature": 1.0, "weight": 1.0, "driver": "shortest"}},
 )
@@ -30,17 +32,14 @@ def contrastive_unlearning(
 ) -> None:
     """Pull forget features toward features of other classes, away from their own class, and fine-tune on retain.
 
-    The softmax runs over all rows compared with; a sum over rows of the same class alone would be empty where whole
+    The softmax runs over all rows that are compared; a sum over rows of the same class alone would be empty if whole
     classes are forgotten.
-
-    Released: `uuef` contrasts forget features with each other only, so that a batch of one forget class has no term at
-    all and several forgotten classes are merged.
 
     Args:
         weight: weight of the contrastive term.
-        temperature: divides the cosines.
-        against: features of which set the forget features are compared with.
-        driver: which set's pass is an epoch.
+        temperature: divides the cosine similarities.
+        against: set whose features the forget features are compared with.
+        driver: set whose pass is an epoch.
     """
     optimizer = task.optimizer(lr)
     for _ in task.epochs(epochs, steps=task.num_pairs(driver)):
@@ -55,7 +54,7 @@ def contrastive_unlearning(
 def contrastive_loss(
     features: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor, temperature: float
 ) -> Tensor:
-    """Return the mean over rows of the mean -log probability of rows of another class; 0 for a row that has none."""
+    """Return the mean over rows of the mean -log probability of the rows of another class; 0 for rows without any."""
     cosines = F.normalize(features, dim=1) @ F.normalize(others, dim=1).T / temperature
     different = (labels[:, None] != other_labels[None, :]).to(cosines.dtype)
     terms = -torch.log_softmax(cosines, dim=1) * different

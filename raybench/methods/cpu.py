@@ -1,6 +1,6 @@
-"""CPU: conformal prediction unlearning, a hinge that pushes forget labels out of their prediction sets.
+"""CPU (conformal prediction unlearning): a hinge loss that pushes forget labels out of their prediction sets.
 
-The hinge is added to every step of another method, its base. (These letters never mean the processor here.)
+The hinge is added to every step of another method, the base. Here the name never means the processor.
 """
 
 import math
@@ -24,8 +24,10 @@ RELEASED = {**CONFORMAL, "batch_size": 128, "bn_mode": "frozen", "hinge": "all_p
     formula="base loss + lambda mean over forget of max(qhat - (1 - p_y) + delta, 0)",
     passes="as the base; every step 1 forward, 1 backward of forget rows; every epoch 1 forward of calibration",
     needs="calibration samples that nothing is trained on and that evaluation does not use, single-label targets",
+    released="The hinge is averaged over all pairs p_i(y_j) of a batch, qhat is the next higher order statistic, and "
+    "the calibration leaves the model in eval mode before the first batch (`bn_mode: frozen`).",
     targets=("single_label",),
-    settings={"schedule": "cosine"},
+    settings={"schedule": "cosine_epoch"},
     presets={
         "conformal": {**RELEASED, "base": "finetune"},
         "conformal_random_label": {**RELEASED, "base": "random_label", "base_preset": "conformal"},
@@ -47,33 +49,30 @@ def cpu(
     quantile: Literal["exact", "numpy_higher"] = "exact",
     refresh: Literal["epoch", "step", "fixed"] = "epoch",
 ) -> None:
-    """Run a base method with a term that is zero once a forget label is outside its conformal set by a margin.
+    """Run a base method with a loss term that is zero once a forget label is outside its conformal set by a margin.
 
-    qhat is the (1 - alpha) quantile of 1 - p_y over the calibration samples, without a gradient. Each step takes so
-    many forget rows that the forget set goes round about once per retain pass, in a forward pass of their own.
-
-    Released: averages the hinge over all pairs p_i(y_j) of a batch, takes the next higher order statistic, and its
-    calibration leaves the model in eval mode before the first batch (`bn_mode: frozen`).
+    qhat is the (1 - alpha) quantile of 1 - p_y over the calibration samples, without a gradient. Each step draws as
+    many forget rows as needed to pass over the forget set about once per retain pass; they have their own forward pass.
 
     Args:
         base: a method that trains on batches and has a learning rate and epochs.
-        base_preset: preset that the base takes its own hyperparameters from.
+        base_preset: preset from which the base takes its own hyperparameters.
         lambda_: weight of the hinge.
         delta: margin.
         alpha: miscoverage of the prediction sets.
         hinge: over each sample's own label, or over all pairs of samples and labels of the batch.
-        quantile: the exact conformal order statistic, or numpy's next higher one.
-        refresh: when qhat is computed anew.
+        quantile: the exact conformal order statistic, or the next higher one of numpy.
+        refresh: when qhat is recomputed.
     """
     function = methods.get(base)
     if not {"lr", "epochs"} <= set(hyperparameters(function).model_fields) or base == "cpu":
-        raise UserError(f"base = {base!r}: this method adds to one that trains on batches, with lr and epochs")
+        raise UserError(f"base = {base!r}: the base of cpu must be a method that trains on batches, with lr and epochs")
     preset = {} if base_preset is None else {"preset": base_preset}
     arguments, _ = check(base, function, {**preset, "lr": lr, "epochs": epochs})
     conformal_rank(task.num_samples("calibration"), alpha)
-    task.train_from_scratch = None  # an experiment's recipe takes its own steps, which no term can join
-    share = task.num_samples("forget") / task.num_samples("retain")
-    forget = task.cycled("forget", batch_size=max(1, round(task.settings.batch_size * share)))
+    task.train_from_scratch = None  # the recipe of an experiment has its own loop, to which no term can be added
+    ratio = task.num_samples("forget") / task.num_samples("retain")
+    forget = task.cycled("forget", batch_size=max(1, round(task.settings.batch_size * ratio)))
     threshold: list[Tensor] = []
 
     def calibrate() -> None:
@@ -91,16 +90,16 @@ def cpu(
 
 
 def conformal_hinge(probabilities: Tensor, labels: Tensor, threshold: Tensor, delta: float, *, over: str) -> Tensor:
-    """Return the mean of max(qhat - (1 - p) + delta, 0) over own labels or all pairs; exactly 0 for no rows."""
+    """Return the mean of max(qhat - (1 - p) + delta, 0) over true labels or all pairs; exactly 0 without rows."""
     if len(labels) == 0:
         return probabilities.sum() * 0
-    of_labels = probabilities[:, labels]  # (B, B): row i's probability of row j's label
-    chosen = of_labels.diagonal() if over == "per_sample" else of_labels
-    return (threshold - (1 - chosen) + delta).clamp(min=0).mean()
+    pairs = probabilities[:, labels]  # (B, B): row i's probability of row j's label
+    p = pairs.diagonal() if over == "per_sample" else pairs
+    return (threshold - (1 - p) + delta).clamp(min=0).mean()
 
 
 def conformal_rank(n: int, alpha: float) -> int:
-    """Return ceil((n + 1)(1 - alpha)); raises UserError where that is more than n."""
+    """Return ceil((n + 1)(1 - alpha)); raise UserError if that is more than n."""
     rank = math.ceil(round((n + 1) * (1 - alpha), 9))
     if rank > n:
         raise UserError(f"alpha = {alpha}: {n} calibration samples are too few (at least {math.ceil(1 / alpha) - 1})")
@@ -108,7 +107,7 @@ def conformal_rank(n: int, alpha: float) -> int:
 
 
 def conformal_threshold(scores: Tensor, alpha: float, *, rule: str) -> Tensor:
-    """Return the conformal quantile of the scores (n,): the k-th smallest, or the one after it (numpy's `higher`)."""
+    """Return the conformal quantile of the scores (n,): the k-th smallest, or the next one (numpy's `higher`)."""
     n = len(scores)
     rank = conformal_rank(n, alpha)
     if rule == "numpy_higher":

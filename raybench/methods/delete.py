@@ -1,4 +1,4 @@
-"""DELETE: distil the original without its opinion of the true class, from the forget set alone."""
+"""DELETE: distill the original's predictions without the true class, on the forget set alone."""
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,10 @@ from raybench.methods.framework.task import UnlearningTask
     targets=("single_label",),
 )
 def delete(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5) -> None:
-    """Teach to the forget set what the original would say if the true class did not exist; no retain data.
+    """Distill the original's distribution over all classes but the true one; needs no retain data.
 
-    The masked distribution forgets, and keeps the original's order of the other classes, which is what retention needs.
+    The masked distribution forgets the true class and keeps the original's ranking of the other classes, which
+    preserves retain accuracy.
     """
     if task.num_classes < 2:
         raise UserError("delete needs at least 2 classes")
@@ -26,5 +27,5 @@ def delete(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5) -> None
         for batch in task.forget():
             x, y = batch
             target = task.teacher(batch).scatter(1, y[:, None], -torch.inf).softmax(dim=1)
-            logs = F.log_softmax(task.model(x), dim=1)
-            task.step(optimizer, F.kl_div(logs, target, reduction="batchmean"))
+            log_probabilities = F.log_softmax(task.model(x), dim=1)
+            task.step(optimizer, F.kl_div(log_probabilities, target, reduction="batchmean"))

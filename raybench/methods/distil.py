@@ -1,4 +1,4 @@
-"""Forget, then repair by distillation: four ways to keep retain representations where the original had them."""
+"""Unlearn the forget set, then repair by distillation: four ways to keep the original's representations of retain."""
 
 from collections.abc import Callable
 
@@ -6,33 +6,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raybench.methods.building_blocks.relabeling import require_other_class
-from raybench.methods.framework.presets import UUEF
+from raybench.methods.building_blocks.relabeling import ExcludeTrue, ForgetLoss, forget_losses, require_other_class
+from raybench.methods.framework.presets import UUEF, Preset
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
-from raybench.methods.pseudo_label import ForgetLoss, forget_losses
 
 SOURCE = "Kim et al. 2025, arXiv 2503.06991"
 PASSES = "forget: 1 forward, 1 backward; retain: 1 forward, 1 backward, 1 teacher forward"
-README = {**UUEF, "lr": 1e-5, "epochs": 15, "batch_size": 128}
-RANDOM = {"forget_loss": "random_label", "exclude_true": False}
+
+README: Preset = {**UUEF, "lr": 1e-5, "epochs": 15, "batch_size": 128}
+PSEUDO_LABEL: Preset = {"forget_loss": "pseudo_label"}
+RANDOM_LABEL: Preset = {"forget_loss": "random_label", "exclude_true": False}
+SPKD: Preset = {**README, "ce_weight": 10.0, "similarity_weight": 10.0, "squared": False}
+RKD: Preset = {**README, "ce_weight": 10.0, "distance_weight": 10.0, "angle_weight": 10.0}
+
+Repair = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(logits, labels, features, original's features, original's logits) of a retain batch -> loss."""
 
 
 @method(
     source=f"{SOURCE}; similarity-preserving distillation: Tung and Mori 2019, arXiv 1907.09682",
     formula="forget pass; min ce_weight CE + similarity_weight |G - G_original|^2 / B^2, G = normalized rows of H H^T",
     passes=PASSES,
-    presets={
-        "uuef": {**README, "ce_weight": 10.0, "similarity_weight": 10.0, "squared": False},
-        "uuef_pl": {
-            **README,
-            "ce_weight": 10.0,
-            "similarity_weight": 10.0,
-            "squared": False,
-            "forget_loss": "pseudo_label",
-        },
-        "uuef_rl": {**README, "ce_weight": 10.0, "similarity_weight": 10.0, "squared": False, **RANDOM},
-    },
+    released="`uuef` does not square the norm, so at its weight of 10 the term is a thousandth of the cross-entropy; "
+    "the published loss squares it. `uuef_pl` and `uuef_rl` are its PL_SPKD and RL_SPKD.",
+    presets={"uuef": SPKD, "uuef_pl": {**SPKD, **PSEUDO_LABEL}, "uuef_rl": {**SPKD, **RANDOM_LABEL}},
 )
 def spkd(
     task: UnlearningTask,
@@ -43,44 +41,30 @@ def spkd(
     similarity_weight: Weight = 3000.0,
     squared: bool = True,
     forget_loss: ForgetLoss = "ascent",
-    exclude_true: bool = True,
+    exclude_true: ExcludeTrue = True,
 ) -> None:
-    """Unlearn the forget set, then keep the similarities among retain features as the original had them.
-
-    Released: `uuef` does not square the norm, so that at its weight of 10 the term is a thousandth of the
-    cross-entropy; the published loss squares it. `uuef_pl` and `uuef_rl` are its PL_SPKD and RL_SPKD.
+    """Unlearn the forget set, then preserve the original's similarities among retain features.
 
     Args:
-        ce_weight, similarity_weight: weights of cross-entropy and similarity term on retain.
+        ce_weight, similarity_weight: weights of the cross-entropy and the similarity term on retain.
         squared: square the Frobenius norm.
-        forget_loss: what the forget pass does: ascent, pseudo-labels of the original, or random labels.
-        exclude_true: random labels are never the true one.
     """
 
     def similarity(student: Tensor, teacher: Tensor) -> Tensor:
-        gap = torch.linalg.matrix_norm(row_similarity(student) - row_similarity(teacher))
+        gap: Tensor = torch.linalg.matrix_norm(row_similarity(student) - row_similarity(teacher))
         return (gap**2 if squared else gap) / len(student) ** 2
 
     def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
         return ce_weight * task.loss(logits, y) + similarity_weight * similarity(student, teacher)
 
-    _distil(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+    _unlearn_and_distill(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
 
 
 @method(
     source=f"{SOURCE}; relational distillation: Park et al. 2019, arXiv 1904.05068",
     formula="forget pass; min ce_weight CE + distance_weight L_distance + angle_weight L_angle on normalized features",
     passes=PASSES,
-    presets={
-        "uuef": {**README, "ce_weight": 10.0, "distance_weight": 10.0, "angle_weight": 10.0},
-        "uuef_pl": {
-            **README,
-            "ce_weight": 10.0,
-            "distance_weight": 10.0,
-            "angle_weight": 10.0,
-            "forget_loss": "pseudo_label",
-        },
-    },
+    presets={"uuef": RKD, "uuef_pl": {**RKD, **PSEUDO_LABEL}},
 )
 def rkd(
     task: UnlearningTask,
@@ -91,14 +75,12 @@ def rkd(
     distance_weight: Weight = 25.0,
     angle_weight: Weight = 50.0,
     forget_loss: ForgetLoss = "ascent",
-    exclude_true: bool = True,
+    exclude_true: ExcludeTrue = True,
 ) -> None:
-    """Unlearn the forget set, then keep distances and angles among retain features as the original had them.
+    """Unlearn the forget set, then preserve the original's distances and angles among retain features.
 
     Args:
         ce_weight, distance_weight, angle_weight: weights of the three terms on retain.
-        forget_loss: what the forget pass does: ascent, pseudo-labels of the original, or random labels.
-        exclude_true: random labels are never the true one.
     """
 
     def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
@@ -107,14 +89,14 @@ def rkd(
         angle = F.smooth_l1_loss(angle_cosines(student), angle_cosines(teacher))
         return ce_weight * task.loss(logits, y) + distance_weight * distance + angle_weight * angle
 
-    _distil(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+    _unlearn_and_distill(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
 
 
 @method(
-    source=f"{SOURCE}; there called attention distillation",
+    source=f"{SOURCE}, where it is called attention distillation",
     formula="forget pass; min ce_weight CE + feature_weight MSE(features, original's features)",
     passes=PASSES,
-    presets={"uuef": README, "uuef_pl": {**README, "forget_loss": "pseudo_label"}},
+    presets={"uuef": README, "uuef_pl": {**README, **PSEUDO_LABEL}},
 )
 def akd(
     task: UnlearningTask,
@@ -124,20 +106,18 @@ def akd(
     ce_weight: Weight = 10.0,
     feature_weight: Weight = 10.0,
     forget_loss: ForgetLoss = "ascent",
-    exclude_true: bool = True,
+    exclude_true: ExcludeTrue = True,
 ) -> None:
-    """Unlearn the forget set, then keep retain features where the original had them.
+    """Unlearn the forget set, then keep retain features close to the original's.
 
     Args:
-        ce_weight, feature_weight: weights of cross-entropy and feature distance on retain.
-        forget_loss: what the forget pass does: ascent, pseudo-labels of the original, or random labels.
-        exclude_true: random labels are never the true one.
+        ce_weight, feature_weight: weights of the cross-entropy and the feature distance on retain.
     """
 
     def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
         return ce_weight * task.loss(logits, y) + feature_weight * F.mse_loss(student, teacher)
 
-    _distil(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+    _unlearn_and_distill(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
 
 
 @method(
@@ -146,7 +126,7 @@ def akd(
     passes=PASSES,
     presets={
         "uuef": {**UUEF, "ce_weight": 10.0, "kd_weight": 10.0},
-        "uuef_pl": {**UUEF, "ce_weight": 1.0, "kd_weight": 1.0, "forget_loss": "pseudo_label"},
+        "uuef_pl": {**UUEF, "ce_weight": 1.0, "kd_weight": 1.0, **PSEUDO_LABEL},
     },
 )
 def ga_kd(
@@ -158,21 +138,19 @@ def ga_kd(
     kd_weight: Weight = 10.0,
     temperature: Rate = 2.0,
     forget_loss: ForgetLoss = "ascent",
-    exclude_true: bool = True,
+    exclude_true: ExcludeTrue = True,
 ) -> None:
-    """Unlearn the forget set, then keep retain predictions where the original had them.
+    """Unlearn the forget set, then keep retain predictions close to the original's.
 
     Args:
-        ce_weight, kd_weight: weights of cross-entropy and divergence on retain.
-        temperature: softens both models' predictions.
-        forget_loss: what the forget pass does: ascent, pseudo-labels of the original, or random labels.
-        exclude_true: random labels are never the true one.
+        ce_weight, kd_weight: weights of the cross-entropy and the divergence on retain.
+        temperature: softmax temperature of both models.
     """
 
-    def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, teacher_logits: Tensor) -> Tensor:
+    def repair(logits: Tensor, y: Tensor, _: Tensor, __: Tensor, teacher_logits: Tensor) -> Tensor:
         return ce_weight * task.loss(logits, y) + kd_weight * task.distillation(logits, teacher_logits, temperature)
 
-    _distil(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+    _unlearn_and_distill(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
 
 
 def row_similarity(features: Tensor) -> Tensor:
@@ -191,9 +169,9 @@ def relative_distances(features: Tensor) -> Tensor:
 
 
 def angle_cosines(features: Tensor) -> Tensor:
-    """Return cos(angle at i between j and k) for all triplets, (B, B, B); 0 where a side has no length.
+    """Return cos(angle at i between j and k) for all triplets, (B, B, B); 0 if a side has zero length.
 
-    (h_j - h_i)(h_k - h_i) = G_jk - G_ij - G_ik + G_ii, so no B x B x D differences are built.
+    (h_j - h_i)(h_k - h_i) = G_jk - G_ij - G_ik + G_ii, which avoids a B x B x D tensor of differences.
     """
     gram = features @ features.T
     squares = gram.diagonal()
@@ -204,9 +182,9 @@ def angle_cosines(features: Tensor) -> Tensor:
     return products * inverse[:, :, None] * inverse[:, None, :]
 
 
-def _distil(
+def _unlearn_and_distill(
     task: UnlearningTask,
-    repair: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor],
+    repair: Repair,
     *,
     lr: float,
     epochs: int,

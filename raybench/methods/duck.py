@@ -1,4 +1,4 @@
-"""DUCK: send forget features to the nearest centroid of another class."""
+"""DUCK: move forget features to the nearest centroid of another class."""
 
 from raybench.methods.building_blocks.centroids import class_means, cosine_distances, nearest, original_features
 from raybench.methods.building_blocks.relabeling import require_other_class
@@ -12,6 +12,10 @@ from raybench.methods.framework.task import UnlearningTask
     formula="min forget_weight cos_distance(h(forget), nearest other centroid) + retain_weight CE(retain logits / T)",
     passes="once, retain: 1 teacher forward; forget and as many retain rows: `retain_batches` forwards and backwards",
     needs="class centroids: single-label targets, and a retained class other than each forget sample's own",
+    released="The code of `uuef` reuses the targets of its first batch, has no forget signal from the third batch on, "
+    "and compares the position of a centroid with a class id; the preset gives its settings with the published "
+    "algorithm.",
+    small_models="A handful of steps at the default rate hardly moves a feature; `lr` 0.02 does.",
     targets=("single_label",),
     presets={"uuef": UUEF},
 )
@@ -25,19 +29,14 @@ def duck(
     temperature: Rate = 2.0,
     retain_batches: Count = 2,
 ) -> None:
-    """Move every forget feature to the nearest centroid of a retained class other than its own; keep the retain set.
+    """Move every forget feature to the nearest centroid of another retained class, and fine-tune on the retain set.
 
-    Centroids are the original's; the nearest one is chosen anew for the features as they are in each update.
-
-    On small models: a handful of steps at the default rate hardly moves a feature; `lr` 0.02 does.
-
-    Released: the code of `uuef` reuses the targets of its first batch and has no forget signal from the third batch on,
-    and compares a centroid's position with a class id; its preset gives its numbers with the published algorithm.
+    The centroids are the original's; each update selects the nearest one for the current features.
 
     Args:
         forget_weight, retain_weight: weights of the two terms.
         temperature: divides the retain logits.
-        retain_batches: updates, each with a retain batch of its own, per forget batch.
+        retain_batches: updates per forget batch, each with a new retain batch.
     """
     require_other_class(task)
     classes = task.retained_classes
@@ -49,6 +48,6 @@ def duck(
             for _ in range(retain_batches):
                 x_r, y_r = next(retain)
                 _, features = task.logits_and_features(x_f)
-                pull = nearest(cosine_distances(features, centroids), y_f, classes).mean()
-                keep = task.loss(task.model(x_r) / temperature, y_r)
-                task.step(optimizer, forget_weight * pull + retain_weight * keep)
+                forget_loss = nearest(cosine_distances(features, centroids), y_f, classes).mean()
+                retain_loss = task.loss(task.model(x_r) / temperature, y_r)
+                task.step(optimizer, forget_weight * forget_loss + retain_weight * retain_loss)

@@ -1,10 +1,11 @@
-"""Fine-tuning on the retain set, plain and with a sparsity term."""
+"""Fine-tuning on the retain set, without and with an L1 penalty."""
 
 from typing import Literal
 
 import torch
 
-from raybench.methods.framework.presets import CONFORMAL, ETH, MUCAC, MUFAC, UUEF
+from raybench.methods.building_blocks.fine_tuning import fine_tune
+from raybench.methods.framework.presets import CONFORMAL, ETH, MUFAC, UUEF
 from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -17,17 +18,14 @@ from raybench.methods.framework.task import UnlearningTask
         "uuef": UUEF,
         "eth": ETH,
         "mufac": {**MUFAC, "bn_mode": "frozen"},
-        "mucac_multilabel": MUCAC,
-        "mucac_binary": MUCAC,
+        "mucac_multilabel": MUFAC,
+        "mucac_binary": MUFAC,
         "conformal": CONFORMAL,
     },
 )
 def finetune(task: UnlearningTask, *, lr: Rate = 0.01, epochs: Count = 5) -> None:
-    """Go on training on the retain set and let the forget set fade."""
-    optimizer = task.optimizer(lr)
-    for _ in task.epochs(epochs, steps=task.num_batches("retain")):
-        for x, y in task.retain():
-            task.step(optimizer, task.loss(task.model(x), y))
+    """Continue training on the retain set alone, so that the forget set fades."""
+    fine_tune(task, lr=lr, epochs=epochs)
 
 
 @method(
@@ -45,23 +43,23 @@ def finetune_l1(
     no_l1_epochs: Natural = 0,
     decay: Literal["linear", "constant"] = "linear",
 ) -> None:
-    """Fine-tune with an l1 term over every parameter that fades over the epochs (l1-sparse unlearning).
+    """Fine-tune on the retain set with an L1 penalty that decays over the epochs (L1-sparse unlearning).
 
-    The term is a sum, not a mean, over all parameters, biases and norm scales among them.
+    The penalty is a sum, not a mean, over all parameters, biases and norm scales included.
 
     Args:
-        alpha: weight of the l1 term in the first epoch.
-        no_l1_epochs: last epochs without the term.
-        decay: whether the term fades or stays.
+        alpha: weight of the L1 penalty in the first epoch.
+        no_l1_epochs: number of last epochs without the penalty.
+        decay: whether the weight decays linearly or stays constant.
     """
     optimizer = task.optimizer(lr)
     parameters = list(task.model.parameters())
     sparse_epochs = max(1, epochs - no_l1_epochs)
     for epoch in task.epochs(epochs, steps=task.num_batches("retain")):
-        fading = 1 - epoch / sparse_epochs if decay == "linear" else 1.0
-        strength = alpha * fading if epoch < epochs - no_l1_epochs else 0.0
+        factor = 1 - epoch / sparse_epochs if decay == "linear" else 1.0
+        weight = alpha * factor if epoch < epochs - no_l1_epochs else 0.0
         for x, y in task.retain():
             loss = task.loss(task.model(x), y)
-            if strength:
-                loss = loss + strength * torch.stack([p.abs().sum() for p in parameters]).sum()
+            if weight:
+                loss = loss + weight * torch.stack([p.abs().sum() for p in parameters]).sum()
             task.step(optimizer, loss)

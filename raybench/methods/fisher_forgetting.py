@@ -1,4 +1,4 @@
-"""Fisher forgetting: noise on every weight, the more the less the retain set needs it."""
+"""Fisher forgetting: add noise to every weight, more to those that the retain set needs less."""
 
 from itertools import islice
 from typing import Literal
@@ -18,6 +18,8 @@ from raybench.models import head_name
     source="Golatkar et al. 2020, arXiv 1911.04933",
     formula="theta + sqrt(alpha var) N(0, 1), var = min(1 / F, 1000), F the diagonal Fisher of the retain set",
     passes="once, retain: 1 forward, K backwards (`observed`: 1)",
+    released="`uuef` uses the Fisher information of the true labels and bounds the noise at 1e-3; its second form, and "
+    "the code of `conformal`, treat every tensor of K rows as if it were the head.",
     targets=("single_label",),
     presets={
         "conformal": {"alpha": 1e-6, "fisher": "expected", "noise": "variance"},
@@ -33,24 +35,21 @@ def fisher_forgetting(
     noise: Literal["variance", "clamped"] = "variance",
     max_batches: Count | None = None,
 ) -> None:
-    """Add Gaussian noise to all weights at once, with a variance that the Fisher information of the retain set limits.
+    """Add Gaussian noise to all weights at once, with a variance bounded by the Fisher information of the retain set.
 
-    With `variance` noise the head's variance is capped at 100 before alpha, a weight's variance is averaged over its
-    second axis, and biases and norms get 10 times as much. Where exactly one whole class is forgotten, its row of the
-    head is replaced by noise, and the head gets 10 times as much too.
-
-    Released: `uuef` takes the information of the true labels and bounds the noise at 1e-3; its second form, and the
-    code of `conformal`, treat every tensor of K rows as if it were the head.
+    With `noise: variance` the variance of the head is capped at 100 before alpha, the variance of a weight is averaged
+    over its second axis, and that of biases and norms is multiplied by 10. If exactly one whole class is forgotten, its
+    row of the head is replaced by noise, and the variance of the head is multiplied by 10 too.
 
     Args:
         alpha: scale of the noise.
-        fisher: over labels drawn by the model, over the true labels, or the former from batch-mean gradients.
+        fisher: over labels drawn from the model, over the true labels, or the former from batch-mean gradients.
         noise: `variance` as in the formula, or N(0, 1) min(sqrt(alpha / F), 1e-3).
-        max_batches: retain batches that the information is read from; all of them by default.
+        max_batches: number of retain batches for the Fisher information; None: all.
     """
     information = _information(task, fisher, max_batches)
     head = head_name(task.model)
-    gone = _forgotten_class(task)
+    forgotten = _forgotten_class(task)
     with torch.no_grad():
         for name, parameter in task.model.named_parameters():
             if noise == "clamped":
@@ -60,9 +59,9 @@ def fisher_forgetting(
             is_head = name in (f"{head}.weight", f"{head}.bias")
             variance = noise_variance(information[name], alpha, cap=1e2 if is_head else 1e3)
             mean = parameter.clone()
-            if is_head and gone is not None:
-                mean[gone], variance[gone] = 0, 1e-4
-            if parameter.ndim == 1 or (is_head and gone is not None):
+            if is_head and forgotten is not None:
+                mean[forgotten], variance[forgotten] = 0, 1e-4
+            if parameter.ndim == 1 or (is_head and forgotten is not None):
                 variance = variance * 10
             parameter.copy_(mean + variance.sqrt() * torch.randn_like(parameter))
 

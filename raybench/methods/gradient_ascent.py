@@ -1,10 +1,10 @@
-"""Gradient ascent on the forget set, the plainest way to unlearn (NegGrad)."""
+"""Gradient ascent on the forget set (NegGrad), the simplest unlearning method."""
 
 from typing import Literal
 
 from raybench.methods.building_blocks.saliency import saliency_mask
-from raybench.methods.framework.presets import CONFORMAL, MUCAC, MUFAC, UUEF
-from raybench.methods.framework.spec import Count, Rate, Share, method
+from raybench.methods.framework.presets import CONFORMAL, MUFAC, UUEF
+from raybench.methods.framework.spec import Count, Fraction, Rate, method
 from raybench.methods.framework.task import UnlearningTask
 
 
@@ -12,11 +12,16 @@ from raybench.methods.framework.task import UnlearningTask
     source="Graves et al. 2021, arXiv 2010.10981; Thudi et al. 2022, arXiv 2109.13398",
     formula="max CE(forget)",
     passes="forget: 1 forward, 1 backward (`driver: retain`: one forget batch for each retain batch)",
+    released="`mufac` takes as many steps as the retain set has batches, so the model trains on a forget image about "
+    "five times per epoch. A mask in `uuef` zeroes gradients only, so weight decay and momentum also change the masked "
+    "weights.",
+    small_models="A handful of steps at the default rate moves the weights less than the running statistics of "
+    "BatchNorm, which follow the forget batches and lower their loss; `lr` 0.03 and 10 epochs raise it.",
     presets={
         "uuef": UUEF,
         "mufac": {**MUFAC, "driver": "retain", "skip_incomplete": True},
-        "mucac_multilabel": {**MUCAC, "driver": "forget", "skip_incomplete": True},
-        "mucac_binary": {**MUCAC, "driver": "retain", "skip_incomplete": True},
+        "mucac_multilabel": {**MUFAC, "driver": "forget", "skip_incomplete": True},
+        "mucac_binary": {**MUFAC, "driver": "retain", "skip_incomplete": True},
         "conformal": {**CONFORMAL, "lr": 1e-4, "schedule": "constant"},
     },
 )
@@ -26,21 +31,15 @@ def gradient_ascent(
     lr: Rate = 1e-4,
     epochs: Count = 5,
     driver: Literal["forget", "retain"] = "forget",
-    density: Share = 1.0,
+    density: Fraction = 1.0,
     mask_update: Literal["all", "gradient"] = "all",
 ) -> None:
-    """Step up the loss of the forget set; it is unbounded, so `clip_norm` and few, small steps are what keeps it sane.
-
-    On small models: a handful of steps at the default rate moves the weights less than BatchNorm's running statistics,
-    which follow the forget batches and lower their loss; `lr` 0.03 and 10 epochs raise it.
-
-    Released: `mufac` takes as many steps as the retain set has batches, so that a forget image is seen about five times
-    an epoch. A mask in `uuef` zeroes gradients only, so that weight decay and momentum move the masked weights too.
+    """Maximize the loss of the forget set. The loss is unbounded: bound the damage by `clip_norm` and few, small steps.
 
     Args:
-        driver: which set's number of batches is an epoch; under `retain` the forget set is cycled.
-        density: share of the weights that may move, by forget saliency; 1 is no mask.
-        mask_update: mask the whole update, or as released its gradient only.
+        driver: set whose number of batches is an epoch; with `retain` the forget set is cycled.
+        density: fraction of the weights that may change, by forget saliency; 1 is no mask.
+        mask_update: mask the whole update, or, as released, the gradient only.
     """
     if density < 1:
         task.restrict(saliency_mask(task, density), gradient_only=mask_update == "gradient")

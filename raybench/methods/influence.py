@@ -1,4 +1,4 @@
-"""Influence unlearning: one Newton-like step away from the forget set, with a sampled Fisher matrix as the Hessian."""
+"""Influence unlearning: one Newton step away from the forget set, with a sampled Fisher matrix as the Hessian."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -17,6 +17,8 @@ from raybench.methods.framework.task import UnlearningTask
     source="Izzo et al. 2021, arXiv 2002.10077; with WoodFisher (2004.14340) in Jia et al. 2023, arXiv 2304.04934",
     formula="theta + alpha (dampening I + F)^-1 (mean forget gradient - mean retain gradient)",
     passes="once: 1 forward, 1 backward of forget and retain; `samples` more of retain",
+    released="The recursion updates one vector where the Woodbury identity needs the matrix, so the result is not the "
+    "inverse; on ImageNet the code of `uuef` computed its retain gradient from the forget set.",
     presets={"uuef": {"batch_size": UUEF["batch_size"], "inverse": "recursion", "samples": 1000, "alpha": 0.2}},
 )
 def influence(
@@ -29,17 +31,14 @@ def influence(
 ) -> None:
     """Move the weights by the inverse Fisher matrix times the difference of forget and retain gradients.
 
-    F is the mean outer product of the gradients of `samples` retain samples; `exact` inverts it by Woodbury's identity
-    and holds that many gradients in memory.
-
-    Released: the recursion updates one vector where the Woodbury identity needs the matrix, so that it is not the
-    inverse; and on ImageNet the code of `uuef` read its retain gradient from the forget set.
+    F is the mean outer product of the gradients of `samples` retain samples. `inverse: exact` uses the Woodbury
+    identity and keeps that many gradients in memory.
 
     Args:
-        alpha: length of the step.
-        samples: retain samples that the Fisher matrix is made of.
+        alpha: step size.
+        samples: number of retain samples for the Fisher matrix.
         dampening: added to the diagonal (the recursion starts at the identity instead).
-        inverse: the exact inverse, or the released recursion.
+        inverse: the exact inverse, or the recursion as released.
     """
     direction = _flat(mean_gradient(task, task.forget())) - _flat(mean_gradient(task, task.retain()))
     count = min(samples, task.num_samples("retain"))
@@ -48,7 +47,7 @@ def influence(
     if inverse == "recursion":
         step = recursion((_sample_gradient(task, x, y) for x, y in pairs), direction, samples=samples)
     else:
-        gradients = direction.new_empty(count, len(direction))  # filled in place: a list to stack would double it
+        gradients = direction.new_empty(count, len(direction))  # stacking a list would double the memory
         for row, (x, y) in zip(gradients, pairs):
             _sample_gradient(task, x, y, out=row)
         step = woodbury(gradients, direction, dampening=dampening)
@@ -61,14 +60,15 @@ def influence(
 
 
 def woodbury(gradients: Tensor, vector: Tensor, *, dampening: float) -> Tensor:
-    """Return (dampening I + G^T G / n)^-1 v for gradients G (n, P), by solving a system of n equations."""
+    """Return (dampening I + G^T G / n)^-1 v for gradients G (n, P) by solving a system of n equations."""
     n = len(gradients)
     system = gradients @ gradients.T + n * dampening * torch.eye(n, dtype=vector.dtype, device=vector.device)
-    return (vector - gradients.T @ torch.linalg.solve(system, gradients @ vector)) / dampening
+    solution: Tensor = torch.linalg.solve(system, gradients @ vector)
+    return (vector - gradients.T @ solution) / dampening
 
 
 def recursion(gradients: Iterable[Tensor], vector: Tensor, *, samples: int) -> Tensor:
-    """Return what the released code takes for the inverse Fisher matrix times the vector."""
+    """Return what the released code computes in place of the inverse Fisher matrix times the vector."""
     result, basis = vector.clone(), None
     for gradient in gradients:
         if basis is None:
@@ -82,8 +82,8 @@ def recursion(gradients: Iterable[Tensor], vector: Tensor, *, samples: int) -> T
 
 def _sample_gradient(task: UnlearningTask, x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     with task.eval_mode() as model:
-        found = task.gradients(task.loss(model(x), y), list(model.parameters()))
-    return torch.cat([part.flatten() for part in found], out=out)
+        gradients = task.gradients(task.loss(model(x), y), list(model.parameters()))
+    return torch.cat([gradient.flatten() for gradient in gradients], out=out)
 
 
 def _flat(parts: dict[str, Tensor]) -> Tensor:

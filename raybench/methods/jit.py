@@ -1,4 +1,4 @@
-"""JiT: smooth the network around the forget set until it says little about it."""
+"""JiT: smooth the network around the forget set."""
 
 import torch
 
@@ -13,20 +13,20 @@ from raybench.methods.framework.task import UnlearningTask
     settings={"bn_mode": "frozen"},
 )
 def jit(task: UnlearningTask, *, lr: Rate = 3e-4, epochs: Count = 1, sigma: Rate = 0.8, draws: Count = 25) -> None:
-    """Lower the local Lipschitz constant of the logits at forget samples; no retain data and no labels.
+    """Lower the local Lipschitz constant of the logits at forget samples; needs no retain data and no labels.
 
-    BatchNorm is frozen by default: perturbed images in its running statistics would destroy the model in a few steps.
+    BatchNorm is frozen by default: perturbed images in its running statistics destroy the model within a few steps.
 
     Args:
         sigma: standard deviation of the perturbations, in the units of the network's input.
-        draws: perturbations per sample and step.
+        draws: number of perturbations per sample and step.
     """
     optimizer = task.optimizer(lr)
     for _ in task.epochs(epochs, steps=task.num_batches("forget")):
         for x, _ in task.forget():
             optimizer.zero_grad(set_to_none=True)
             logits = task.model(x)
-            center = logits.detach().requires_grad_()  # gathers what the draws ask of it: one graph is alive at a time
+            center = logits.detach().requires_grad_()  # sums the gradients of all draws: one graph is alive at a time
             for _ in range(draws):
                 noise = torch.randn_like(x).mul_(sigma)
                 gap = torch.linalg.vector_norm(center - task.model(x + noise), dim=1)

@@ -2,9 +2,12 @@
 
 from typing import Literal
 
-from raybench.methods.framework.presets import CONFORMAL, MUCAC, MUFAC
+from raybench.methods.framework.presets import CONFORMAL, MUFAC
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import Driver, UnlearningTask
+
+ADVANCED = {**MUFAC, "retain_weight": 1.0, "forget_weight": 1.0, "skip_incomplete": True}
+MUCAC = {**ADVANCED, "driver": "shortest", "first": "forget"}
 
 
 @method(
@@ -12,23 +15,9 @@ from raybench.methods.framework.task import Driver, UnlearningTask
     formula="min retain_weight CE(retain) - forget_weight CE(forget)",
     passes="retain: 1 forward, 1 backward, and as many forget batches (by `driver`)",
     presets={
-        "mufac": {**MUFAC, "retain_weight": 1.0, "forget_weight": 1.0, "driver": "retain", "skip_incomplete": True},
-        "mucac_multilabel": {
-            **MUCAC,
-            "retain_weight": 1.0,
-            "forget_weight": 1.0,
-            "driver": "shortest",
-            "first": "forget",
-            "skip_incomplete": True,
-        },
-        "mucac_binary": {
-            **MUCAC,
-            "retain_weight": 1.0,
-            "forget_weight": 1.0,
-            "driver": "shortest",
-            "first": "forget",
-            "skip_incomplete": True,
-        },
+        "mufac": {**ADVANCED, "driver": "retain"},
+        "mucac_multilabel": MUCAC,
+        "mucac_binary": MUCAC,
         "conformal": {**CONFORMAL, "retain_weight": 1.0, "forget_weight": 0.001, "driver": "mixed"},
     },
 )
@@ -45,25 +34,25 @@ def neggrad_plus(
     """Minimize the retain loss and maximize the forget loss in the same step.
 
     Args:
-        retain_weight, forget_weight: weights of the losses; the paper's are b and 1 - b, Advanced NegGrad's 1 and 1.
-        driver: what an epoch is: a pass over one set with the other cycled, until the shorter ends, or one pass over
-            both sets in shuffled mixed batches, each term the mean over its own rows and 0 where there are none.
-        first: which of the two forward passes comes first; BatchNorm's running statistics notice it.
+        retain_weight, forget_weight: weights of the losses; b and 1 - b in the paper, 1 and 1 in Advanced NegGrad.
+        driver: what an epoch is: a pass over one set with the other cycled, until the shorter set ends, or one pass
+            over both sets in shuffled mixed batches, each term the mean over its own rows (0 without rows).
+        first: which of the two forward passes comes first, which matters to BatchNorm's running statistics.
     """
     optimizer = task.optimizer(lr)
 
     def mixed() -> None:
-        for x, y, kept in task.mixed():
+        for x, y, num_retain in task.mixed():
             logits = task.model(x)
             loss = logits.sum() * 0
-            if kept:
-                loss = loss + retain_weight * task.loss(logits[:kept], y[:kept])
-            if kept < len(x):
-                loss = loss - forget_weight * task.loss(logits[kept:], y[kept:])
+            if num_retain:
+                loss = loss + retain_weight * task.loss(logits[:num_retain], y[:num_retain])
+            if num_retain < len(x):
+                loss = loss - forget_weight * task.loss(logits[num_retain:], y[num_retain:])
             task.step(optimizer, loss)
 
-    def paired(chosen: Driver) -> None:
-        for (x_r, y_r), (x_f, y_f) in task.paired(driver=chosen):
+    def paired(driver: Driver) -> None:
+        for (x_r, y_r), (x_f, y_f) in task.paired(driver=driver):
             if task.settings.joint_forward:
                 retain, forget = task.pair_logits(x_r, x_f)
                 loss = retain_weight * task.loss(retain, y_r) - forget_weight * task.loss(forget, y_f)
@@ -72,7 +61,7 @@ def neggrad_plus(
             terms = [(x_r, y_r, retain_weight), (x_f, y_f, -forget_weight)]
             (x, y, weight), (other_x, other_y, other) = terms if first == "retain" else terms[::-1]
             optimizer.zero_grad(set_to_none=True)
-            task.backward(weight * task.loss(task.model(x), y))  # one graph alive at a time: half the memory
+            task.backward(weight * task.loss(task.model(x), y))  # one graph alive at a time halves the memory
             task.step(optimizer, other * task.loss(task.model(other_x), other_y), keep_gradients=True)
 
     steps = task.num_mixed() if driver == "mixed" else task.num_pairs(driver)

@@ -1,4 +1,4 @@
-"""Negative preference optimization: gradient ascent that slows down where a sample is already unlikely."""
+"""Negative preference optimization (NPO): gradient ascent that slows down once a sample is unlikely."""
 
 import torch.nn.functional as F
 
@@ -15,14 +15,14 @@ from raybench.methods.framework.task import UnlearningTask
 def npo(
     task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, beta: Rate = 1.0, retain_weight: Weight = 1.0
 ) -> None:
-    """Lower the likelihood of forget labels relative to the original's, with a gradient that vanishes as it falls.
+    """Lower the likelihood of forget labels relative to the original's, with a gradient that vanishes as it decreases.
 
-    The paper is about language models, where p is a sequence's likelihood; here it is the label's, and that of
-    independent labels for label vectors. Small beta approaches gradient ascent.
+    The paper treats language models, where p is the likelihood of a sequence; here it is that of the label, and for
+    label vectors that of independent labels. Small beta approaches gradient ascent.
 
     Args:
         beta: inverse temperature of the preference.
-        retain_weight: weight of the retain loss; 0 leaves the retain set out, and an epoch is a forget pass.
+        retain_weight: weight of the retain loss; with 0 the retain set is not used and an epoch is a forget pass.
     """
     optimizer = task.optimizer(lr)
     steps = task.num_batches("retain" if retain_weight else "forget")

@@ -1,4 +1,4 @@
-"""SCAR: send forget features into the distribution of another class, and distil the retain set."""
+"""SCAR: move forget features into the distribution of another class, and distill the original on the retain set."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from raybench.methods.framework.presets import UUEF
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
-TUKEY_EPSILON = 1e-6  # a dead unit's feature is exactly 0, where the square root has an infinite gradient
+TUKEY_EPSILON = 1e-6  # the feature of a dead unit is exactly 0, where the gradient of the square root is infinite
 
 
 @dataclass
@@ -36,7 +36,9 @@ class ClassShapes:
     source="Bonato et al. 2024, arXiv 2404.12922",
     formula="min forget_weight Mahalanobis^2(h(forget), nearest other class) + retain_weight KL(original || model)",
     passes="once, retain: 1 teacher forward; retain: 1 forward, 1 backward, 1 teacher forward; as many forget batches",
-    needs="single-label targets, features that are never negative (after a ReLU), another retained class",
+    needs="single-label targets, non-negative features (after a ReLU), another retained class",
+    released="The code of `uuef` never sends forget images through the network, matches positions to class ids and "
+    "filters the first forgotten class only; the preset gives its settings with the published algorithm.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "lr": 5e-4, "weight_decay": 0.0}},
 )
@@ -50,30 +52,27 @@ def scar(
     temperature: Rate = 1.0,
     shrinkage: Weight = 3.0,
 ) -> None:
-    """Move forget features into the nearest retained class, measured by that class's own spread, and distil retain.
+    """Move forget features to the nearest retained class by Mahalanobis distance, and distill the original on retain.
 
-    Features are Tukey-transformed (square root). In the retain term the original's logits of classes that are forgotten
-    altogether are lowered to the batch's smallest, and rows that it would put there are left out.
-
-    Released: the code of `uuef` never sends forget images through the network, matches positions to class ids and
-    filters the first forgotten class only; its preset gives its numbers with the published algorithm.
+    Features are Tukey-transformed (square root). In the retain term the original's logits of completely forgotten
+    classes are lowered to the smallest of the batch, and rows that it predicts as one of them are left out.
 
     Args:
         forget_weight, retain_weight: weights of the two terms.
-        temperature: softens both models' predictions on retain.
-        shrinkage: how much of the mean variance and covariance is added to each class covariance.
+        temperature: softmax temperature of both models on retain.
+        shrinkage: multiple of the mean variance and covariance that is added to each class covariance.
     """
     require_other_class(task)
     shapes = class_shapes(*original_features(task), task.retained_classes, shrinkage=shrinkage)
-    gone = torch.ones(task.num_classes, dtype=torch.bool, device=task.device)
-    gone[task.retained_classes] = False
+    forgotten = torch.ones(task.num_classes, dtype=torch.bool, device=task.device)
+    forgotten[task.retained_classes] = False
     optimizer = task.optimizer(lr)
     for _ in task.epochs(epochs, steps=task.num_batches("retain")):
         for retain, (x_f, y_f) in task.paired(driver="retain"):
             _, features = task.logits_and_features(x_f)
-            pull = nearest(shapes.distances(features), y_f, shapes.classes).mean()
-            keep = _distil_kept(task.model(retain[0]), task.teacher(retain), gone, temperature)
-            task.step(optimizer, forget_weight * pull + retain_weight * keep)
+            forget_loss = nearest(shapes.distances(features), y_f, shapes.classes).mean()
+            retain_loss = _distill_retained(task.model(retain[0]), task.teacher(retain), forgotten, temperature)
+            task.step(optimizer, forget_weight * forget_loss + retain_weight * retain_loss)
 
 
 def tukey(features: Tensor) -> Tensor:
@@ -82,9 +81,9 @@ def tukey(features: Tensor) -> Tensor:
 
 
 def class_shapes(features: Tensor, labels: Tensor, classes: Tensor, *, shrinkage: float) -> ClassShapes:
-    """Return the statistics of every class; raises UserError for negative features, which have no square root."""
+    """Return the statistics of every class; raise UserError for negative features, which have no square root."""
     if bool((features < 0).any()):
-        raise UserError("scar needs features that are never negative (after a ReLU); this network's are not")
+        raise UserError("scar needs non-negative features (after a ReLU); this network has negative ones")
     x = tukey(features)
     means = class_means(x, labels, classes)
     inverses = []
@@ -101,8 +100,8 @@ def class_shapes(features: Tensor, labels: Tensor, classes: Tensor, *, shrinkage
     return ClassShapes(classes, F.normalize(means, dim=1), torch.stack(inverses))
 
 
-def _distil_kept(student: Tensor, teacher: Tensor, gone: Tensor, temperature: float) -> Tensor:
-    kept = (~gone[teacher.argmax(dim=1)]).to(student.dtype)
-    lowered = torch.where(gone, teacher.min(), teacher)
+def _distill_retained(student: Tensor, teacher: Tensor, forgotten: Tensor, temperature: float) -> Tensor:
+    kept = (~forgotten[teacher.argmax(dim=1)]).to(student.dtype)
+    lowered = torch.where(forgotten, teacher.min(), teacher)
     rows = distillation(student, lowered, temperature, reduce=False)
     return (rows * kept).sum() / kept.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""SCRUB: disagree with the original on the forget set, agree with it on the retain set."""
+"""SCRUB: move away from the original on the forget set, stay close to it on the retain set."""
 
 from itertools import islice
 from typing import Literal
@@ -6,33 +6,26 @@ from typing import Literal
 from torch import Tensor
 
 from raybench.engine.losses import distillation
-from raybench.methods.framework.presets import CONFORMAL, MUCAC, MUFAC, UUEF
+from raybench.methods.framework.presets import CONFORMAL, MUFAC, UUEF
 from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
+
+NOTEBOOKS = {**MUFAC, "temperature": 4.0, "order": "min_then_max"}
 
 
 @method(
     source="Kurmanji et al. 2023, arXiv 2302.09880",
     formula="max T^2 KL(original || model) on forget; min gamma CE + alpha T^2 KL on retain",
     passes="retain: 1 forward, 1 backward, 1 teacher forward; forget: the same in the first `max_epochs`",
+    released="`uuef`, `mufac` and `mucac_binary` maximize in every epoch, the latter two after the min pass, so they "
+    "end with a destructive step; `conformal` maximizes 6 times for a flag that says 5; `mucac_multilabel` never "
+    "maximizes and takes a softmax over independent labels, and its reported row also had a teacher that was not the "
+    "original.",
     presets={
         "uuef": {**UUEF, "temperature": 1.0, "max_epochs": 10, "max_steps": 200, "min_steps": 200},
-        "mufac": {**MUFAC, "temperature": 4.0, "max_epochs": 2, "order": "min_then_max"},
-        "mucac_multilabel": {
-            **MUCAC,
-            "temperature": 4.0,
-            "max_epochs": 0,
-            "order": "min_then_max",
-            "divergence": "softmax",
-        },
-        "mucac_binary": {
-            **MUCAC,
-            "lr": 1e-4,
-            "epochs": 1,
-            "temperature": 4.0,
-            "max_epochs": 1,
-            "order": "min_then_max",
-        },
+        "mufac": {**NOTEBOOKS, "max_epochs": 2},
+        "mucac_multilabel": {**NOTEBOOKS, "max_epochs": 0, "divergence": "softmax"},
+        "mucac_binary": {**NOTEBOOKS, "lr": 1e-4, "epochs": 1, "max_epochs": 1},
         "conformal": {**CONFORMAL, "schedule": "constant", "bn_mode": "train", "temperature": 2.0, "max_epochs": 6},
     },
 )
@@ -50,39 +43,35 @@ def scrub(
     min_steps: Count | None = None,
     divergence: Literal["by_target", "softmax"] = "by_target",
 ) -> None:
-    """Move away from the original on forget batches, stay with it on retain batches.
+    """Maximize the divergence from the original on forget batches and minimize it on retain batches.
 
-    The divergence is 0 at the start, and without BatchNorm so is its gradient: the first max pass is moved by weight
-    decay and rounding alone.
-
-    Released: `uuef`, `mufac` and `mucac_binary` maximize in every epoch, the latter two after the min pass, so that
-    they end by destroying; `conformal` maximizes 6 times for a flag that says 5; `mucac_multilabel` never maximizes and
-    takes a softmax over independent labels, and its printed row also had a teacher that was not the original.
+    The divergence is 0 at the start, and so is its gradient without BatchNorm: only weight decay and rounding drive the
+    first max pass.
 
     Args:
-        max_epochs: first epochs that maximize on the forget set; the others only repair.
-        temperature: softens both models' predictions.
+        max_epochs: number of first epochs that maximize on the forget set; the others only repair.
+        temperature: softmax temperature of both models.
         alpha, gamma: weights of divergence and cross-entropy on retain.
-        order: which pass an epoch begins with.
-        max_steps, min_steps: most forget and retain batches an epoch.
-        divergence: Bernoulli for multi-label targets and softmax otherwise, or softmax whatever the targets.
+        order: which pass comes first in an epoch.
+        max_steps, min_steps: largest number of forget and retain batches per epoch; None: all.
+        divergence: Bernoulli for multi-label targets and softmax otherwise, or softmax for all targets.
     """
     optimizer = task.optimizer(lr)
 
-    def gap(student: Tensor, teacher: Tensor) -> Tensor:
+    def divergence_of(student: Tensor, teacher: Tensor) -> Tensor:
         if divergence == "softmax":
             return distillation(student, teacher, temperature)
         return task.distillation(student, teacher, temperature)
 
     def maximize() -> None:
         for batch in islice(task.forget(), max_steps):
-            task.step(optimizer, -gap(task.model(batch[0]), task.teacher(batch)))
+            task.step(optimizer, -divergence_of(task.model(batch[0]), task.teacher(batch)))
 
     def minimize() -> None:
         for batch in islice(task.retain(), min_steps):
             x, y = batch
             logits = task.model(x)
-            task.step(optimizer, gamma * task.loss(logits, y) + alpha * gap(logits, task.teacher(batch)))
+            task.step(optimizer, gamma * task.loss(logits, y) + alpha * divergence_of(logits, task.teacher(batch)))
 
     steps = min(task.num_batches("forget"), max_steps or 2**31) + min(task.num_batches("retain"), min_steps or 2**31)
     for epoch in task.epochs(epochs, steps=steps):

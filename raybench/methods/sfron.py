@@ -1,4 +1,4 @@
-"""SFRon: masked, decaying ascent on the forget set inside a fine-tuning run on the retain set."""
+"""SFRon: masked, decaying ascent on the forget set while fine-tuning on the retain set."""
 
 import math
 
@@ -9,15 +9,17 @@ from raybench.methods.building_blocks.importance import Per, squared_gradients
 from raybench.methods.framework.spec import Count, Rate, method
 from raybench.methods.framework.task import UnlearningTask
 
-CIFAR = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine_step"}
-TINY = {"lr": 2e-5, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cosine_step", "forget_every": 1}
+CIFAR = {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine"}
+TINY = {"lr": 2e-5, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cosine", "forget_every": 1}
 
 
 @method(
     source="Huang et al. 2024, arXiv 2409.19732",
     formula="ascent: -alpha (1 + cos(pi t / T)) / 2 adaptive CE(forget), masked by F_f >= F_r; then min CE(retain)",
     passes="once: 1 forward, 1 backward of both sets; an iteration: 1 retain and (each `forget_every`) 1 forget batch",
-    settings={"schedule": "cosine_step"},
+    released="The code keeps an exponential average of weights with rate 1.0, which has no effect and is left out. It "
+    "squares batch-mean gradients; `importance: sample` is the Fisher information.",
+    settings={"schedule": "cosine"},
     presets={
         "conformal": {**CIFAR, "iterations": 3000, "forget_every": 1, "alpha": 40.0},
         "conformal_half": {**CIFAR, "iterations": 1300, "forget_every": 1, "alpha": 80.0},
@@ -37,16 +39,13 @@ def sfron(
     ascent_clip_norm: Rate = 7.0,
     importance: Per = "batch",
 ) -> None:
-    """Fine-tune on retain batches with ascent steps in between that fade and touch salient weights only.
+    """Fine-tune on retain batches, interleaved with ascent steps that decay and update salient weights only.
 
-    Weights are salient where the forget Fisher information is at least the retain set's. The ascent's gradient is
-    masked, then clipped; both kinds of step share one optimizer, so that momentum and decay move all weights.
-
-    Released: an exponential average of weights with rate 1.0, which does nothing; left out. It squares batch-mean
-    gradients; `importance: sample` is the Fisher information.
+    A weight is salient if its forget Fisher information is at least that of the retain set. The gradient of the ascent
+    is masked, then clipped. Both kinds of step share one optimizer, so momentum and weight decay change all weights.
 
     Args:
-        iterations: retain steps in all; the end-of-epoch hook is called once per retain pass.
+        iterations: total number of retain steps; the end-of-epoch hook is called once per retain pass.
         forget_every: iterations between two ascent steps, the first one at iteration 0.
         alpha: weight of the ascent at the start.
         ascent_clip_norm: largest gradient norm of an ascent step.
@@ -56,10 +55,10 @@ def sfron(
     retain = squared_gradients(task, task.retain(), per=importance)
     mask = {name: ((forget[name] + 1e-15) / (retain[name] + 1e-15) >= 1).to(task.dtype) for name in forget}
     optimizer = task.optimizer(lr)
-    a_pass = min(iterations, task.num_batches("retain"))
-    epochs = math.ceil(iterations / a_pass)
+    pass_length = min(iterations, task.num_batches("retain"))
+    epochs = math.ceil(iterations / pass_length)
     for epoch in task.epochs(epochs, steps=iterations / epochs):
-        for t in range(epoch * a_pass, min(iterations, (epoch + 1) * a_pass)):
+        for t in range(epoch * pass_length, min(iterations, (epoch + 1) * pass_length)):
             if t % forget_every == 0:
                 x, y = next(task.cycled("forget"))
                 loss = -fading(alpha, t, iterations) * adaptive_loss(supervised_rows(task.model(x), y))
@@ -74,6 +73,6 @@ def fading(alpha: float, iteration: int, iterations: int) -> float:
 
 
 def adaptive_loss(rows: Tensor) -> Tensor:
-    """Return the mean loss with weights l^(-1/2), constants of the gradient: sum l^(1/2) / sum l^(-1/2)."""
+    """Return the mean loss with weights l^(-1/2) that carry no gradient: sum l^(1/2) / sum l^(-1/2)."""
     weights = rows.detach().clamp(min=1e-12).rsqrt()
     return (weights / weights.sum() * rows).sum()

@@ -1,4 +1,4 @@
-"""UNSIR: learn noise that undoes the forget set, impair the model with it, repair on retain."""
+"""UNSIR: learn noise that maximizes the forget loss, impair the model with it, repair it on the retain set."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -7,18 +7,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from raybench.methods.finetune import finetune
-from raybench.methods.framework.presets import MUCAC, MUFAC
+from raybench.methods.building_blocks.fine_tuning import fine_tune
+from raybench.methods.framework.presets import MUFAC
 from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
 from raybench.methods.framework.task import Driver, UnlearningTask
 
-RELEASED = {"repair_epochs": 1, "noise_steps": 5, "noise_lr": 0.01, "driver": "shortest", "skip_incomplete": True}
+NOTEBOOKS = {
+    **MUFAC,
+    "repair_epochs": 1,
+    "noise_steps": 5,
+    "noise_lr": 0.01,
+    "driver": "shortest",
+    "skip_incomplete": True,
+}
 
 
 @method(
     source="Tarun et al. 2021, arXiv 2111.08947",
     formula="noise: max CE(noise, forget label) - penalty |noise|^2; min CE(retain and noise); then min CE(retain)",
     passes="once, `noise_steps` of noise: 1 forward, 1 backward; then retain and half a batch of noise; then retain",
+    small_models="A repair pass of a handful of steps ends far below the original; 10 `repair_epochs` restore the "
+    "retain accuracy.",
     settings={"optimizer": "adam", "weight_decay": 0.0},
     presets={"tarun": {"batch_size": 256, "noise_samples": 256}},
 )
@@ -37,22 +46,19 @@ def unsir(
     """Impair the model with noise that maximizes the loss of the forgotten labels, then repair it on the retain set.
 
     For each label of the forget set a batch of noise is learned (Adam, model in eval mode). An impair batch is a retain
-    batch joined by half as many noise images, which carry the label that they were learned against.
-
-    On small models: a repair pass of a handful of steps ends far below the original; 10 `repair_epochs` bring the
-    retain set back.
+    batch plus half as many noise images, labeled with the class whose loss they maximize.
 
     Args:
         repair_lr, repair_epochs: learning rate and passes of the last stage.
         noise_samples: noise images per label.
-        noise_steps, noise_lr: how long and fast the noise is learned.
-        noise_penalty: weight of the mean squared length of a noise image.
+        noise_steps, noise_lr: steps and learning rate of the noise.
+        noise_penalty: weight of the mean squared norm of a noise image.
     """
     shape = next(task.forget())[0].shape[1:]
     labels = torch.unique(task.forget_labels, dim=0).repeat_interleave(noise_samples, dim=0)
     noise = torch.randn((len(labels), *shape), device=task.device, dtype=task.dtype).requires_grad_(True)
     with task.eval_mode():
-        for rows in torch.arange(len(labels), device=task.device).split(noise_samples):
+        for rows in torch.split(torch.arange(len(labels), device=task.device), noise_samples):
             part = noise.detach()[rows].requires_grad_(True)
             learn_noise(task, part, labels[rows], steps=noise_steps, lr=noise_lr, penalty=noise_penalty)
             noise.data[rows] = part.detach()
@@ -62,11 +68,11 @@ def unsir(
             images, targets = torch.cat([x, noise.detach()[rows]]), torch.cat([y, labels[rows]])
             task.step(optimizer, task.loss(task.model(images), targets))
     if repair_epochs:
-        finetune(task, lr=repair_lr, epochs=repair_epochs)
+        fine_tune(task, lr=repair_lr, epochs=repair_epochs)
 
 
 def learn_noise(task: UnlearningTask, noise: Tensor, labels: Tensor, *, steps: int, lr: float, penalty: float) -> None:
-    """Move the noise (B, C, H, W), in place, to where the model's loss on the labels is large and the noise short."""
+    """Optimize the noise (B, C, H, W) in place for a large loss on the labels and a small norm."""
     adam = torch.optim.Adam([noise], lr)
     for _ in range(steps):
         loss = -task.loss(task.model(noise), labels) + penalty * noise.square().flatten(1).sum(dim=1).mean()
@@ -78,10 +84,12 @@ def learn_noise(task: UnlearningTask, noise: Tensor, labels: Tensor, *, steps: i
     source="Choi and Na 2023, arXiv 2311.02240 (released notebooks)",
     formula="noise: max MSE(f(noise), f(forget)); min CE(noise, retain labels) + CE(retain); repair: min CE(retain)",
     passes="pairs of retain and forget: `noise_steps` forwards of noise and forget, then 2 forwards; then retain",
+    released="In the MUCAC notebooks noise and forget batches enter the running statistics "
+    "(`noise_batch_norm: train`).",
     presets={
-        "mufac": {**MUFAC, **RELEASED, "bn_mode": "frozen"},
-        "mucac_multilabel": {**MUCAC, **RELEASED, "noise_batch_norm": "train"},
-        "mucac_binary": {**MUCAC, **RELEASED, "noise_batch_norm": "train"},
+        "mufac": {**NOTEBOOKS, "bn_mode": "frozen"},
+        "mucac_multilabel": {**NOTEBOOKS, "noise_batch_norm": "train"},
+        "mucac_binary": {**NOTEBOOKS, "noise_batch_norm": "train"},
     },
 )
 def unsir_mufac(
@@ -95,19 +103,17 @@ def unsir_mufac(
     driver: Driver = "shortest",
     noise_batch_norm: Literal["eval", "train"] = "eval",
 ) -> None:
-    """Impair with noise whose logits are driven away from the forget set's, under the labels of the retain batch.
+    """Impair with noise whose logits differ from those of the forget set, labeled as the retain batch.
 
-    In each step new Gaussian noise takes a few Adam steps, is cut to 0..1, and is learned with the retain labels beside
-    the retain batch. Five steps of 0.01 move a pixel by 0.05, so that the noise hardly depends on the forget set; this
-    is what the notebooks do, and not the published method (`unsir`).
-
-    Released: in the MUCAC notebooks noise and forget batches enter the running statistics (`noise_batch_norm: train`).
+    Each step draws new Gaussian noise, updates it by a few Adam steps, clips it to 0..1, and trains on it with the
+    retain labels beside the retain batch. Five steps of 0.01 move a pixel by 0.05, so the noise hardly depends on the
+    forget set; this is what the notebooks do, and not the published method (`unsir`).
 
     Args:
-        repair_epochs: retain passes of the second stage, at the same learning rate; 0 is stage 1 alone.
-        noise_steps, noise_lr: how long and fast the noise of a step is learned.
-        driver: which set's pass is an epoch.
-        noise_batch_norm: BatchNorm's mode while the noise is learned.
+        repair_epochs: retain passes of the second stage, at the same learning rate; 0 omits the stage.
+        noise_steps, noise_lr: steps and learning rate of the noise.
+        driver: set whose pass is an epoch.
+        noise_batch_norm: mode of BatchNorm while the noise is learned.
     """
     optimizer = task.optimizer(lr)
     for _ in task.epochs(epochs, steps=task.num_pairs(driver)):
@@ -121,11 +127,11 @@ def unsir_mufac(
             loss = task.loss(task.model(noise), y_r[:count]) + task.loss(task.model(x_r), y_r)
             task.step(optimizer, loss)
     if repair_epochs:
-        finetune(task, lr=lr, epochs=repair_epochs)
+        fine_tune(task, lr=lr, epochs=repair_epochs)
 
 
 def repelled_noise(task: UnlearningTask, forget: Tensor, *, steps: int, lr: float) -> Tensor:
-    """Return Gaussian noise after some Adam steps away from the logits of the forget batch, cut to 0..1."""
+    """Return Gaussian noise after some Adam steps away from the logits of the forget batch, clipped to 0..1."""
     noise = torch.randn_like(forget).requires_grad_(True)
     adam = torch.optim.Adam([noise], lr)
     for _ in range(steps):

@@ -1,7 +1,6 @@
 """The manifest of a run: versions, machine, commit, seeds and the experiment's text, written before the work starts."""
 
 import hashlib
-import inspect
 import os
 import platform
 import socket
@@ -17,7 +16,9 @@ import torch
 from raybench import __version__, methods
 from raybench.config.schema import Experiment
 from raybench.jobs.plan import first_final_seed
+from raybench.methods.framework.spec import MethodSpec
 from raybench.models.checkpoints import read_file
+from raybench.registry import spec_of
 from raybench.storage.tables import VERSION
 
 PACKAGES = ("torch", "torchvision", "ray", "numpy", "scipy", "scikit-learn", "pyarrow", "optuna", "pydantic")
@@ -62,9 +63,9 @@ def _checkpoint(path: str | None) -> dict[str, str] | None:
 
 
 def _note(method: str) -> str:
-    """Return what a method's docstring says of small models: why it may lose to doing nothing there."""
-    paragraphs = (inspect.getdoc(methods.get(method)) or "").split("\n\n")
-    return " ".join(next((p for p in paragraphs if p.startswith("On small models:")), "").split())
+    """Return a method's note on small models: why its defaults may be no better than the original model there."""
+    note = spec_of(methods.get(method), MethodSpec).small_models
+    return f"On small models: {note}" if note else ""
 
 
 def _version(name: str) -> str | None:

@@ -13,10 +13,10 @@ from torch import nn
 
 from raybench import models
 from raybench.data.reading.batches import DatasetSplit, iterate, seed_for
-from raybench.engine.training import Recipe, inverse_frequencies, lr_factor, train
+from raybench.engine.training import Recipe, inverse_frequencies, train
 from raybench.errors import UserError
 
-SCHEDULES = ("constant", "step", "cosine", "one_cycle")
+SCHEDULES = ("constant", "step", "cosine", "cosine_epoch", "one_cycle")
 
 
 def fresh(seed=0):
@@ -45,11 +45,13 @@ def slow_factor(recipe, epoch):
     if recipe.schedule == "step":
         factor = 1.0
         for milestone in recipe.milestones:
-            if epoch / total >= milestone:
-                factor *= recipe.gamma
+            if round(epoch / (total if milestone < 1 else 1), 9) >= milestone:
+                factor *= recipe.milestone_factor
         return factor
+    if recipe.schedule == "cosine_epoch":
+        epoch = max(warmup, int(epoch))
     progress = (epoch - warmup) / (total - warmup)
-    if recipe.schedule == "cosine":
+    if recipe.schedule in ("cosine", "cosine_epoch"):
         return 0.5 + 0.5 * math.cos(progress * math.pi)
     start, rise = 1 / 25, 0.3
     if progress < rise:  # half a cosine wave from start to 1
@@ -66,9 +68,9 @@ def slow_factor(recipe, epoch):
     place=st.floats(0, 0.999),
 )
 def test_the_learning_rate_follows_the_published_formulas(schedule, epochs, warmup, start, place):
-    recipe = Recipe(schedule=schedule, epochs=epochs, warmup_epochs=warmup, warmup_start=start)
+    recipe = Recipe(lr=1.0, schedule=schedule, epochs=epochs, warmup_epochs=warmup, warmup_start=start)
     epoch = place * epochs
-    assert lr_factor(recipe, epoch) == pytest.approx(slow_factor(recipe, epoch), abs=1e-12)
+    assert recipe.learning_rate(epoch) == pytest.approx(slow_factor(recipe, epoch), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +80,22 @@ def test_the_learning_rate_follows_the_published_formulas(schedule, epochs, warm
         (Recipe(schedule="cosine", epochs=10, warmup_epochs=2), {0: 0, 1: 0.5, 2: 1, 6: 0.5, 10: 0}),
         (Recipe(schedule="one_cycle", epochs=10), {0: 0.04, 1.5: 0.52, 3: 1, 6.5: 0.5, 10: 0}),
         (Recipe(schedule="step", epochs=10), {0: 1, 4.999: 1, 5: 0.1, 7.499: 0.1, 7.5: 0.01, 9.9: 0.01}),
-        (Recipe(schedule="step", epochs=3, milestones=[0.5], gamma=0.2), {1: 1, 1.5: 0.2, 2: 0.2}),
+        (Recipe(schedule="step", epochs=3, milestones=[0.5], milestone_factor=0.2), {1: 1, 1.5: 0.2, 2: 0.2}),
+        (Recipe(schedule="step", epochs=10, milestones=(5, 7.0)), {4.999: 1, 5: 0.1, 6.999: 0.1, 7: 0.01}),
+        (Recipe(schedule="step", epochs=100, milestones=(0.55, 0.57, 80)), {54.9: 1, 55: 0.1, 57: 0.01, 80: 0.001}),
+        (Recipe(schedule="cosine_epoch", epochs=4, warmup_epochs=1), {1: 1, 1.9: 1, 2: 0.75, 2.9: 0.75, 3: 0.25}),
         (Recipe(schedule="constant", epochs=4, warmup_epochs=4), {0: 0, 2: 0.5, 3.9: 0.975}),
         (Recipe(schedule="cosine", epochs=12, warmup_epochs=2, warmup_start=0.01), {0: 0.01, 1: 0.505, 2: 1, 7: 0.5}),
     ],
 )
 def test_the_learning_rate_at_the_points_that_matter(recipe, points):
-    assert {epoch: lr_factor(recipe, epoch) for epoch in points} == pytest.approx(points, abs=1e-12)
+    assert {epoch: recipe.learning_rate(epoch) / recipe.lr for epoch in points} == pytest.approx(points, abs=1e-12)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_no_schedule_leaves_the_range_from_zero_to_the_base_rate(schedule):
-    recipe = Recipe(schedule=schedule, epochs=7, warmup_epochs=1)
-    factors = [lr_factor(recipe, epoch) for epoch in np.linspace(0, 8, 400)]
+    recipe = Recipe(lr=1.0, schedule=schedule, epochs=7, warmup_epochs=1)
+    factors = [recipe.learning_rate(epoch) for epoch in np.linspace(0, 8, 400)]
     assert min(factors) >= 0
     assert max(factors) == pytest.approx(1, abs=1e-3)
 

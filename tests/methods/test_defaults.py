@@ -1,8 +1,8 @@
-"""Every method at its defaults on the quickstart's digits and network: it beats doing nothing, or says why it cannot.
+"""Every method at its defaults on the quickstart: it beats the original model, or its note says why it cannot.
 
 What a method is after decides what losing means: a fine-tuned model must not know the retain set worse than before, a
 smoothed one must be smoother, all others must make the forget labels less likely, and none may destroy what is to be
-kept. The settings that the docstrings name for small models are tried as well.
+kept. The settings that the notes on small models name are tried as well.
 """
 
 from pathlib import Path
@@ -20,13 +20,14 @@ from raybench.jobs import plan
 from raybench.jobs.records import TrialRecord
 from raybench.jobs.train import train_job
 from raybench.jobs.trial import trial_job
+from raybench.methods.framework.spec import MethodSpec
+from raybench.registry import spec_of
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
 from raybench.storage.store import Store
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 NAMES = methods.names()
-NOTE = "On small models: "
 FINE_TUNED = {"finetune", "finetune_l1", "cf_k"}
 
 # what brings back a retain set that a few steps of repair cannot
@@ -86,13 +87,13 @@ def lost(method: str, found: dict[str, float], original: dict[str, float]) -> li
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_method_at_its_defaults_beats_doing_nothing_or_its_docstring_says_why_not(
+def test_a_method_at_its_defaults_beats_doing_nothing_or_its_note_says_why_not(
     name: str, quickstart: SimpleNamespace
 ) -> None:
     record = quickstart.trial(name)
     assert record["status"] == "finished" or (record["status"] == "stopped" and record["reason"])
     explained = name in {*REPAIRED_BY, *MOVED_BY}
-    assert (NOTE in (methods.get(name).__doc__ or "")) == explained
+    assert bool(spec_of(methods.get(name), MethodSpec).small_models) == explained
     assert explained or lost(name, record["audit"], quickstart.original) == []
 
 

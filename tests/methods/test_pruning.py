@@ -13,9 +13,11 @@ from raybench import methods
 from raybench.data.reading.batches import seed_for
 from raybench.errors import UserError
 from raybench.methods.activation_reset import mean_activations
+from raybench.methods.building_blocks.fine_tuning import overfit
+from raybench.methods.building_blocks.reinitialization import redraw
 from raybench.methods.framework.architecture import spatial_convolutions, weight_matrices
 from raybench.methods.framework.run import run
-from raybench.methods.selective_pruning import overfit, quantile_of, redraw, unmoved
+from raybench.methods.selective_pruning import quantile_of, unmoved
 
 FORGET, RETAIN = tiny.samples(6, seed=1), tiny.samples(20, seed=2)
 STILL = {"lr": 1e-12, "epochs": 1, "weight_decay": 0.0}  # the repair that follows moves nothing that counts

@@ -1,26 +1,26 @@
 import tiny
 import torch
 
-from raybench.methods.building_blocks.saliency import saliency_mask, summed_gradient, top_share
+from raybench.methods.building_blocks.saliency import saliency_mask, summed_gradient, top_fraction
 
 
 def test_the_largest_scores_are_chosen_over_all_tensors_together() -> None:
     scores = {"a": torch.tensor([1.0, 5.0]), "b": torch.tensor([[4.0, 2.0], [3.0, 0.0]])}
-    chosen = top_share(scores, 0.5)
+    chosen = top_fraction(scores, 0.5)
     assert chosen["a"].tolist() == [False, True]
     assert chosen["b"].tolist() == [[True, False], [True, False]]
 
 
 def test_ties_go_to_the_earlier_position() -> None:
     scores = {"a": torch.zeros(100), "b": torch.zeros(100)}
-    chosen = top_share(scores, 0.3)
+    chosen = top_fraction(scores, 0.3)
     assert torch.cat([chosen["a"], chosen["b"]]).nonzero().flatten().tolist() == list(range(60))
 
 
 def test_the_share_is_rounded_down() -> None:
-    assert int(top_share({"a": torch.arange(7.0)}, 0.5)["a"].sum()) == 3
-    assert bool(top_share({"a": torch.arange(7.0)}, 1.0)["a"].all())
-    assert not bool(top_share({"a": torch.arange(7.0)}, 0.0)["a"].any())
+    assert int(top_fraction({"a": torch.arange(7.0)}, 0.5)["a"].sum()) == 3
+    assert bool(top_fraction({"a": torch.arange(7.0)}, 1.0)["a"].all())
+    assert not bool(top_fraction({"a": torch.arange(7.0)}, 0.0)["a"].any())
 
 
 def test_signed_gradients_are_summed_before_the_absolute_value() -> None:

@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from pydantic import ValidationError
 
 from raybench.data.images import ImageData
 from raybench.data.reading.batches import ResidentSplit
+from raybench.engine.optimization import OptimizerSettings
+from raybench.engine.training import Recipe
 from raybench.errors import UserError
+from raybench.methods.framework.spec import Settings
 from raybench.methods.framework.task import UnlearningTask
 
 FORGET, RETAIN = tiny.samples(5, seed=1), tiny.samples(11, seed=2)
@@ -24,16 +28,40 @@ def rates(schedule: str, *, epochs: int = 4, **options: object) -> list[float]:
 
 def test_the_rate_follows_the_schedule() -> None:
     assert rates("constant") == [1.0] * 8
-    assert rates("step", milestones=(1, 3)) == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01])
+    for milestones in ((1, 3), (0.25, 0.75), (0.25, 3)):
+        assert rates("step", milestones=milestones) == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01])
+    assert rates("step", milestones=(0.375,)) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1])
     cosine = [(1 + np.cos(np.pi * i / 4)) / 2 for i in range(4)]
-    assert rates("cosine") == pytest.approx(np.repeat(cosine, 2).tolist())
-    assert rates("cosine_step") == pytest.approx([(1 + np.cos(np.pi * i / 8)) / 2 for i in range(8)])
+    assert rates("cosine_epoch") == pytest.approx(np.repeat(cosine, 2).tolist())
+    assert rates("cosine") == pytest.approx([(1 + np.cos(np.pi * i / 8)) / 2 for i in range(8)])
 
 
-def test_a_schedule_by_steps_asks_for_the_number_of_steps() -> None:
-    task, _ = tiny.make_task(tiny.net(), FORGET, RETAIN, schedule="cosine_step")
-    with pytest.raises(UserError, match="cosine_step"):
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "cosine_epoch", "one_cycle"])
+@pytest.mark.parametrize("milestones", [(1, 3), (0.3, 0.8), (0.5, 3)])
+def test_a_schedule_means_the_same_in_a_method_and_in_a_training(schedule: str, milestones: tuple[float, ...]) -> None:
+    recipe = Recipe(lr=1.0, epochs=4, schedule=schedule, milestones=milestones)
+    trained = [recipe.learning_rate(epoch + step / 2) for epoch in range(4) for step in range(2)]
+    assert rates(schedule, milestones=milestones) == pytest.approx(trained, abs=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [{"schedule": "cosine"}, {"schedule": "step", "milestones": (0.5,)}])
+def test_a_schedule_per_step_needs_the_number_of_steps(schedule: dict[str, object]) -> None:
+    task, _ = tiny.make_task(tiny.net(), FORGET, RETAIN, **schedule)
+    with pytest.raises(UserError, match=f"'{schedule['schedule']}' needs .*steps="):
         next(task.epochs(2))
+
+
+@pytest.mark.parametrize("settings", [Recipe, Settings])
+def test_every_setting_has_a_description(settings: type[OptimizerSettings]) -> None:
+    assert [name for name, field in settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("settings", [Recipe, Settings])
+def test_a_milestone_is_a_whole_number_or_a_fraction(settings: type[OptimizerSettings]) -> None:
+    assert settings.model_validate({"milestones": [0.5, 7, 9.0]}).milestones == (0.5, 7, 9)
+    for wrong in (-1, 1.5, -0.5):
+        with pytest.raises(ValidationError):
+            settings.model_validate({"milestones": [wrong]})
 
 
 @pytest.mark.parametrize(("mode", "moves"), [("train", [1, 1]), ("frozen", [0, 0]), ("train_then_frozen", [1, 0])])

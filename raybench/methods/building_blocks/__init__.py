@@ -1,1 +1,1 @@
-"""Computations that several methods share: importances, saliency masks, relabeling, centroids."""
+"""Computations that several methods share: fine-tuning, weight redraws, importances, masks, relabeling, centroids."""

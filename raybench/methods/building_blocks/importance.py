@@ -1,7 +1,7 @@
-"""How much a loss depends on each weight: mean gradients, and mean squared gradients (the diagonal Fisher).
+"""Weight importances: mean gradients and mean squared gradients (the diagonal of the Fisher information matrix).
 
-The square of a batch's mean gradient is what most released code takes; it is no Fisher information, for which each
-sample's own gradient is squared. Both are here, under their names, and all are of the model in eval mode.
+Most released code squares the mean gradient of a batch. That is not the Fisher information, which squares the gradient
+of each sample. Both are available (`per: batch`, `per: sample`); the model is in eval mode throughout.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,10 +15,10 @@ from raybench.methods.framework.task import UnlearningTask
 
 Per = Literal["sample", "batch"]
 Rows = Callable[[Tensor, Tensor], Tensor]
-"""(logits, targets) -> a number for every sample."""
+"""Function of (logits, targets) that returns one value per sample, (B,)."""
 
 Pairs = Iterable[tuple[Tensor, Tensor]]
-CHUNK_NUMBERS = 2**28  # per-sample gradients held at once on an accelerator
+CHUNK_NUMBERS = 2**28  # most per-sample gradient values kept in memory at once on an accelerator
 Importance = dict[str, Tensor]
 
 
@@ -50,18 +50,18 @@ def absolute_gradients(
 
 
 def expected_fisher(task: UnlearningTask, batches: Pairs, *, per: Per = "sample") -> Importance:
-    """Return the mean of sum_k p_k (d CE(k) / d theta)^2 over samples: the Fisher information of the model itself.
+    """Return the mean of sum_k p_k (d CE(k) / d theta)^2 over samples: the Fisher information under the model.
 
-    Costs one backward pass per class. `per` batch squares each class's mean gradient and weighs it by the mean p_k.
+    Costs one backward pass per class. `per: batch` squares each class's mean gradient and weights it by the mean p_k.
     """
     parameters = list(task.parameters.values())
     total = {name: torch.zeros_like(parameter) for name, parameter in task.parameters.items()}
     terms = 0
     with task.eval_mode() as model:
         for batch, _ in batches:
-            for x in batch.split(1) if per == "sample" else [batch]:
+            for x in torch.split(batch, 1) if per == "sample" else [batch]:
                 logits = model(x)
-                # the square of sqrt(p) g is p g^2: scaling the loss saves a pass over all weights
+                # (sqrt(p) g)^2 = p g^2, so scaling the loss saves a pass over all weights
                 roots = logits.detach().softmax(dim=1).mean(dim=0).sqrt()
                 for k in range(task.num_classes):
                     loss = supervised(logits, torch.full((len(x),), k, device=x.device)) * roots[k]
@@ -98,8 +98,8 @@ def _add(total: Importance, gradients: list[Tensor], power: int) -> None:
 
 def _add_one_by_one(task: UnlearningTask, total: Importance, x: Tensor, y: Tensor, rows: Rows, power: int) -> None:
     parameters = list(task.parameters.values())
-    for one, target in zip(x.split(1), y.split(1)):
-        _add(total, task.gradients(rows(task.model(one), target).sum(), parameters), power)
+    for sample, target in zip(torch.split(x, 1), torch.split(y, 1)):
+        _add(total, task.gradients(rows(task.model(sample), target).sum(), parameters), power)
 
 
 def _add_vectorized(task: UnlearningTask, total: Importance, x: Tensor, y: Tensor, rows: Rows, power: int) -> None:
@@ -107,15 +107,15 @@ def _add_vectorized(task: UnlearningTask, total: Importance, x: Tensor, y: Tenso
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     buffers = dict(model.named_buffers())
 
-    def loss(parameters: Importance, one: Tensor, target: Tensor) -> Tensor:
-        logits = torch.func.functional_call(model, (parameters, buffers), (one[None],))
+    def loss(parameters: Importance, sample: Tensor, target: Tensor) -> Tensor:
+        logits = torch.func.functional_call(model, (parameters, buffers), (sample[None],))
         return rows(logits, target[None]).sum()
 
     per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0), randomness="different")
     chunk = max(1, CHUNK_NUMBERS // sum(weight.numel() for weight in weights.values()))
-    with task.meter.paused():  # hooks see one vectorized sample; the books need all of them
-        for some, targets in zip(x.split(chunk), y.split(chunk)):
-            for name, gradient in per_sample(weights, some, targets).items():
+    with task.meter.paused():  # the hooks see one vectorized sample; the ledger must count all
+        for inputs, targets in zip(torch.split(x, chunk), torch.split(y, chunk)):
+            for name, gradient in per_sample(weights, inputs, targets).items():
                 total[name] += gradient.abs().pow(power).sum(dim=0)
     task.meter.add_forward(len(x))
     task.meter.add_backward(len(x))

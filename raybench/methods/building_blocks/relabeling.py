@@ -1,17 +1,27 @@
-"""Wrong labels for the forget set: at random, or the original's best guess among classes that may be kept."""
+"""Other labels for the forget set: random ones, or the original's most likely class other than the true one."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from raybench.errors import UserError
 from raybench.methods.framework.task import Batch, UnlearningTask
 
+ForgetLoss = Annotated[
+    Literal["ascent", "pseudo_label", "random_label"],
+    Field(description="loss of the forget pass: gradient ascent, pseudo-labels of the original, or random labels"),
+]
+ExcludeTrue = Annotated[bool, Field(description="never draw the true class as a random label")]
+
 
 def random_labels(task: UnlearningTask, *, exclude_true: bool) -> Tensor:
     """Draw a label for every forget sample from the task's generator, uniform over the classes.
 
-    Returns (N_f,) class ids, or (N_f, L) bits. With `exclude_true` a class is never the true one, and every bit of a
-    multi-label target is flipped, its only other value.
+    Returns (N_f,) class ids, or (N_f, L) bits. With `exclude_true` a class differs from the true one, and every bit of
+    a multi-label target is flipped, because that is its only other value.
     """
     true = task.forget_labels
     if task.multi_label:
@@ -25,9 +35,9 @@ def random_labels(task: UnlearningTask, *, exclude_true: bool) -> Tensor:
 
 
 def allowed_classes(task: UnlearningTask, labels: Tensor) -> Tensor:
-    """Return (B, K), true where a forget sample may be moved: classes of the retain set other than its own.
+    """Return (B, K), true for the classes that a forget sample may move to: those of the retain set but its own.
 
-    Where whole classes are forgotten these are the retained classes; where samples are, all but the true one.
+    If whole classes are forgotten, these are the retained classes; if single samples are, all but the true class.
     """
     present = torch.zeros(task.num_classes, dtype=torch.bool, device=task.device)
     present[task.retained_classes] = True
@@ -36,17 +46,29 @@ def allowed_classes(task: UnlearningTask, labels: Tensor) -> Tensor:
 
 
 def pseudo_labels(task: UnlearningTask, batch: Batch) -> Tensor:
-    """Return the original's most likely allowed class of every sample of a forget batch, (B,)."""
+    """Return the original's most likely allowed class for every sample of a forget batch, (B,)."""
     blocked = ~allowed_classes(task, batch[1])
     return task.teacher(batch).masked_fill(blocked, -torch.inf).argmax(dim=1)
 
 
 def require_other_class(task: UnlearningTask) -> None:
-    """Refuse a task in which some forget sample has no other retained class to go to."""
+    """Raise UserError if some forget sample has no other retained class to move to."""
     if task.multi_label:
-        raise UserError("this choice is defined for single-label targets: a label vector has no nearest other class")
+        raise UserError("this option needs single-label targets: a label vector has no nearest other class")
     if not bool(allowed_classes(task, torch.unique(task.forget_labels)).any(dim=1).all()):
-        raise UserError("the retain set holds no class but that of a forget sample, so there is none to move it to")
+        raise UserError("the retain set contains no class other than that of a forget sample, which needs one")
+
+
+def forget_losses(task: UnlearningTask, kind: ForgetLoss, *, exclude_true: bool = True) -> Iterator[Tensor]:
+    """Yield the loss of every batch of one forget pass; random labels are redrawn for every pass."""
+    labels = random_labels(task, exclude_true=exclude_true) if kind == "random_label" else None
+    for batch in task.forget(labels=labels):
+        x, y = batch
+        if kind == "pseudo_label":
+            yield task.loss(task.model(x), pseudo_labels(task, batch))
+        else:
+            loss = task.loss(task.model(x), y)
+            yield -loss if kind == "ascent" else loss
 
 
 def _draw(task: UnlearningTask, high: int, like: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""What unlearning methods are written with: the task, the decorator, batches, optimizers, cost counters."""
+"""What unlearning methods are written with: the decorator, the task, its batches, its schedule and its cost ledger."""

@@ -1,6 +1,6 @@
-"""The books of a run: every forward pass is counted where it happens, by a hook on the model.
+"""Cost of a run: hooks on the models count every forward and backward pass.
 
-Methods keep no books of their own, so a pass through a teacher or a copy costs what it costs.
+Methods count nothing themselves, so passes through teachers and copies are included.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ONE_VALUE = "_raybench_one_value"  # marks a layer for the length of one forward pass
+ONE_VALUE = "_raybench_one_value"  # marks a layer during one forward pass
 
 
 @dataclass
 class Ledger:
-    """What a run cost: samples through a forward and a backward pass, optimizer steps, wall seconds."""
+    """Cost of a run: samples through forward and backward passes, optimizer steps, wall-clock seconds."""
 
     samples_forward: int = 0
     samples_backward: int = 0
@@ -24,27 +24,28 @@ class Ledger:
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, float]:
+        """Return the fields as a dict."""
         return asdict(self)
 
 
 class Stopped(Exception):
-    """Unwinds a method when the end-of-epoch hook or the budget ends the run; carries the reason."""
+    """Raised to end a method early, by the end-of-epoch hook or the sample budget; carries the reason."""
 
 
 class Meter:
-    """Counts the passes of the models it watches into a ledger; stops the run where the budget is spent."""
+    """Count the passes of the watched models in a ledger, and stop the run when the budget is spent."""
 
     def __init__(self, ledger: Ledger, *, max_samples: int | None = None, float_logits: bool = False) -> None:
-        """`float_logits` returns logits in fp32 under mixed precision, so that losses are computed on those."""
+        """`float_logits` casts logits to fp32 under mixed precision, so that losses are computed in fp32."""
         self.ledger = ledger
         self.max_samples = max_samples
         self.active = True
         self._float_logits = float_logits
-        self._pending = 0  # samples whose graph waits for a backward pass
+        self._pending = 0  # samples whose graph has no backward pass yet
         self._handles: dict[nn.Module, list[Any]] = {}
 
     def watch(self, model: nn.Module) -> None:
-        """Count this model's forward passes from now on; watching twice is the same as once."""
+        """Count the forward passes of this model from now on; a second call has no effect."""
         if model in self._handles:
             return
         self._handles[model] = [model.register_forward_pre_hook(self._record)]
@@ -63,28 +64,28 @@ class Meter:
         self.add_forward(len(inputs[0]), waits=torch.is_grad_enabled())
 
     def add_forward(self, samples: int, *, waits: bool = False) -> None:
-        """Book a forward pass; `waits` says that a backward pass may follow."""
+        """Count a forward pass; `waits` means that a backward pass may follow."""
         self.ledger.samples_forward += samples
         if waits:
             self._pending += samples
 
     def add_backward(self, samples: int) -> None:
-        """Book a backward pass by hand, where several go through one graph."""
+        """Count a backward pass explicitly, where several go through one graph."""
         self.ledger.samples_backward += samples
 
     def forget_graph(self) -> None:
-        """Expect no further backward pass of what went forward so far."""
+        """Expect no further backward pass of the samples counted so far."""
         self._pending = 0
 
     def close_graph(self) -> None:
-        """Book the backward pass of everything that went forward with gradients since the last one."""
+        """Count the backward pass of all samples that went forward with gradients since the last one."""
         if self.active:
             self.ledger.samples_backward += self._pending
         self._pending = 0
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Count nothing inside: these passes belong to someone else, or are booked by hand."""
+        """Count nothing inside: these passes are not the method's, or are counted explicitly."""
         before, self.active = self.active, False
         try:
             yield
@@ -100,7 +101,7 @@ class Meter:
 
 
 def _before_batch_norm(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    # one value per channel has no variance: PyTorch refuses it, the running statistics are what is left
+    # PyTorch raises an error for one value per channel, which has no variance; use the running statistics instead
     if layer.training and inputs[0].numel() == inputs[0].shape[1]:
         layer.training = False
         setattr(layer, ONE_VALUE, True)

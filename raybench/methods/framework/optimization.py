@@ -1,77 +1,70 @@
-"""Optimizers, learning rates and masks as the shared settings ask for them."""
+"""The learning-rate schedule and the weight mask of an unlearning task."""
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from raybench.engine.optimization import OptimizerSettings, changes_per_step, lr_factor, set_learning_rate
 from raybench.errors import UserError
-from raybench.methods.framework.spec import Settings
-
-
-def build_optimizer(
-    settings: Settings, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float | None = None
-) -> torch.optim.Optimizer:
-    """Return the optimizer of the settings over the parameters; `weight_decay` replaces the shared one."""
-    decay = settings.weight_decay if weight_decay is None else weight_decay
-    if settings.optimizer == "sgd":
-        nesterov = settings.nesterov and settings.momentum > 0
-        return torch.optim.SGD(parameters, lr, momentum=settings.momentum, weight_decay=decay, nesterov=nesterov)
-    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr, betas=(settings.momentum, 0.999), weight_decay=decay)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every group."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 class Schedule:
-    """Sets the learning rates of the optimizers it knows, per epoch or per step."""
+    """Set the learning rates of the registered optimizers, per epoch or per step."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: OptimizerSettings) -> None:
         self._settings = settings
+        self._per_step = changes_per_step(settings)
         self._optimizers: list[tuple[torch.optim.Optimizer, float]] = []
-        self._steps_left: tuple[int, float] | None = None  # steps done and steps in all, while a per-step schedule runs
+        self._epochs = 0
+        self._steps = 0.0  # of all epochs; 0 while no per-step schedule runs
+        self._completed = 0
 
     def add(self, optimizer: torch.optim.Optimizer, lr: float) -> None:
+        """Register an optimizer and its base learning rate."""
         self._optimizers.append((optimizer, lr))
 
     def start(self, *, epochs: int, steps: float | None) -> None:
-        """Begin a run of `epochs` of `steps` optimizer steps each."""
-        if self._settings.schedule == "cosine_step":
-            if steps is None:
-                raise UserError("schedule 'cosine_step' needs task.epochs(..., steps=<optimizer steps per epoch>)")
-            self._steps_left = 0, epochs * steps
-            self._set(1.0)
+        """Begin `epochs` epochs of `steps` optimizer steps each."""
+        if not self._per_step:
+            return
+        if steps is None:
+            raise UserError(
+                f"schedule {self._settings.schedule!r} needs task.epochs(..., steps=<optimizer steps per epoch>)"
+            )
+        self._epochs, self._steps, self._completed = epochs, epochs * steps, 0
+        self._set_at_step()
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
-        if self._settings.schedule == "step":
-            self._set(self._settings.milestone_factor ** sum(epoch >= m for m in self._settings.milestones))
-        elif self._settings.schedule == "cosine":
-            self._set((1 + math.cos(math.pi * epoch / epochs)) / 2)
+        """Update the learning rates at the start of an epoch, under a schedule that changes them per epoch."""
+        if self._settings.schedule != "constant" and not self._per_step:
+            self._set(lr_factor(self._settings, epoch=epoch, epochs=epochs, progress=epoch / epochs))
 
     def after_step(self) -> None:
-        if self._steps_left is not None:
-            done, steps = self._steps_left[0] + 1, self._steps_left[1]
-            self._steps_left = done, steps
-            self._set((1 + math.cos(math.pi * min(1.0, done / steps))) / 2)
+        """Update the learning rates after an optimizer step, under a schedule that changes them per step."""
+        if self._steps:
+            self._completed += 1
+            self._set_at_step()
 
     def end(self) -> None:
-        self._steps_left = None
+        """End the epochs; the learning rates stay as they are."""
+        self._steps = 0.0
+
+    def _set_at_step(self) -> None:
+        progress = min(1.0, self._completed / self._steps)
+        epoch = self._completed * self._epochs / self._steps
+        self._set(lr_factor(self._settings, epoch=epoch, epochs=self._epochs, progress=progress))
 
     def _set(self, factor: float) -> None:
         for optimizer, lr in self._optimizers:
-            set_rate(optimizer, lr * factor)
+            set_learning_rate(optimizer, lr * factor)
 
 
 class Mask:
-    """Keeps weights where they are, whatever the optimizer does; only those where `free` is true can change.
+    """Restrict updates to the weights where `free` is true, whatever the optimizer does.
 
-    A masked gradient alone is not enough: weight decay and momentum still move "frozen" weights, which is a fault of
-    the released saliency methods (`gradient_only` does as they do).
+    A gradient mask alone is not enough: weight decay and momentum still change the masked weights, which is a bug of
+    the released saliency methods (`gradient_only` reproduces it).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Seeded passes over the forget and the retain set: single, cycled, paired and mixed.
 
-The order of the n-th pass over a set depends on the run's seed, the set's name and n, never on what else was drawn.
+The order of the n-th pass over a set depends only on the seed of the run, the name of the set and n.
 """
 
 import functools
@@ -17,13 +17,13 @@ from raybench.data.reading.stream import StreamedSplit
 from raybench.errors import UserError
 from raybench.methods.framework.spec import Settings
 
-KNOWN = ResidentSplit | StreamedSplit  # their augmentation is their own to tell; that of a DatasetSplit is not
+KNOWN = ResidentSplit | StreamedSplit  # splits that know whether they augment; a DatasetSplit does not
 Role = Literal["forget", "retain", "calibration"]
 Driver = Literal["retain", "forget", "shortest"]
 
 
 class Batch(tuple[Tensor, Tensor]):
-    """A pair (x, y) that also knows the rows it came from, so that a teacher's logits can be kept by row."""
+    """A pair (x, y) that also knows its rows in the set, so that teacher logits can be cached by row."""
 
     role: Role
     positions: np.ndarray
@@ -31,13 +31,14 @@ class Batch(tuple[Tensor, Tensor]):
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor, role: Role, positions: np.ndarray, *, repeatable: bool) -> "Batch":
+        """Return the batch of the given rows of a set."""
         batch = cls((x, y))
         batch.role, batch.positions, batch.repeatable = role, positions, repeatable
         return batch
 
 
 class Passes:
-    """The data side of an unlearning task."""
+    """Data of an unlearning task: the sets, their labels, and seeded passes over them."""
 
     def __init__(
         self,
@@ -58,17 +59,15 @@ class Passes:
         self._cycles: dict[str, Iterator[Batch]] = {}
 
     def split(self, role: Role) -> Split:
-        """Return the data behind a role; only `calibration` can be missing."""
-        found = self._splits[role]
-        if found is None:
-            raise UserError(
-                f"this method needs {role} samples, and the run has none (give `{role}=` a split or data set)"
-            )
-        return found
+        """Return the data of a role; only `calibration` can be missing."""
+        split = self._splits[role]
+        if split is None:
+            raise UserError(f"this method needs {role} samples, but the run has none (pass a data set as `{role}=`)")
+        return split
 
     @property
     def forget_labels(self) -> Tensor:
-        """Labels of the forget samples by position, (N_f,) or (N_f, L); what `forget(labels=...)` replaces."""
+        """Labels of the forget samples by position, (N_f,) or (N_f, L); `forget(labels=...)` replaces them."""
         return self._labels["forget"]
 
     @property
@@ -78,29 +77,32 @@ class Passes:
 
     @property
     def multi_label(self) -> bool:
+        """Whether labels are 0/1 vectors."""
         return self.forget_labels.ndim == 2
 
     @functools.cached_property
     def retained_classes(self) -> Tensor:
-        """The classes that the retain set holds, sorted; single-label tasks only."""
-        return torch.unique(self.retain_labels)
+        """Classes of the retain set, sorted; single-label tasks only."""
+        classes: Tensor = torch.unique(self.retain_labels)
+        return classes
 
     def num_samples(self, role: Role) -> int:
+        """Return the number of samples of a set."""
         return len(self.split(role))
 
     def num_batches(self, role: Role, *, batch_size: int | None = None) -> int:
-        """Return how many batches one pass has."""
+        """Return the number of batches of one pass."""
         return -(-self.num_samples(role) // (batch_size or self.settings.batch_size))
 
     def forget(
         self, *, labels: Tensor | None = None, rows: np.ndarray | None = None, batch_size: int | None = None
     ) -> Iterator[Batch]:
-        """Yield one shuffled pass over the forget set; `labels` (N_f, ...) replace the true ones by position."""
-        passed = self._pass("forget", labels=labels, rows=rows, batch_size=batch_size)
-        return filter(self._complete, passed) if self.settings.skip_incomplete else passed
+        """Yield one shuffled pass over the forget set; `labels` (N_f, ...) replace the true labels by position."""
+        batches = self._pass("forget", labels=labels, rows=rows, batch_size=batch_size)
+        return filter(self._complete, batches) if self.settings.skip_incomplete else batches
 
     def retain(self, *, rows: np.ndarray | None = None, batch_size: int | None = None) -> Iterator[Batch]:
-        """Yield one shuffled pass over the retain set, or over the given rows of it."""
+        """Yield one shuffled pass over the retain set, or over some rows of it."""
         return self._pass("retain", rows=rows, batch_size=batch_size)
 
     def calibration(self, *, batch_size: int | None = None) -> Iterator[Batch]:
@@ -108,7 +110,7 @@ class Passes:
         return self._pass("calibration", batch_size=batch_size, augment=False)
 
     def cycled(self, role: Literal["forget", "retain"], *, batch_size: int | None = None) -> Iterator[Batch]:
-        """Return the endless pass over a set: reshuffled each time round, going on where it was left."""
+        """Return an endless iterator over a set, reshuffled after every pass; later calls continue it."""
         key = f"{role} {batch_size}"
         if key not in self._cycles:
             rounds = (self._pass(role, batch_size=batch_size) for _ in itertools.count())
@@ -119,7 +121,7 @@ class Passes:
         """Yield (retain batch, forget batch) pairs.
 
         `retain`: one retain pass, the forget set cycled; `forget`: one forget pass, the retain set cycled; `shortest`:
-        until the shorter set ends. With `skip_incomplete` a pair with an incomplete batch is used up and left out.
+        until the shorter set ends. With `skip_incomplete` pairs with an incomplete batch are drawn but not yielded.
         """
         pairs: Iterator[tuple[Batch, Batch]]
         if driver == "retain":
@@ -134,17 +136,17 @@ class Passes:
         return pairs
 
     def num_pairs(self, driver: Driver) -> int:
-        """Return how many pairs `paired` yields (before `skip_incomplete`)."""
+        """Return the number of pairs that `paired` yields (without `skip_incomplete`)."""
         counts = {"retain": self.num_batches("retain"), "forget": self.num_batches("forget")}
         return counts.get(driver, min(counts.values()))
 
     def mixed(
         self, *, forget_labels: Tensor | None = None, retain_rows: np.ndarray | None = None
     ) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Yield one shuffled pass over retain and forget together: x, y, and how many of the first rows are retain."""
-        kept = np.arange(self.num_samples("retain")) if retain_rows is None else retain_rows
-        for rows, generator in self._orders("mixed", len(kept) + self.num_samples("forget"), None, augment=True):
-            retain, forget = kept[rows[rows < len(kept)]], rows[rows >= len(kept)] - len(kept)
+        """Yield one shuffled pass over both sets: x, y, and the number of retain rows, which come first."""
+        available = np.arange(self.num_samples("retain")) if retain_rows is None else retain_rows
+        for rows, generator in self._orders("mixed", len(available) + self.num_samples("forget"), None, augment=True):
+            retain, forget = available[rows[rows < len(available)]], rows[rows >= len(available)] - len(available)
             parts = []
             if retain.size:
                 parts.append(self._batch("retain", retain, generator))
@@ -153,7 +155,7 @@ class Passes:
             yield torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]), len(retain)
 
     def num_mixed(self) -> int:
-        """Return how many batches `mixed` yields over both whole sets."""
+        """Return the number of batches that `mixed` yields over both complete sets."""
         return -(-(self.num_samples("retain") + self.num_samples("forget")) // self.settings.batch_size)
 
     def _complete(self, batch: Batch) -> bool:
@@ -178,7 +180,7 @@ class Passes:
         number = self._passes[stream] = self._passes.get(stream, -1) + 1
         seed = seed_for("pass", self.seed, stream, number)
         order = epoch_order(size, seed=seed, epoch=0) if self.settings.shuffle else np.arange(size)
-        generator = np.random.default_rng(seed) if augment and self.settings.augment else None
+        generator = np.random.default_rng(seed) if augment and self.settings.train_augmentation else None
         step = batch_size or self.settings.batch_size
         for start in range(0, size, step):
             yield order[start : start + step], generator
@@ -195,7 +197,7 @@ class Passes:
 
 
 def as_split(data: Any, role: str, *, device: torch.device, dtype: torch.dtype) -> Split:
-    """Return the data as a split on the model's device and in its dtype; an empty set is refused."""
+    """Return the data as a split on the model's device and in its dtype; raise UserError for an empty set."""
     split = data if isinstance(data, KNOWN | DatasetSplit) else DatasetSplit(data, device=device, dtype=dtype)
     if len(split) == 0:
         raise UserError(f"{role} is empty: an unlearning method needs at least one {role} sample")

@@ -1,4 +1,4 @@
-"""Run one method: on an experiment's splits, or on any torch data sets with `raybench.unlearn`."""
+"""Run one method: on the splits of an experiment, or on any torch data sets with `raybench.unlearn`."""
 
 import copy
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from raybench import methods, models
-from raybench.data.reading.batches import seed_for
+from raybench.data.reading.batches import Split, seed_for
 from raybench.engine.devices import Precision, autocast, resolve_device, resolve_precision
 from raybench.errors import UserError
 from raybench.methods.framework.ledger import Ledger, Stopped
-from raybench.methods.framework.passes import Split, as_split
+from raybench.methods.framework.passes import as_split
 from raybench.methods.framework.spec import MethodSpec, check
 from raybench.methods.framework.task import UnlearningTask
 from raybench.registry import spec_of
@@ -22,7 +22,7 @@ from raybench.registry import spec_of
 
 @dataclass
 class Outcome:
-    """An unlearned model, what it cost, and why it ended early (None when it did not)."""
+    """An unlearned model, its cost, and the reason if the run was stopped early (None otherwise)."""
 
     model: nn.Module
     ledger: Ledger
@@ -34,13 +34,13 @@ def run(
     task: UnlearningTask,
     arguments: dict[str, Any],
 ) -> Outcome:
-    """Run the method on the task; a hook that stops it is an outcome, any other exception is the caller's."""
+    """Run the method on the task; a stop by hook or budget is an outcome, other exceptions propagate."""
     kind = "multi_label" if task.multi_label else "single_label"
     if kind not in (allowed := spec_of(function, MethodSpec).targets):
         raise UserError(f"method {function.__name__} is not defined for {kind} targets (allowed: {', '.join(allowed)})")
     stopped = None
     with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):
-        torch.manual_seed(seed_for("torch", task.seed))  # dropout and noise draw from it
+        torch.manual_seed(seed_for("torch", task.seed))  # seeds dropout and noise
         try:
             with autocast(task.precision, task.device):
                 function(task, **arguments)
@@ -63,16 +63,16 @@ def unlearn(
     precision: Precision = "fp32",
     **hyperparameters: Any,
 ) -> nn.Module:
-    """Return a copy of `model` from which `method` has unlearned the forget set; `model` stays as it is.
+    """Return a copy of `model` from which `method` has unlearned the forget set; `model` does not change.
 
     Args:
         method: a name of `raybench.methods.names()`, an importable `package.module.function`, or the function.
-        forget, retain: torch data sets of (image tensor, label), disjoint; batches are shuffled by `seed`.
+        forget, retain: disjoint torch data sets of (image tensor, label); `seed` shuffles the batches.
         calibration: samples that no method trains on, for methods that calibrate a quantile (`cpu`).
-        precision: fp32 keeps the model's own dtype (float64 works); bf16 is mixed precision.
-        hyperparameters: the method's own, the shared settings (`batch_size`, `momentum`, ...) or `preset`.
+        precision: fp32 keeps the dtype of the model (float64 works); bf16 is mixed precision.
+        hyperparameters: of the method, shared settings (`batch_size`, `momentum`, ...) or `preset`.
 
-    The result has the train/eval flags, dtype and `requires_grad` flags of `model`.
+    The returned model has the train/eval flags, dtype and `requires_grad` flags of `model`.
     """
     function = methods.get(method) if isinstance(method, str) else method
     arguments, settings = check(method if isinstance(method, str) else method.__name__, function, hyperparameters)

@@ -1,12 +1,13 @@
-"""What a method is: a function `(task, *, hyperparameters...) -> None` that changes `task.model`.
+"""Definition of a method: a function `(task, *, hyperparameters...) -> None` that changes `task.model`.
 
-The name is the function's; the hyperparameters are its keyword arguments, whose annotations give type and range:
+The function name is the method name. The keyword arguments are its hyperparameters; their annotations set type and
+range:
 
     @method(source="Kurmanji et al. 2023, arXiv 2302.09880", presets={"mufac": {"temperature": 4.0}})
     def scrub(task: UnlearningTask, *, lr: Rate = 5e-4, epochs: Count = 5, temperature: Rate = 4.0) -> None: ...
 
-Beside its own, every method takes the shared settings (`Settings`), which the task applies. A value is looked up in
-this order: what the user gave, the named preset, the method's own default for a shared setting, the shared default.
+Every method also accepts the shared settings (`Settings`), which the task applies. Precedence of values: the user's,
+the preset's, the method's default for a shared setting, the shared default.
 """
 
 import functools
@@ -17,55 +18,53 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from raybench.engine.optimization import OptimizerSettings
 from raybench.errors import UserError, format_validation_error, unknown
 from raybench.registry import attach, spec_of
 
 Rate = Annotated[float, Field(gt=0)]
-"""A positive real: a learning rate, a temperature."""
+"""Positive number, such as a learning rate or a temperature."""
 Weight = Annotated[float, Field(ge=0)]
-"""A non-negative real: the weight of a loss term."""
-Share = Annotated[float, Field(ge=0, le=1)]
-"""A fraction from 0 to 1."""
+"""Non-negative number, such as the weight of a loss term."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""Number from 0 to 1."""
 Count = Annotated[int, Field(ge=1)]
-"""A positive whole number."""
+"""Positive whole number."""
 Natural = Annotated[int, Field(ge=0)]
-"""A whole number from 0."""
+"""Non-negative whole number."""
 Targets = Literal["single_label", "multi_label"]
-"""Single-label: integers (N,), a binary task with two logits among them. Multi-label: 0/1 vectors (N, L)."""
+"""Single-label: integers (N,), binary tasks with two logits included. Multi-label: 0/1 vectors (N, L)."""
 
 Function = TypeVar("Function", bound=Callable[..., None])
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
-class Settings(BaseModel):
-    """What every method that trains on batches can be told; the task applies it, so no method repeats it."""
+class Settings(OptimizerSettings):
+    """Settings that every method accepts beside its own hyperparameters; the task applies them."""
 
-    model_config = STRICT
-
-    batch_size: Count = Field(default=64, description="samples per batch")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field(default="sgd", description="update rule")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="of SGD; first beta of Adam")
-    nesterov: bool = Field(default=False, description="Nesterov's momentum (SGD only)")
-    weight_decay: Weight = Field(default=5e-4, description="decay of all weights, biases and norms included")
-    schedule: Literal["constant", "step", "cosine", "cosine_step"] = Field(
-        default="constant", description="learning rate: constant, step (by milestones), cosine per epoch or per step"
-    )
-    milestones: tuple[Natural, ...] = Field(default=(91, 136), description="epochs at which `step` cuts the rate")
-    milestone_factor: Share = Field(default=0.1, description="what `step` multiplies the rate by")
-    clip_norm: Rate | None = Field(default=None, description="largest gradient norm of a step")
     bn_mode: Literal["train", "frozen", "train_then_frozen"] = Field(
-        default="train", description="BatchNorm uses batch statistics, the original's, or the batch's in epoch 1 only"
+        default="train",
+        description="statistics that BatchNorm uses: of the batch, the original's running statistics, or of the batch "
+        "in the first epoch only",
     )
-    joint_forward: bool = Field(default=False, description="paired forget and retain rows share one forward pass")
+    joint_forward: bool = Field(
+        default=False, description="send paired forget and retain samples through one forward pass"
+    )
     skip_incomplete: bool = Field(default=False, description="leave incomplete batches out of forget passes and pairs")
-    shuffle: bool = Field(default=True, description="new order in every pass; else retain rows precede forget rows")
-    augment: bool = Field(default=True, description="training augmentation, where the data define one")
-    max_samples: Count | None = Field(default=None, description="budget: samples forward before the run is stopped")
+    shuffle: bool = Field(
+        default=True, description="draw a new order for every pass; if false, retain samples precede forget samples"
+    )
+    train_augmentation: bool = Field(
+        default=True, description="apply the training augmentation to unlearning batches, if the data define one"
+    )
+    max_samples: Count | None = Field(
+        default=None, description="budget in samples through a forward pass, after which the run stops; None: no limit"
+    )
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """Where a method comes from, what it costs and needs, and its sources' released settings as data."""
+    """Reference, cost and requirements of a method, its notes for readers, and the released settings of its papers."""
 
     source: str
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -74,6 +73,8 @@ class MethodSpec:
     formula: str = ""
     passes: str = ""
     needs: str = ""
+    released: str = ""
+    small_models: str = ""
 
 
 def method(
@@ -85,57 +86,76 @@ def method(
     formula: str = "",
     passes: str = "",
     needs: str = "",
+    released: str = "",
+    small_models: str = "",
 ) -> Callable[[Function], Function]:
-    """Mark a function as an unlearning method.
+    """Register a function as an unlearning method.
 
     Args:
-        source: paper and identifier.
-        presets: a source's released settings by name; single values can be overridden.
-        settings: the method's own defaults for shared settings (`optimizer`, `schedule`, ...).
-        targets: the kinds of labels that it is defined for; others are refused before it starts.
-        formula, passes, needs: its objective, the samples that an epoch costs, what the model or data must have.
+        source: paper, year and arXiv id.
+        presets: released settings of a paper by name; users can override single values.
+        settings: the method's defaults for shared settings (`optimizer`, `schedule`, ...).
+        targets: label kinds that the method is defined for; a run with other labels ends before the first step.
+        formula: objective of the method.
+        passes: forward and backward passes of an epoch, in samples.
+        needs: what the model or the data must have.
+        released: how the released code of a paper departs from this method, and the settings that reproduce it.
+        small_models: why the defaults fall short on small networks and data sets, and the settings that work there.
     """
+    spec = MethodSpec(
+        source,
+        dict(presets or {}),
+        dict(settings or {}),
+        tuple(targets),
+        formula=formula,
+        passes=passes,
+        needs=needs,
+        released=released,
+        small_models=small_models,
+    )
 
-    def mark(function: Function) -> Function:
-        spec = MethodSpec(source, dict(presets or {}), dict(settings or {}), tuple(targets), formula, passes, needs)
+    def register(function: Function) -> Function:
         return attach(function, spec)
 
-    return mark
+    return register
 
 
 @functools.cache
 def hyperparameters(function: Callable[..., None]) -> type[BaseModel]:
-    """Return the method's own hyperparameters as a pydantic model: names, types, ranges, defaults."""
+    """Return the method's hyperparameters as a pydantic model: names, types, ranges, defaults."""
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     if bare := [p.name for p in parameters if p.default is p.empty or p.annotation is p.empty]:
-        raise UserError(f"method {function.__name__}: {', '.join(bare)} needs a type and a default, as lr: Rate = 0.01")
+        raise UserError(
+            f"method {function.__name__}: {', '.join(bare)} needs a type and a default, as in lr: Rate = 0.01"
+        )
     fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters}
     return create_model(f"{function.__name__} hyperparameters", __config__=STRICT, **fields)
 
 
 def check(name: str, function: Callable[..., None], values: Mapping[str, Any]) -> tuple[dict[str, Any], Settings]:
-    """Validate what a user gave against the signature; return the method's arguments and the shared settings.
+    """Validate the user's values against the signature; return the method's arguments and the shared settings.
 
-    `values` may name a `preset`; single values override it. Raises UserError that names the method, the
-    hyperparameter, the value, what is allowed and the nearest valid name.
+    `values` may name a `preset`; single values override it. Raise UserError with the method, the hyperparameter, the
+    value, what is allowed and the nearest valid name.
     """
-    spec, own, shared = spec_of(function, MethodSpec), hyperparameters(function).model_fields, Settings.model_fields
-    given = dict(values)
-    preset = given.pop("preset", None)
+    spec = spec_of(function, MethodSpec)
+    specific, shared = hyperparameters(function).model_fields, Settings.model_fields
+    values = dict(values)
+    preset = values.pop("preset", None)
     if preset is not None and preset not in spec.presets:
         raise unknown(f"preset of method {name}", preset, spec.presets)
-    merged = {**spec.settings, **spec.presets.get(preset, {}), **given}
+    merged = {**spec.settings, **spec.presets.get(preset, {}), **values}
     for key in merged:
-        if key not in own and key not in shared:
-            raise unknown(f"hyperparameter of method {name}", key, [*own, *shared, "preset"])
+        if key not in specific and key not in shared:
+            raise unknown(f"hyperparameter of method {name}", key, [*specific, *shared, "preset"])
     try:
-        arguments = hyperparameters(function).model_validate({k: v for k, v in merged.items() if k in own})
-        settings = Settings.model_validate({k: v for k, v in merged.items() if k not in own})
+        arguments = hyperparameters(function).model_validate({k: v for k, v in merged.items() if k in specific})
+        settings = Settings.model_validate({k: v for k, v in merged.items() if k not in specific})
     except ValidationError as error:
         first = error.errors()[0]
         same = [problem for problem in error.errors() if problem["loc"][0] == first["loc"][0]]
         raise UserError(
             f"methods.{name}.{first['loc'][0]} = {first['input']!r}: {format_validation_error(same)}"
         ) from error
-    # attributes rather than a dump: tuples and None stay exactly as the signature says
-    return {key: getattr(arguments, key) for key in own}, settings
+    # attributes instead of model_dump, which would change types such as nested models
+    return {key: getattr(arguments, key) for key in specific}, settings

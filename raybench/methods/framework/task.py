@@ -1,7 +1,7 @@
-"""What a method works on: the model to change, seeded batches, a frozen original, optimizers, and the ledger.
+"""What a method works on: the model to change, seeded batches, the frozen original, optimizers, and the ledger.
 
-Everything a method could do wrong by accident happens here once: the BatchNorm mode, mixed precision, seeds, masks that
-really freeze, and the counting of every forward pass where it happens.
+Everything that is easy to get wrong is implemented here once: BatchNorm modes, mixed precision, seeds, masks that
+freeze weights completely, and the counting of forward and backward passes.
 """
 
 import copy
@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raybench.data.reading.batches import seed_for
+from raybench.data.reading.batches import Split, seed_for
 from raybench.engine.devices import autocast
 from raybench.engine.losses import distillation, supervised
+from raybench.engine.optimization import build_optimizer
 from raybench.methods.framework.architecture import Stage
 from raybench.methods.framework.ledger import Ledger, Meter, Stopped
-from raybench.methods.framework.optimization import Mask, Schedule, build_optimizer
-from raybench.methods.framework.passes import Batch, Driver, Passes, Role, Split
+from raybench.methods.framework.optimization import Mask, Schedule
+from raybench.methods.framework.passes import Batch, Driver, Passes, Role
 from raybench.methods.framework.spec import Settings
 from raybench.methods.framework.teaching import Teacher, infer
 from raybench.models import Tap, feature_tap, num_outputs
@@ -45,12 +46,12 @@ class UnlearningTask(Passes):
         train_from_scratch: Callable[[nn.Module, Split, int, "UnlearningTask"], None] | None = None,
         on_epoch: Callable[["UnlearningTask", int], str | None] | None = None,
     ) -> None:
-        """Prepare the run; `original` itself is never changed.
+        """Prepare the run; `original` itself never changes.
 
         Args:
-            calibration: samples that no method trains on, for those that calibrate a quantile while they train.
-            fresh: seed -> newly initialized model of the same architecture.
-            train_from_scratch: the experiment's own recipe, so that `retrain` is trained as the references were.
+            calibration: samples that no method trains on, for methods that calibrate a quantile during training.
+            fresh: function of a seed that returns a newly initialized model of the same architecture.
+            train_from_scratch: training with the recipe of the experiment, which `retrain` uses.
             on_epoch: called after every epoch; a returned reason stops the method.
         """
         device = next(original.parameters()).device
@@ -82,15 +83,17 @@ class UnlearningTask(Passes):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Dtype of the model."""
         return next(self.model.parameters()).dtype
 
     @property
     def num_classes(self) -> int:
+        """Number of outputs of the model."""
         return num_outputs(self.model)
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The model's parameters by name."""
+        """Parameters of the model by name."""
         return dict(self.model.named_parameters())
 
     def _copy(self, model: nn.Module) -> nn.Module:
@@ -99,31 +102,31 @@ class UnlearningTask(Passes):
         return copied
 
     def copy_of_model(self) -> nn.Module:
-        """Return a copy of the model as it is now, in train mode, counted like the others."""
+        """Return a copy of the current model in train mode; its passes are counted too."""
         copied = self._copy(self._original)
         copied.load_state_dict(self.model.state_dict())
         return copied.train()
 
     def fresh_model(self, *, seed: int | None = None) -> nn.Module:
-        """Return a newly initialized model of the same architecture, counted like the others."""
+        """Return a newly initialized model of the same architecture; its passes are counted too."""
         model = self._fresh(self.seed if seed is None else seed).to(self.device, self.dtype).requires_grad_(True)
         self.meter.watch(model)
         return model
 
     def frozen_original(self) -> nn.Module:
-        """Return the original in eval mode without gradients: the teacher of distillation methods."""
+        """Return the original in eval mode without gradients, the teacher of distillation methods."""
         if self._teacher is None:
             self._teacher = Teacher(self._copy(self._original).eval().requires_grad_(False))
         return self._teacher.model
 
     def teacher(self, batch: Batch) -> Tensor:
-        """Return the original's logits on a batch; computed once per sample where the inputs never change."""
+        """Return the original's logits on a batch, computed once per sample if the inputs never change."""
         self.frozen_original()
         assert self._teacher is not None
         return self._teacher.logits(batch, num_samples=self.num_samples(batch.role))
 
     def logits_and_features(self, x: Tensor, *, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
-        """Return logits (B, K) and penultimate features (B, D) of the model; of a frozen `model` without a graph."""
+        """Return logits (B, K) and penultimate features (B, D) of the model, or of a frozen `model` without a graph."""
         source = model or self.model
         if source not in self._taps:
             self._taps[source] = self._hooks.enter_context(feature_tap(source))
@@ -133,7 +136,7 @@ class UnlearningTask(Passes):
         return logits, features.to(self.dtype) if model is None else features.clone().to(self.dtype)
 
     def pair_logits(self, retain: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
-        """Return retain and forget logits: two forward passes, retain first, or one where `joint_forward` says so."""
+        """Return retain and forget logits from two forward passes, retain first, or from one with `joint_forward`."""
         if not self.settings.joint_forward:
             return self.model(retain), self.model(forget)
         logits = self.model(torch.cat([retain, forget]))
@@ -142,7 +145,7 @@ class UnlearningTask(Passes):
     # -- modes --------------------------------------------------------------------------------------------------------
 
     def train_mode(self) -> None:
-        """Put the model in train mode, BatchNorm as `bn_mode` says; every epoch starts with it."""
+        """Set the model to train mode, BatchNorm according to `bn_mode`; every epoch starts with this call."""
         self.model.train()
         mode = self.settings.bn_mode
         if mode == "frozen" or (mode == "train_then_frozen" and self.epochs_done > 0):
@@ -154,7 +157,7 @@ class UnlearningTask(Passes):
 
     @contextmanager
     def eval_mode(self) -> Iterator[nn.Module]:
-        """Put the model in eval mode inside: importances and one-shot edits are of the model as it predicts."""
+        """Set the model to eval mode inside, for importances and one-shot edits of the model as it predicts."""
         self.model.eval()
         try:
             yield self.model
@@ -162,7 +165,7 @@ class UnlearningTask(Passes):
             self.train_mode()
 
     def freeze(self, stages: list[Stage], *, statistics: bool = True) -> None:
-        """Let these stages' parameters stay as they are; with `statistics`, their BatchNorm buffers too."""
+        """Freeze the parameters of these stages and, with `statistics`, their BatchNorm buffers."""
         for name in (name for stage in stages for name in stage.parameter_names()):
             self.model.get_parameter(name).requires_grad_(False)
         if statistics:
@@ -182,36 +185,36 @@ class UnlearningTask(Passes):
     def optimizer(
         self, lr: float, *, parameters: list[nn.Parameter] | None = None, weight_decay: float | None = None
     ) -> torch.optim.Optimizer:
-        """Return the optimizer that the settings ask for, on the model's parameters or the given ones."""
-        chosen = parameters if parameters is not None else list(self.model.parameters())
-        optimizer = build_optimizer(self.settings, chosen, lr=lr, weight_decay=weight_decay)
+        """Return the optimizer of the settings over `parameters`, by default all parameters of the model."""
+        trained = parameters if parameters is not None else list(self.model.parameters())
+        optimizer = build_optimizer(self.settings, trained, lr=lr, weight_decay=weight_decay)
         self._schedule.add(optimizer, lr)
         return optimizer
 
     def restrict(self, free: dict[str, Tensor], *, gradient_only: bool = False) -> None:
-        """Let only the weights where `free[name]` is true change from now on; parameters without a mask are free.
+        """Restrict all later updates to the weights where `free[name]` is true; other parameters are not restricted.
 
-        The whole update is masked, weight decay and momentum included; `gradient_only` masks gradients alone.
+        The whole update is masked, weight decay and momentum included; `gradient_only` masks only the gradient.
         """
         self._mask = Mask(free, self.parameters, gradient_only=gradient_only)
 
     def add_term(self, term: Callable[[], Tensor], *, at_epoch_start: Callable[[], None] | None = None) -> None:
-        """Add a term to the loss of every step from now on, whatever method takes the steps."""
+        """Add a term to the loss of every later step."""
         self._terms.append(term)
         if at_epoch_start is not None:
             self._epoch_starts.append(at_epoch_start)
 
     def backward(self, loss: Tensor) -> None:
-        """Accumulate gradients of the loss and count the samples that it was computed from."""
-        with autocast("fp32", self.device):  # a backward pass has the types of its forward pass already
-            loss.backward()
+        """Accumulate gradients of the loss and count its samples."""
+        with autocast("fp32", self.device):  # a backward pass uses the dtypes of its forward pass
+            torch.autograd.backward(loss)
         self.meter.close_graph()
 
     def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradients of the loss, zero where it does not depend on an input; counted like a backward pass."""
-        found = torch.autograd.grad(loss, list(inputs), allow_unused=True, materialize_grads=True)
+        """Return the gradients of the loss, zero for inputs it does not depend on; counts as a backward pass."""
+        gradients = torch.autograd.grad(loss, list(inputs), allow_unused=True, materialize_grads=True)
         self.meter.close_graph()
-        return list(found)
+        return list(gradients)
 
     def step(
         self,
@@ -223,10 +226,13 @@ class UnlearningTask(Passes):
         keep_gradients: bool = False,
         advance: bool = True,
     ) -> None:
-        """Do one optimizer step on the loss: gradients, mask, clipping, update, counting.
+        """Take one optimizer step on the loss: gradients, mask, clipping, update, counting.
 
-        `gradient_mask` multiplies this step's gradients only; `clip_norm` replaces the shared one in this step;
-        `keep_gradients` adds to what `backward` has gathered; `advance` says whether a schedule by steps moves on.
+        Args:
+            gradient_mask: factors of the gradients in this step, by parameter name.
+            clip_norm: replaces the shared `clip_norm` in this step.
+            keep_gradients: add to the gradients that `backward` accumulated.
+            advance: count the step in a schedule that changes the learning rate per step.
         """
         for term in self._terms:
             loss = loss + term()
@@ -250,9 +256,9 @@ class UnlearningTask(Passes):
     # -- epochs, counting ---------------------------------------------------------------------------------------------
 
     def epochs(self, number: int, *, steps: float | None = None) -> Iterator[int]:
-        """Yield 0 .. number-1, setting the train mode before and calling the end-of-epoch hook after each.
+        """Yield 0 .. number - 1; set the train mode before each epoch and call the end-of-epoch hook after it.
 
-        `steps` is how many optimizer steps an epoch takes; the schedule `cosine_step` needs it.
+        `steps` is the number of optimizer steps per epoch, which schedules that change per step need.
         """
         self._schedule.start(epochs=number, steps=steps)
         for epoch in range(number):
@@ -265,7 +271,7 @@ class UnlearningTask(Passes):
         self._schedule.end()
 
     def end_epoch(self, epoch: int) -> None:
-        """Call the hook; raise `Stopped` where it gives a reason."""
+        """Call the hook; raise `Stopped` if it returns a reason."""
         self.epochs_done += 1
         self.ledger.seconds = time.perf_counter() - self._started
         if self._on_epoch is None:
@@ -273,22 +279,22 @@ class UnlearningTask(Passes):
         paused = time.perf_counter()
         with self.uncounted():
             reason = self._on_epoch(self, epoch)
-        self._started += time.perf_counter() - paused  # what the audit takes is not the method's cost
+        self._started += time.perf_counter() - paused  # the time of the audit is not part of the method's cost
         if reason:
             raise Stopped(reason)
 
     def uncounted(self) -> AbstractContextManager[None]:
-        """Leave forward passes out of the ledger: they belong to the audit, not to the method."""
+        """Exclude the forward passes inside from the ledger: they belong to the audit, not to the method."""
         return self.meter.paused()
 
     def close(self) -> nn.Module:
-        """End the run: remove every hook, stop the clock, return the unlearned model with the original's flags."""
+        """End the run: remove all hooks, stop the clock, return the unlearned model with the original's flags."""
         self.ledger.seconds = time.perf_counter() - self._started
         self.meter.close()
         self._hooks.close()
         self.model.zero_grad(set_to_none=True)
         for module, before in zip(self.model.modules(), self._original.modules()):
             module.training = before.training
-        for parameter, given in zip(self.model.parameters(), self._original.parameters()):
-            parameter.requires_grad_(given.requires_grad)
+        for parameter, original in zip(self.model.parameters(), self._original.parameters()):
+            parameter.requires_grad_(original.requires_grad)
         return self.model
