@@ -80,7 +80,7 @@ def plan_lines(
         f"({predicted * sum(sizes.values()):,} images)"
     )
     for role, found in scenario.downstream.items():
-        yield f"  {role}: {sizes[role]} images of {found.given.dataset}"
+        yield f"  {role}: {sizes[role]} images of {found.config.dataset}"
     if any(scenario.is_augmented(role) for role in ROLES):
         yield f"  retain and forget are predicted {scenario.view_name('forget')}"
     chosen = chosen_metrics(scenario)

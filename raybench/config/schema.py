@@ -10,7 +10,7 @@ from raybench import models, paper_tables, registry
 from raybench.config.data import Data, Downstream, Normalize, Part, Positive, Share, refuse_unknown
 from raybench.config.spaces import Space
 from raybench.data.forget_rules import PACKAGE as FORGET_RULES
-from raybench.data.forget_rules.spec import ForgetRuleSpec
+from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.engine.devices import Precision
 from raybench.engine.training import Recipe
 from raybench.errors import UserError, about, in_words, unknown

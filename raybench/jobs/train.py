@@ -25,9 +25,9 @@ from raybench.storage.tensorboard import Board, board
 
 def _seen(split: Split) -> dict[str, Any]:
     """Return what the record says of pixels that were read from a scaled-down copy: how small, and whether it shows."""
-    if not isinstance(split, StreamedSplit) or split.cached is None:
+    if not isinstance(split, StreamedSplit) or split.short_side_cache is None:
         return {}
-    return {"short_side_cache": split.cached.short_side, "exact_pixels": split.exact}
+    return {"short_side_cache": split.short_side_cache.short_side, "exact_pixels": split.exact}
 
 
 def _unchanged(value: Any) -> Any:

@@ -105,7 +105,7 @@ def test_a_users_own_method_metric_dataset_and_rule_are_named_by_their_module(ma
 def own_plugins(tmp_path, monkeypatch):
     (tmp_path / "own_plugins.py").write_text(
         "import numpy as np\n"
-        "from raybench.data.forget_rules.spec import forget_rule\n"
+        "from raybench.data.forget_rules.framework.spec import forget_rule\n"
         "from raybench.data.images import dataset\n"
         "from raybench.methods.framework.spec import Rate, method\n"
         "from raybench.metrics.framework.spec import Estimate, metric\n"

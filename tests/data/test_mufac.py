@@ -9,7 +9,7 @@ from raybench import data as datasets
 from raybench.data import fixtures
 from raybench.data.formats.mufac import PARTS
 from raybench.data.images import TEST, TRAIN, UNSEEN
-from raybench.data.reading.decode import decode
+from raybench.data.reading.decode_image import decode
 from raybench.data.splits import make_splits
 from raybench.errors import UserError
 
@@ -19,7 +19,7 @@ FILES = [file for _, file, _ in PARTS]
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mufac") / "root"
-    fixtures.write("mufac", folder, images_per_class=6, side=32)
+    fixtures.write("mufac", folder, images_per_class=6, image_size=32)
     return folder
 
 
