@@ -60,7 +60,7 @@ def test_imagenet_names_the_classes_that_only_one_part_has(tmp_path):
         datasets.load("imagenet", root=root)
     shutil.rmtree(root / "train" / wnids[1])
     shutil.rmtree(root / "train" / wnids[0])
-    with pytest.raises(UserError, match=rf"val' holds 1 classes that 'train' does not: {wnids[0]};"):
+    with pytest.raises(UserError, match=rf"val' contains 1 classes that 'train' does not: {wnids[0]};"):
         datasets.load("imagenet", root=root)
 
 

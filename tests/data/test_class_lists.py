@@ -158,5 +158,5 @@ def test_superclasses_of_another_dataset_come_from_a_file(tmp_path):
     with pytest.raises(UserError, match="class 0 belongs to both 'animal' and 'vehicle'"):
         select("superclass", candidates, superclasses="animal", file=tmp_path / "super.csv")
     (tmp_path / "super.csv").write_text("name,superclass\ncat,animal\n")
-    with pytest.raises(UserError, match="needs a column class; it has name, superclass"):
+    with pytest.raises(UserError, match=r"needs a column class \(columns: name, superclass\)"):
         select("superclass", candidates, superclasses="animal", file=tmp_path / "super.csv")

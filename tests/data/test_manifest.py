@@ -296,7 +296,7 @@ def test_a_missing_column_and_a_choice_of_manifests_are_named(folder):
     with pytest.raises(UserError, match=r"contains 2 \.csv and \.parquet files: m\.csv, n\.csv"):
         datasets.load("manifest", root=folder)
     assert datasets.load("manifest", root=folder, file="n.csv").num_samples == 1
-    with pytest.raises(UserError, match=r"holds 0 \.csv and \.parquet files"):
+    with pytest.raises(UserError, match=r"contains 0 \.csv and \.parquet files"):
         datasets.load("manifest", root=folder / "more")
 
 

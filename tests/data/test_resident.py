@@ -110,7 +110,7 @@ def test_writers_at_the_same_moment_all_succeed(make_data, tmp_path):
 
 
 def save_and_stop_before_the_rename(data, folder):
-    resident.os.rename = lambda *_: time.sleep(60)
+    atomic_folder.os.rename = lambda *_: time.sleep(60)
     save(data, folder)
 
 

@@ -130,16 +130,16 @@ def test_an_epoch_reads_ahead_and_is_the_same_as_batch_by_batch(data):
 
 def test_only_the_next_batch_is_begun_while_one_is_used(data, monkeypatch):
     split = StreamedSplit(data, IDS, VIEW, workers=2)
-    begun = []
-    original = split.begun
+    started = []
+    original = split.start_batch
     monkeypatch.setattr(
-        split, "start_batch", lambda order, generator: (begun.append(order), original(order, generator))[1]
+        split, "start_batch", lambda order, generator: (started.append(order), original(order, generator))[1]
     )
     batches = split.batches([np.array([i]) for i in range(6)], generator=None)
     next(batches)
-    assert len(begun) == 2
+    assert len(started) == 2
     next(batches)
-    assert len(begun) == 3
+    assert len(started) == 3
     batches.close()
 
 

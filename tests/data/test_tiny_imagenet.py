@@ -99,5 +99,5 @@ def test_classes_that_wnids_txt_does_not_list_are_named(root):
     with pytest.raises(UserError, match=rf"train' contains 1 classes that 'wnids\.txt' does not: {first}"):
         datasets.load("tiny_imagenet", root=root)
     path.write_text("\n".join([first, *rest, "n99999999"]))
-    with pytest.raises(UserError, match=r"wnids\.txt' holds 1 classes that 'train' does not: n99999999"):
+    with pytest.raises(UserError, match=r"wnids\.txt' contains 1 classes that 'train' does not: n99999999"):
         datasets.load("tiny_imagenet", root=root)

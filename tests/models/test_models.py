@@ -254,11 +254,9 @@ def test_small_images_go_through_the_architectures_of_large_ones(name):
 
 
 def test_images_that_cannot_be_cut_into_patches_are_refused_with_a_size_that_can():
-    with pytest.raises(
-        UserError, match=r"patches of 16 x 16 pixels, but the image size 50 is not a multiple of 16.* to 48"
-    ):
+    with pytest.raises(UserError, match=r"the image size 50 is not a multiple of 16.* to 48"):
         models.build("vit_s_16", num_classes=3, image_size=50)
-    with pytest.raises(UserError, match="16 for instance"):
+    with pytest.raises(UserError, match="for instance to 16"):
         models.build("vit_ti_16", num_classes=3, image_size=8)
 
 
