@@ -4,7 +4,7 @@ A dataset that fits into memory is one uint8 array; a batch is one gather and on
 about forty times as fast as decoding, transforming and collating single images. Seeds and orders come from `order`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -134,8 +134,8 @@ class ResidentSplit:
         if draws is None:
             return images
         if self.augment.moves:
-            rows = torch.arange(len(positions), device=self.device)
-            images = gather(images, rows, draws, self.augment)
+            in_batch = torch.arange(len(positions), device=self.device)
+            images = gather(images, in_batch, draws, self.augment)
         return finish(images, draws)
 
     def gathers_windows(self) -> bool:
@@ -166,7 +166,9 @@ class DatasetSplit:
         self.dataset = dataset
         self.device = torch.device(device)
         self.dtype = dtype
-        self.ids = np.arange(len(dataset), dtype=np.int64)  # type: ignore[arg-type]
+        if not isinstance(dataset, Sized):
+            raise UserError(f"{type(dataset).__name__} has no length; give a map-style dataset, with __len__")
+        self.ids = np.arange(len(dataset), dtype=np.int64)
         self.cached_labels: Tensor | None = None
 
     def __len__(self) -> int:
