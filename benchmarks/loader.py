@@ -29,7 +29,7 @@ from torchvision import transforms
 
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageData
 from raybench.data.reading.batches import ResidentSplit, Split, iterate
-from raybench.data.reading.decoding import decode_all
+from raybench.data.reading.decode_dataset import decode_all
 from raybench.data.reading.encoded import Encoded
 from raybench.data.reading.short_side import cache
 from raybench.data.reading.stream import StreamedSplit
@@ -159,7 +159,7 @@ def photographs(n: int, rounds: int, folder: Path) -> None:
     augment = ["random_resized_crop", "flip"]
     options = {"augment": augment, "channels_last": True, "workers": 1}
     streamed = StreamedSplit(data, np.arange(n), VIEW, **options)
-    short = StreamedSplit(data, np.arange(n), VIEW, cached=small, **options)
+    short = StreamedSplit(data, np.arange(n), VIEW, short_side_cache=small, **options)
     view, _ = decode_all(data, VIEW, workers=1)
     resident = ResidentSplit(view, np.arange(n), channels_last=True)
     ours = {

@@ -117,7 +117,7 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: n
         f"({num_predicted * images_per_model:,} images){cached}"
     )
     for role, downstream in scenario.downstream.items():
-        yield f"  {role}: {sizes[role]} images of {downstream.given.dataset}"
+        yield f"  {role}: {sizes[role]} images of {downstream.config.dataset}"
     if any(scenario.is_augmented(role) for role in ROLES):
         yield f"  retain and forget are predicted {scenario.view_name('forget')}"
     yield f"metrics      {', '.join(plan.chosen_metrics(scenario))}"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from raybench import data, methods, models, paper_tables, registry
 from raybench.data import forget_rules
-from raybench.data.forget_rules.spec import ForgetRuleSpec
+from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
 from raybench.methods.framework.spec import MethodSpec, Settings, hyperparameters
 from raybench.scoring import metric_rows

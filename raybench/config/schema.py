@@ -16,7 +16,7 @@ from raybench.config.evaluate import Evaluate, Population, Relearning
 from raybench.config.spaces import Space
 from raybench.config.sweep import Sweep
 from raybench.data.forget_rules import PACKAGE as FORGET_RULES
-from raybench.data.forget_rules.spec import ForgetRuleSpec
+from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.engine.devices import Precision
 from raybench.engine.training import Recipe
 from raybench.errors import UserError, attach_key, format_validation_error, unknown

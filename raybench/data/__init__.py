@@ -1,7 +1,16 @@
-"""Datasets, splits and batches: where samples come from, what each is for, and how they reach a model.
+"""Datasets: reading images, splitting them into roles, and batching them.
 
-A dataset is a function in a file of its own that reads one on-disk format into an `ImageData`; its name is the
-function's. `load` finds it, checks what the user gave, and says what is missing.
+A format (`formats/`) is a function that reads one on-disk layout into an `ImageData` (`images.py`): pixels or encoded
+files, labels, official splits and groups. `load` runs it by name. `splits.py` gives every sample a role; a forget rule
+(`forget_rules/`) selects the forget set from the training samples. Reading (`reading/`) turns stored or encoded images
+into batches on a device; transforms (`transforms/`) are the evaluation view, the training augmentation and the
+normalization of a batch. Packing (`packing/`) rewrites any dataset as Parquet shards, which the format `packed` reads.
+`files/` parses what formats consist of (folders, CSV, pickles), and `fixtures/` writes tiny generated datasets in the
+layout of real ones.
+
+To add a format, add a file to `formats/` with a function decorated with `@dataset`; its name is the name of the
+function. To add a forget rule, do the same in `forget_rules/` with `@forget_rule`. A new augmentation is a field of
+`Augment` in `transforms/augment.py`.
 """
 
 import inspect
@@ -16,15 +25,15 @@ FORMATS = "raybench.data.formats"
 
 
 def names() -> list[str]:
-    """List the datasets that raybench ships, sorted."""
+    """List the datasets of raybench, sorted."""
     return list(registry.discover(FORMATS, DatasetSpec))
 
 
 def load(name: str, *, root: str | Path | None = None, download: bool = False, **options: Any) -> ImageData:
-    """Read the dataset called `name`: one of `names()`, or any importable `package.module.function` marked as one.
+    """Read the dataset `name`: one of `names()`, or a decorated `package.module.function`.
 
-    `root` is the folder that holds its files; datasets that come with a dependency need none. Raises UserError for an
-    unknown dataset or option, and for a missing folder, naming the files that are expected in it.
+    `root` is the folder of its files; datasets that ship with a dependency need none. Raises UserError for an unknown
+    dataset or option, and for a missing folder, listing the files that it should contain.
     """
     function = registry.find("dataset", name, FORMATS, DatasetSpec)
     spec = registry.spec_of(function, DatasetSpec)
@@ -35,9 +44,9 @@ def load(name: str, *, root: str | Path | None = None, download: bool = False, *
             raise unknown(f"option of dataset {name!r}:", option, allowed)
     folder = None if root is None else Path(root).expanduser()
     if spec.needs and folder is None:
-        raise UserError(f"dataset {name!r} needs `root`, the folder that holds {spec.needs}")
+        raise UserError(f"dataset {name!r} needs `root`, the folder that contains {spec.needs}")
     if spec.needs and folder is not None and not folder.is_dir() and not download:
-        raise UserError(f"dataset {name!r}: root {str(folder)!r} is not a folder; it should hold {spec.needs}")
+        raise UserError(f"dataset {name!r}: root {str(folder)!r} is not a folder; it should contain {spec.needs}")
     data = function(folder, download=download, **options)
     if not isinstance(data, ImageData):
         raise UserError(f"dataset {name!r} returned {type(data).__name__}, not raybench.data.images.ImageData")

@@ -1,7 +1,7 @@
-"""An image dataset: pixels or encoded files, labels, official part and identity of every sample.
+"""An image dataset: pixels or encoded files, with the label, official split and group of every sample.
 
-The sample id is the row number. It is stable because every format lists its files in a fixed order, so a split saved
-as ids means the same samples on every machine.
+The sample id is the row number. It is stable because every format lists its files in a fixed order, so a split stored
+as ids refers to the same samples on every machine.
 """
 
 import hashlib
@@ -15,16 +15,13 @@ from raybench.data.reading.encoded import CHANNELS, Encoded
 from raybench.errors import UserError
 from raybench.registry import attach
 
-# Official parts. Training and validation samples are drawn from TRAIN; calibration and test from TEST; unseen samples
-# from UNSEEN where a dataset has such a part, else from TEST; nothing is drawn from LEFT_OUT (corrupt, or not used).
+# Official splits. Training and validation samples are drawn from TRAIN; calibration and test samples from TEST; unseen
+# samples from UNSEEN if the dataset has such a split, else from TEST; none from LEFT_OUT (corrupt or unused).
 TRAIN, TEST, UNSEEN, LEFT_OUT = 0, 1, 2, 255
 PARTS = (TRAIN, TEST, UNSEEN, LEFT_OUT)
 
-IMAGENET_MEAN = (
-    0.485,
-    0.456,
-    0.406,
-)  # what sets of photographs are normalized by, unless the experiment says otherwise
+# The default normalization of photographs
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Function = TypeVar("Function", bound=Callable[..., "ImageData"])
@@ -32,11 +29,11 @@ Function = TypeVar("Function", bound=Callable[..., "ImageData"])
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """All samples of a dataset, row number = sample id; the arrays may be memory maps and are never written to."""
+    """All samples of a dataset; row number = sample id. Arrays may be memory maps and are never modified."""
 
-    images: np.ndarray | Encoded  # (N, H, W, C) uint8, C is 1 or 3; or N encoded images of any size, which give RGB
+    images: np.ndarray | Encoded  # (N, H, W, C) uint8, C is 1 or 3; or N encoded images of any size, decoded to RGB
     labels: np.ndarray  # (N,) int64 class ids, or (N, L) uint8 of 0 and 1 for a multi-label task
-    part: np.ndarray  # (N,) uint8, one of PARTS; all TRAIN where the dataset has one part
+    part: np.ndarray  # (N,) uint8, official split, one of PARTS; all TRAIN for a dataset without official splits
     class_names: tuple[str, ...]
     mean: tuple[float, ...]  # per channel of images / 255
     std: tuple[float, ...]
@@ -45,10 +42,10 @@ class ImageData:
     def __post_init__(self) -> None:
         n = len(self.images)
         if not isinstance(self.images, Encoded):
-            right = self.images.dtype == np.uint8 and self.images.ndim == 4
-            require(right, "images", "uint8 (N, H, W, C)", self.images)
-            right = n > 0 and self.images.shape[3] in (1, 3)
-            require(right, "images", "at least one image of 1 or 3 channels", self.images)
+            valid = self.images.dtype == np.uint8 and self.images.ndim == 4
+            require(valid, "images", "uint8 (N, H, W, C)", self.images)
+            valid = n > 0 and self.images.shape[3] in (1, 3)
+            require(valid, "images", "at least one image of 1 or 3 channels", self.images)
         if self.labels.ndim == 1:
             require(self.labels.dtype == np.int64 and len(self.labels) == n, "labels", f"int64 ({n},)", self.labels)
         else:
@@ -61,15 +58,17 @@ class ImageData:
             require(self.groups.dtype == np.int64 and self.groups.shape == (n,), "groups", f"int64 ({n},)", self.groups)
         highest = len(self.class_names) - 1 if self.task == "single" else 1
         if self.labels.min() < 0 or self.labels.max() > highest:
-            found = f"{self.labels.min()} to {self.labels.max()}"
-            raise UserError(f"labels run from {found}, but {len(self.class_names)} names allow 0 to {highest}")
-        if foreign := set(np.unique(self.part).tolist()) - set(PARTS):
             raise UserError(
-                f"part holds {min(foreign)}; it is {TRAIN} (training), {TEST} (test), {UNSEEN} (unseen) or "
-                f"{LEFT_OUT} (left out)"
+                f"labels run from {self.labels.min()} to {self.labels.max()}, but {len(self.class_names)} class names "
+                f"allow 0 to {highest}"
+            )
+        if unknown_parts := set(np.unique(self.part).tolist()) - set(PARTS):
+            raise UserError(
+                f"part contains {min(unknown_parts)} (allowed: {TRAIN} training, {TEST} test, {UNSEEN} unseen, "
+                f"{LEFT_OUT} left out)"
             )
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
-            raise UserError(f"mean {self.mean} and std {self.std} need {self.channels} values, std above 0")
+            raise UserError(f"mean {self.mean} and std {self.std} need {self.channels} values each, std above 0")
 
     @property
     def num_samples(self) -> int:
@@ -81,16 +80,14 @@ class ImageData:
 
     @property
     def pixels(self) -> np.ndarray:
-        """Return the array of images; a dataset of encoded files has none until it is decoded."""
+        """Return the array of images; raise UserError for encoded files, which must be decoded first."""
         if isinstance(self.images, Encoded):
-            raise UserError(
-                f"{self.images.root}: images are files of any size: give data.view, a size to decode them to"
-            )
+            raise UserError(f"{self.images.root}: images are files of any size; set data.view, the size to decode to")
         return self.images
 
     @property
     def num_classes(self) -> int:
-        """Count the classes, or the labels of a multi-label task."""
+        """Return the number of classes, or of labels in a multi-label task."""
         return len(self.class_names)
 
     @property
@@ -98,9 +95,9 @@ class ImageData:
         return "single" if self.labels.ndim == 1 else "multi_label"
 
     def fingerprint(self) -> str:
-        """Hash every array and name into 16 hex characters; reads all pixels (about 0.2 s for CIFAR-10).
+        """Hash all arrays and names into 16 hex characters; reads all pixels (about 0.2 s for CIFAR-10).
 
-        Of encoded images names and sizes are hashed, not bytes: see `Encoded.fingerprint`.
+        For encoded images, hashes file names and sizes instead of content: see `Encoded.fingerprint`.
         """
         digest = hashlib.blake2b(digest_size=8)
         digest.update(repr((self.class_names, self.mean, self.std)).encode())
@@ -118,23 +115,23 @@ class ImageData:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What the list of datasets shows; `needs` names the files expected in `root`, empty where none are."""
+    """What `raybench list` shows of a dataset; `needs` lists the files expected in `root`, empty if none."""
 
     source: str
     needs: str
 
 
 def dataset(*, source: str, needs: str = "") -> Callable[[Function], Function]:
-    """Mark `name(root, *, download=False, <options with defaults>) -> ImageData` as a dataset."""
+    """Declare `name(root, *, download=False, <options with defaults>) -> ImageData` as a dataset format."""
 
-    def mark(function: Function) -> Function:
+    def decorate(function: Function) -> Function:
         return attach(function, DatasetSpec(source, needs))
 
-    return mark
+    return decorate
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Compute mean and standard deviation per channel of uint8 `images` (N, H, W, C) on the scale 0 to 1."""
+    """Compute the mean and standard deviation per channel of uint8 `images` (N, H, W, C), scaled to 0..1."""
     pixels = images.reshape(-1, images.shape[-1])
     levels = np.arange(256) / 255
     # A histogram is exact in float64 and needs no float copy of the pixels.
@@ -144,7 +141,7 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     return tuple(means), tuple(deviations)
 
 
-def require(condition: bool, name: str, expected: str, found: Any) -> None:
-    """Raise UserError unless `condition`, saying which array of what type and shape was found."""
+def require(condition: bool, name: str, expected: str, array: Any) -> None:
+    """Raise UserError unless `condition` is true, with the type and shape of the array."""
     if not condition:
-        raise UserError(f"{name} should be {expected}, found {found.dtype} {found.shape}")
+        raise UserError(f"{name} should be {expected}, found {array.dtype} {array.shape}")

@@ -1,4 +1,4 @@
-"""Give a share of all samples a wrong label: noise that only memorization fits, for the audit to see."""
+"""Assign wrong labels to a fraction of all samples: label noise that a model can fit only by memorizing it."""
 
 from dataclasses import replace
 
@@ -10,15 +10,15 @@ from raybench.errors import UserError
 
 
 def mislabel(data: ImageData, fraction: float, seed: int) -> tuple[ImageData, np.ndarray]:
-    """Return the data with `fraction` of its labels replaced by a uniformly drawn wrong one, and the ids, sorted.
+    """Replace a `fraction` of the labels by a uniformly drawn wrong class; return the data and the ids, sorted.
 
-    Samples are drawn from all parts and classes alike, so every role can have the same noise: a forget set noisier than
-    the unseen one would be told from it by its labels alone. Single-label data only; `fraction` lies in [0, 1).
+    The draw is stratified by class and official split, so that every role has the same noise level; otherwise an attack
+    could separate forget from unseen samples by their labels alone. Single-label data only; `fraction` lies in [0, 1).
     """
     if data.task != "single":
         raise UserError("mislabel needs one class per sample; this dataset has several labels per sample")
     if data.num_classes < 2:
-        raise UserError("mislabel needs at least two classes: there is no wrong label to give")
+        raise UserError("mislabel needs at least two classes; with one there is no wrong label")
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
         raise UserError(f"mislabel: fraction is {fraction!r}; it should lie in [0, 1)")
     generator = np.random.default_rng(seed_for("mislabel", seed))

@@ -1,9 +1,9 @@
-"""64-bit perceptual hashes: equal for copies of a picture that were scaled or compressed again.
+"""64-bit perceptual hashes: equal for copies of an image that were rescaled or recompressed.
 
-An image is made gray and 32 x 32; of its two-dimensional cosine transform the 8 x 8 lowest frequencies are compared
-with their median (Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions; the constant term is
-among the 64, as in the widely used pHash of the Python package imagehash, so that published counts of equal hashes can
-be repeated).
+The image is converted to gray and scaled to 32 x 32; the 8 x 8 lowest frequencies of its two-dimensional cosine
+transform are compared with their median (Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash
+Functions). The constant term is among the 64, as in pHash of the Python package imagehash, so that reported counts of
+equal hashes can be reproduced.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from PIL import Image
 from scipy.fft import dctn
 
 from raybench.data.images import LEFT_OUT, ImageData
-from raybench.data.reading.decode import decode, describe
-from raybench.data.reading.decoding import summary, work_through
+from raybench.data.reading.decode_dataset import run_in_threads, summarize
+from raybench.data.reading.decode_image import decode, describe
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
-SIDE, LOW = 32, 8
+IMAGE_SIZE, LOW = 32, 8
 BITS = LOW * LOW
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
-    """Pairs of equal hashes between two roles: how many, and the first few as rows of two sample ids."""
+class EqualHashes:
+    """Pairs of equal hashes between two roles: their number, and the first few as pairs of sample ids."""
 
     first: str
     second: str
@@ -35,41 +35,41 @@ class Twins:
 
 
 def hash_of(image: np.ndarray) -> int:
-    """Return the hash of a uint8 image (H, W, 1 or 3), its first bit the lowest frequency and the most significant."""
+    """Return the hash of a uint8 image (H, W, 1 or 3); the lowest frequency is the most significant bit."""
     gray = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("L")
-    small = gray.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    small = gray.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
     low = dctn(np.asarray(small, dtype=np.float64), type=2)[:LOW, :LOW]
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
 
 
 def hashes(data: ImageData, ids: np.ndarray, *, workers: int | None = None) -> np.ndarray:
-    """Return the hashes of the images with these ids, (N,) uint64, in threads; encoded images are decoded in full."""
+    """Return the hashes of the images with these ids, (N,) uint64, computed in threads at full resolution."""
     source = data.images
-    found = np.zeros(len(ids), dtype=np.uint64)
+    values = np.zeros(len(ids), dtype=np.uint64)
 
-    def put(position: int) -> None:
+    def compute(position: int) -> None:
         i = int(ids[position])
         image = decode(source.read(i), describe(source, i)) if isinstance(source, Encoded) else source[i]
-        found[position] = hash_of(image)
+        values[position] = hash_of(image)
 
-    faults = work_through(np.arange(len(ids)), put, workers=workers)
-    if faults:
-        raise UserError(summary(faults.values(), len(ids), "cannot be hashed"))
-    return found
+    errors = run_in_threads(np.arange(len(ids)), compute, workers=workers)
+    if errors:
+        raise UserError(summarize(errors.values(), len(ids), "cannot be hashed"))
+    return values
 
 
-def within(a: np.ndarray, wanted: np.ndarray, distance: int = 0) -> np.ndarray:
-    """Say of every hash in `a` whether it differs from any of `wanted` in at most `distance` bits: (N,) bool."""
+def is_near(values: np.ndarray, targets: np.ndarray, distance: int = 0) -> np.ndarray:
+    """Return for every hash whether it differs from any of `targets` in at most `distance` bits: (N,) bool."""
     if distance == 0:
-        return np.isin(a, wanted)
-    near = np.zeros(len(a), dtype=bool)
-    for one in np.unique(wanted):
-        near |= np.bitwise_count(a ^ one) <= distance
+        return np.isin(values, targets)
+    near = np.zeros(len(values), dtype=bool)
+    for target in np.unique(targets):
+        near |= np.bitwise_count(values ^ target) <= distance
     return near
 
 
 def equal_pairs(hashes_a: np.ndarray, hashes_b: np.ndarray) -> np.ndarray:
-    """Return all (position in a, position in b) whose hashes are equal, (P, 2) int64, sorted."""
+    """Return all pairs (position in a, position in b) of equal hashes, (P, 2) int64, sorted."""
     order = np.argsort(hashes_b, kind="stable")
     ordered = hashes_b[order]
     start, stop = (np.searchsorted(ordered, hashes_a, side=side) for side in ("left", "right"))
@@ -81,35 +81,35 @@ def equal_pairs(hashes_a: np.ndarray, hashes_b: np.ndarray) -> np.ndarray:
 
 def cross_role_pairs(
     data: ImageData, roles: Mapping[str, np.ndarray], *, examples: int = 5, workers: int | None = None
-) -> list[Twins]:
-    """Find equal hashes between any two of the roles, given as sample ids: pictures that leak from one to the other.
+) -> list[EqualHashes]:
+    """Find equal hashes between any two of the roles, given as sample ids: images that leak from one role to the other.
 
-    Roles without a shared hash are not listed. The number of pairs is exact however large: n copies in one role and m
-    in the other are n m pairs.
+    Roles without a shared hash are not listed. `pairs` is exact: n copies in one role and m in the other are n m pairs.
     """
-    known = {role: hashes(data, ids, workers=workers) for role, ids in roles.items()}
-    found = []
+    hashes_of = {role: hashes(data, ids, workers=workers) for role, ids in roles.items()}
+    leaks = []
     for first, second in combinations(roles, 2):
-        (a, times_a), (b, times_b) = (np.unique(known[role], return_counts=True) for role in (first, second))
+        (a, counts_a), (b, counts_b) = (np.unique(hashes_of[role], return_counts=True) for role in (first, second))
         shared, at_a, at_b = np.intersect1d(a, b, assume_unique=True, return_indices=True)
         if len(shared) == 0:
             continue
-        in_a = np.flatnonzero(np.isin(known[first], shared))[:examples]
-        some = equal_pairs(known[first][in_a], known[second])[:examples]
-        shown = np.stack([roles[first][in_a[some[:, 0]]], roles[second][some[:, 1]]], axis=1)
-        found.append(Twins(first, second, int(times_a[at_a] @ times_b[at_b]), shown))
-    return found
+        in_a = np.flatnonzero(np.isin(hashes_of[first], shared))[:examples]
+        positions = equal_pairs(hashes_of[first][in_a], hashes_of[second])[:examples]
+        ids = np.stack([roles[first][in_a[positions[:, 0]]], roles[second][positions[:, 1]]], axis=1)
+        leaks.append(EqualHashes(first, second, int(counts_a[at_a] @ counts_b[at_b]), ids))
+    return leaks
 
 
 def deduplicate(data: ImageData, *, workers: int | None = None) -> tuple[ImageData, np.ndarray]:
-    """Leave out every image whose hash equals that of one with a smaller id; return the set and the ids left out.
+    """Leave out every image whose hash equals that of an image with a smaller id; return the dataset and the ids left
+    out.
 
-    Copies are sought across the whole set, within its parts and between them, so a picture in both the training and the
-    test part stays in the one whose rows come first. What is left out already is not looked at.
+    Copies are searched in the whole dataset, within and across official splits, so an image in both the training and
+    the test split stays in the one that comes first. Samples that are already left out are ignored.
     """
     ids = np.flatnonzero(data.part != LEFT_OUT)
     _, first = np.unique(hashes(data, ids, workers=workers), return_index=True)
-    twins = np.delete(ids, first).astype(np.int64)
+    copies = np.delete(ids, first).astype(np.int64)
     part = np.array(data.part)
-    part[twins] = LEFT_OUT
-    return replace(data, part=part), twins
+    part[copies] = LEFT_OUT
+    return replace(data, part=part), copies

@@ -1,9 +1,9 @@
-"""Give every sample its role, and refuse a split in which two roles share a sample or a person.
+"""Assign a role to every sample, and refuse a split in which two roles share a sample or a group.
 
-retain + forget is the training set; `test` measures utility, `unseen` is the non-member side of attacks, `validation`
-is all that a sweep may select on, `calibration` is for conformal quantiles. Where a dataset has an official test part,
-training and validation come from the training part and the other roles from the test part; where it has an unseen part
-too, `unseen` comes from that. Samples that are left out have no role.
+retain + forget is the training set; `test` measures utility, `unseen` provides the non-members of attacks, `validation`
+is the only role that a sweep may select on, `calibration` is for conformal quantiles. If a dataset has official splits,
+training and validation samples come from the training split and the other roles from the test split, `unseen` from the
+unseen split if there is one. Samples that are left out have no role.
 """
 
 import hashlib
@@ -16,22 +16,23 @@ import numpy as np
 import pyarrow as pa
 
 from raybench.data import forget_rules
-from raybench.data.forget_rules.spec import Candidates
+from raybench.data.forget_rules.framework.spec import Candidates
 from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN, ImageData
+from raybench.data.listing import first_few
 from raybench.data.perceptual_hash import hashes
 from raybench.data.reading.order import seed_for, stratified_order
 from raybench.errors import UserError, unknown
 
 ROLES = ("retain", "forget", "validation", "calibration", "test", "unseen")
 DRAWN = ("train", "validation", "calibration", "test", "unseen")
-HOMES = {  # the official parts that a role is drawn from: the first of them that the dataset has
+SPLITS_OF_ROLE = {  # the official splits that a role may be drawn from; the first that the dataset has is used
     "train": (TRAIN,),
     "validation": (TRAIN,),
     "calibration": (TEST, TRAIN),
     "test": (TEST, TRAIN),
     "unseen": (UNSEEN, TEST, TRAIN),
 }
-PART_NAMES = {TRAIN: "training", TEST: "test", UNSEEN: "unseen"}
+SPLIT_NAMES = {TRAIN: "training", TEST: "test", UNSEEN: "unseen"}
 
 
 def no_ids() -> np.ndarray:
@@ -40,12 +41,10 @@ def no_ids() -> np.ndarray:
 
 @dataclass
 class Splits:
-    """The sample ids of each role, sorted int64; all six roles are always there, some may be empty."""
+    """The sample ids of each role, sorted int64; all six roles are present, some may be empty."""
 
     role: dict[str, np.ndarray]
-    mislabeled: np.ndarray = field(
-        default_factory=no_ids
-    )  # ids that carry a wrong label on purpose, whatever their role
+    mislabeled: np.ndarray = field(default_factory=no_ids)  # ids with a deliberately wrong label, in any role
 
     def __post_init__(self) -> None:
         for name in self.role:
@@ -61,7 +60,7 @@ class Splits:
         return self.role[role]
 
     def sizes(self) -> dict[str, int]:
-        """Return the number of samples of each role."""
+        """Return the number of samples per role."""
         return {name: len(ids) for name, ids in self.role.items()}
 
     def fingerprint(self) -> str:
@@ -72,7 +71,7 @@ class Splits:
         return digest.hexdigest()
 
     def to_table(self, data: ImageData) -> pa.Table:
-        """Write one row per sample that has a role: id, role, label(s), group (null without), mislabeled."""
+        """Return a table with one row per sample that has a role: id, role, label(s), group or null, mislabeled."""
         ids = np.concatenate([self.role[name] for name in ROLES])
         labels = data.labels[ids]
         multi = data.task == "multi_label"
@@ -90,7 +89,7 @@ class Splits:
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "Splits":
-        """Read the splits that `to_table` wrote (mislabeled ids without a role are not in the table)."""
+        """Read the splits from a table of `to_table` (it lacks mislabeled ids without a role)."""
         for column in ("id", "role", "mislabeled"):
             if column not in table.column_names:
                 raise UserError(
@@ -98,8 +97,8 @@ class Splits:
                 )
         ids = table.column("id").to_numpy()
         roles = np.array(table.column("role").to_pylist(), dtype=object)
-        found = {str(name): ids[roles == name] for name in dict.fromkeys(roles)}
-        return cls(found, ids[table.column("mislabeled").to_numpy(zero_copy_only=False).astype(bool)])
+        ids_of = {str(name): ids[roles == name] for name in dict.fromkeys(roles)}
+        return cls(ids_of, ids[table.column("mislabeled").to_numpy(zero_copy_only=False).astype(bool)])
 
 
 def make_splits(
@@ -111,16 +110,17 @@ def make_splits(
     *,
     held_out_validation: bool = False,
 ) -> Splits:
-    """Draw every role of `data`, seeded, and cut the training set into retain and forget.
+    """Draw the samples of every role and divide the training set into retain and forget; seeded.
 
-    `sizes` has keys train, validation, calibration, test, unseen (a missing key is 0): an int counts samples, a float
-    in (0, 1) is a share of the pool (rounded down), None takes the rest of the pool. `forget` is
-    `{"rule": name, **options}`. `mislabeled` are the ids with a wrong label: every role gets its share of them.
-    `held_out_validation` draws validation from the official test part: of a model that was trained elsewhere, on the
-    training part, nothing of that part is unseen.
-    Single-label draws are stratified by class; where the data has groups, whole groups are drawn, stratified by the
-    label that most of their samples have, and counts are met as nearly as groups allow. Raises UserError for an unknown
-    key or rule, a size that the pool cannot give, and every fault that `verify` finds.
+    `sizes` has keys train, validation, calibration, test, unseen (missing: 0). An int counts samples, a float in (0, 1)
+    is a fraction of the pool (rounded down), None takes the rest of the pool. `forget` is `{"rule": name, **options}`.
+    `mislabeled` holds the ids with a wrong label; every role gets the same fraction of them. `held_out_validation`
+    draws validation samples from the official test split: a checkpoint from elsewhere was trained on the whole training
+    split.
+
+    Single-label draws are stratified by class. If the data has groups, whole groups are drawn, stratified by their most
+    frequent label, and sizes are met as closely as groups allow. Raises UserError for an unknown key or rule, a size
+    that exceeds the pool, and everything that `verify` checks.
     """
     for key in sizes:
         if key not in DRAWN:
@@ -128,17 +128,17 @@ def make_splits(
     wrong = np.zeros(data.num_samples, dtype=bool)
     if mislabeled is not None:
         wrong[mislabeled] = True
-    pools = pools_of(data.part, held_out_validation=held_out_validation)
+    pools = roles_of_splits(data.part, held_out_validation=held_out_validation)
     drawn: dict[str, np.ndarray] = {}
     for part, roles in pools.items():
         pool = np.flatnonzero(data.part == part).astype(np.int64)
-        name = f"the official {PART_NAMES[part]} part" if len(pools) > 1 else "the dataset"
+        name = f"the official {SPLIT_NAMES[part]} split" if len(pools) > 1 else "the dataset"
         counts = resolve({role: sizes.get(role, 0) for role in roles}, len(pool), name)
         generator = np.random.default_rng(seed_for("splits", seed, part))
         drawn |= draw(data, pool, counts, wrong, generator)
     train = drawn.pop("train")
     if len(train) == 0:
-        raise UserError("the training set is empty: give `train` a size, or null for the rest of its pool")
+        raise UserError("the training set is empty: set sizes.train, or null for the rest of its pool")
     options = dict(forget)
     rule = options.pop("rule", None)
     if not isinstance(rule, str):
@@ -156,97 +156,100 @@ def make_splits(
 
 
 def verify(splits: Splits, data: ImageData, *, whole_groups: bool = False) -> None:
-    """Raise UserError unless roles are disjoint by id and, where the data has groups, by group; none holds LEFT_OUT.
+    """Raise UserError unless roles are disjoint by id and, if the data has groups, by group, and none contains
+    LEFT_OUT.
 
-    Retain and forget may share a group, unless `whole_groups`: a forget rule that works by identity must not cut one.
+    Retain and forget may share a group, unless `whole_groups`: a rule that selects by identity must not split one.
     """
     for name, ids in splits.role.items():
         if len(ids) and (ids[0] < 0 or ids[-1] >= data.num_samples):
-            raise UserError(f"{name} holds ids outside 0..{data.num_samples - 1}: {ids[0]} to {ids[-1]}")
-        twice = ids[1:][ids[1:] == ids[:-1]]
-        if len(twice):
-            raise UserError(f"{name} holds {listing(twice)} more than once")
+            raise UserError(f"{name} contains ids outside 0..{data.num_samples - 1}: {ids[0]} to {ids[-1]}")
+        repeated = ids[1:][ids[1:] == ids[:-1]]
+        if len(repeated):
+            raise UserError(f"{name} contains {first_few(repeated)} more than once")
         left_out = ids[data.part[ids] == LEFT_OUT]
         if len(left_out):
-            raise UserError(f"{name} holds {len(left_out)} samples that are left out: {listing(left_out)}")
+            raise UserError(f"{name} contains {len(left_out)} samples that are left out: {first_few(left_out)}")
     for (first, a), (second, b) in combinations(splits.role.items(), 2):
         shared = np.intersect1d(a, b)
         if len(shared):
-            raise UserError(f"{first} and {second} share {len(shared)} samples: {listing(shared)}")
+            raise UserError(f"{first} and {second} share {len(shared)} samples: {first_few(shared)}")
         if data.groups is None or ((first, second) == ("retain", "forget") and not whole_groups):
             continue
         shared = np.intersect1d(data.groups[a], data.groups[b])
         if len(shared):
-            raise UserError(f"{first} and {second} share {len(shared)} groups (identities): {listing(shared)}")
+            raise UserError(f"{first} and {second} share {len(shared)} groups (identities): {first_few(shared)}")
 
 
 def resolve(sizes: Mapping[str, float | int | None], available: int, pool: str) -> dict[str, int]:
-    """Turn the sizes of one pool into counts, the role that takes the rest last."""
+    """Convert the sizes of one pool to counts; the role that takes the rest comes last."""
     counts: dict[str, int] = {}
     rest: list[str] = []
     for role, size in sizes.items():
         if size is None:
             rest.append(role)
         elif isinstance(size, float) and 0 < size < 1:
-            # Rounded down, or shares that add up to 1 could ask for too many; 0.29 * 100 is 28.999999999999996.
+            # Rounded down, so that fractions that sum to 1 fit; 0.29 * 100 is 28.999999999999996.
             counts[role] = int(size * available + 1e-9)
         elif isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0:
             counts[role] = int(size)
         else:
-            raise UserError(f"size of {role} is {size!r}: give a count, a share between 0 and 1, or null for the rest")
+            raise UserError(
+                f"size of {role} is {size!r}: set a count, a fraction between 0 and 1, or null for the rest"
+            )
     if len(rest) > 1:
-        raise UserError(f"{' and '.join(rest)} both ask for the rest of {pool}; at most one may")
-    asked = ", ".join(f"{role} {count}" for role, count in counts.items() if count)
+        raise UserError(f"{' and '.join(rest)} both take the rest of {pool}; at most one may")
+    listed = ", ".join(f"{role} {count}" for role, count in counts.items() if count)
     left = available - sum(counts.values())
     if left < 0 or (rest and left == 0):
-        nothing = f" and nothing is left for {rest[0]}" if rest else ""
-        raise UserError(f"{pool} has {available} samples; asked for {sum(counts.values())} ({asked}){nothing}")
+        no_rest = f" and nothing is left for {rest[0]}" if rest else ""
+        raise UserError(f"{pool} has {available} samples; the sizes request {sum(counts.values())} ({listed}){no_rest}")
     return counts | dict.fromkeys(rest, left)
 
 
 def draw(
     data: ImageData, pool: np.ndarray, counts: Mapping[str, int], wrong: np.ndarray, generator: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Cut a seeded order of `pool` into consecutive slices, one for each role, ids sorted."""
+    """Divide a random order of `pool` into consecutive slices, one per role; ids sorted."""
     ends = np.cumsum(list(counts.values()))
     if data.groups is None or len(pool) == 0:
         classes = data.labels[pool] if data.task == "single" else np.zeros(len(pool), dtype=np.int64)
         order = stratified_order(classes * 2 + wrong[pool], wrong[pool], generator=generator)
     else:
         _, codes, members = np.unique(data.groups[pool], return_inverse=True, return_counts=True)
-        sequence = stratified_order(usual_label(data.labels[pool], codes), generator=generator)
+        sequence = stratified_order(majority_label(data.labels[pool], codes), generator=generator)
         order = np.argsort(np.argsort(sequence)[codes], kind="stable")
         filled = np.concatenate([[0], np.cumsum(members[sequence])])
-        # of two equally near ends the later: a role that gets nobody is refused
+        # of two equally close ends the later, because an empty role is refused
         ends = np.array([filled[len(filled) - 1 - np.abs(filled - end)[::-1].argmin()] for end in ends], dtype=np.int64)
     starts = np.concatenate([[0], ends[:-1]])
     drawn = {role: np.sort(pool[order[start:end]]) for role, start, end in zip(counts, starts, ends)}
     for role, count in counts.items():
         if count and len(drawn[role]) == 0:
             raise UserError(
-                f"{role} should have {count} samples, but no whole group fits: too few groups for these sizes"
+                f"{role} should have {count} samples, but no whole group fits; there are too few groups for these sizes"
             )
     return drawn
 
 
-def pools_of(part: np.ndarray, *, held_out_validation: bool = False) -> dict[int, list[str]]:
-    """Say which roles are drawn from which official part, of those that the samples have: {part: roles}."""
-    there = {TRAIN, *np.unique(part).tolist()}
-    wanted = {**HOMES, "validation": HOMES["test"]} if held_out_validation else HOMES
-    homes = {role: next(home for home in wanted[role] if home in there) for role in DRAWN}
-    return {home: [role for role in DRAWN if homes[role] == home] for home in PART_NAMES if home in homes.values()}
+def roles_of_splits(part: np.ndarray, *, held_out_validation: bool = False) -> dict[int, list[str]]:
+    """Return which roles are drawn from which official split of the dataset: {split: roles}."""
+    present = {TRAIN, *np.unique(part).tolist()}
+    allowed = {**SPLITS_OF_ROLE, "validation": SPLITS_OF_ROLE["test"]} if held_out_validation else SPLITS_OF_ROLE
+    split_of = {role: next(split for split in allowed[role] if split in present) for role in DRAWN}
+    return {
+        split: [role for role in DRAWN if split_of[role] == split]
+        for split in SPLIT_NAMES
+        if split in split_of.values()
+    }
 
 
-def usual_label(labels: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return one stratum per group, int64 (G,): the label that most of its samples have, or the set of such labels."""
+def majority_label(labels: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return one stratum per group, int64 (G,): its most frequent label, or set of majority labels."""
     sizes = np.bincount(codes)
     if labels.ndim > 1:
         carriers = np.stack([np.bincount(codes, weights=column) for column in labels.T], axis=1)
         return np.unique(carriers * 2 > sizes[:, None], axis=0, return_inverse=True)[1].reshape(-1)
-    pairs, counts = np.unique(np.stack([codes, labels]), axis=1, return_counts=True)
-    order = np.lexsort([-pairs[1], counts, pairs[0]])  # by group; its most frequent label, the smaller of two, last
-    return pairs[1][order][np.cumsum(np.bincount(pairs[0])) - 1]
-
-
-def listing(values: np.ndarray) -> str:
-    return ", ".join(str(v) for v in values[:5]) + (", ..." if len(values) > 5 else "")
+    pairs, counts = np.unique(np.stack([codes, labels]), axis=1, return_counts=True)  # (2, P) of group and label
+    order = np.lexsort([-pairs[1], counts, pairs[0]])  # by group; its most frequent label last, the smaller id on ties
+    return np.asarray(pairs[1][order][np.cumsum(np.bincount(pairs[0])) - 1])

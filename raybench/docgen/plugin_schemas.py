@@ -11,7 +11,7 @@ from raybench import data, methods, metrics, models, paper_tables, registry
 from raybench.config.schema import METHOD
 from raybench.config.spaces import KINDS
 from raybench.data import forget_rules
-from raybench.data.forget_rules.spec import ForgetRuleSpec
+from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
 from raybench.docgen.docstrings import COMMON, method_docstring, summary
 from raybench.engine.audit import DIRECTIONS

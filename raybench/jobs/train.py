@@ -118,9 +118,9 @@ def _checkpoint(job: TrainJob) -> str:
 
 def _pixels(split: Split) -> dict[str, Any]:
     """Return what the record says of pixels read from a scaled-down copy: its size, and whether they are exact."""
-    if not isinstance(split, StreamedSplit) or split.cached is None:
+    if not isinstance(split, StreamedSplit) or split.short_side_cache is None:
         return {}
-    return {"short_side_cache": split.cached.short_side, "exact_pixels": split.exact}
+    return {"short_side_cache": split.short_side_cache.short_side, "exact_pixels": split.exact}
 
 
 def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Module, ModelRecord]:

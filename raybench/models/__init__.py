@@ -1,7 +1,8 @@
-"""Build classifiers by name or by the user's own function, read their penultimate features, load checkpoints safely.
+"""Build classifiers by name, read their penultimate features, and load checkpoints safely.
 
-`features` is the input of the classification head: the same definition for every architecture, so a new one needs no
-entry here. A checkpoint is read with `weights_only=True`; nothing in it is ever executed.
+A model is `cnn`, a torchvision classifier (`zoo`) or a user-defined function (`custom`). Features are the input of the
+classification head, for every architecture, so a new one needs no code here. Checkpoints (`checkpoints`) are read with
+`weights_only=True`; nothing in them is ever executed.
 """
 
 import io
@@ -15,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from raybench.errors import UserError, unknown
-from raybench.models import own_model
+from raybench.models import custom
 
 Stem = Literal["cifar", "imagenet"]
-CHANNELS = 3  # what every torchvision classifier reads; `cnn` reads the images' own number
+CHANNELS = 3  # input channels of torchvision classifiers; `cnn` is built for those of the images
 
 
 def small_cnn(num_classes: int, channels: int, width: int = 32) -> nn.Sequential:
-    """Return three 3 x 3 convolutions with batch norm, global pooling, one linear head; for 8 x 8 images and up."""
+    """Return three 3 x 3 convolutions with batch norm, global pooling and a linear head; for 8 x 8 images and up."""
 
     def block(inputs: int, outputs: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -41,42 +42,44 @@ def small_cnn(num_classes: int, channels: int, width: int = 32) -> nn.Sequential
 
 def names() -> list[str]:
     """Return every model name: `cnn` and torchvision's classifiers."""
-    from raybench.models import zoo  # a second and a half of import, which a worker with a small model can do without
+    from raybench.models import zoo  # imported late: it takes 1.5 s, which workers with a small model do not need
 
     return ["cnn", *zoo.names()]
 
 
 def check_name(name: str) -> None:
-    """Refuse a model that does not exist, and a function of the user's own that cannot be called for one."""
-    if own_model.is_own(name):
-        own_model.arguments(name)
+    """Raise UserError for an unknown model, and for a user-defined function without num_classes."""
+    if custom.is_custom(name):
+        custom.arguments(name)
     elif name != "cnn" and name not in names():
         raise unknown("model", name, names(), hint="; all of them: raybench list models")
 
 
 def source_fingerprint(name: str) -> str | None:
-    """Return a hash of the file that defines the user's own model, None for one of raybench's."""
-    return own_model.source_fingerprint(name) if own_model.is_own(name) else None
+    """Hash the code of a user-defined model; None for a model of raybench."""
+    return custom.source_fingerprint(name) if custom.is_custom(name) else None
 
 
 def has_fixed_size(name: str) -> bool:
-    """Say whether the model reads images of the one size that it is built for: it cuts them into numbered patches."""
-    return name.startswith("vit_") or (own_model.is_own(name) and "image_size" in own_model.arguments(name))
+    """Return whether the model is built for one image size, as a vision transformer with position embeddings is."""
+    return name.startswith("vit_") or (custom.is_custom(name) and "image_size" in custom.arguments(name))
 
 
 def check_stem(name: str, stem: Stem) -> None:
-    """Refuse the `cifar` stem for anything but a residual network; `cnn` is made for small images as it is."""
+    """Raise UserError for the `cifar` stem of a model that is not a residual network; `cnn` suits small images as it
+    is.
+    """
     if stem == "imagenet" or name == "cnn":
         return
     from raybench.models import zoo
 
-    if own_model.is_own(name) or not zoo.is_residual(name):
+    if custom.is_custom(name) or not zoo.is_residual(name):
         raise UserError(f"model.stem 'cifar' is for residual networks, not {name!r} (allowed for it: imagenet)")
 
 
 def input_channels(name: str, image_channels: int) -> int:
-    """Return how many channels the model reads: three, or the images' own number where it can be built for that."""
-    takes_any = name == "cnn" or (own_model.is_own(name) and "channels" in own_model.arguments(name))
+    """Return the number of channels that the model reads: three, or that of the images if it can be built for it."""
+    takes_any = name == "cnn" or (custom.is_custom(name) and "channels" in custom.arguments(name))
     return image_channels if takes_any else CHANNELS
 
 
@@ -90,12 +93,11 @@ def build(
     width: int = 32,
     image_size: int | None = None,
 ) -> nn.Module:
-    """Build the model with weights drawn from `seed`; the caller's random state is left as it was.
+    """Build the model with weights drawn from `seed`; the global random state is restored.
 
-    `stem="cifar"` gives a residual network a 3 x 3 stride-1 first convolution and no max-pool, as every source uses on
-    32 x 32 images. `width` is the number of first-layer channels of `cnn`. `image_size`, the side of the images in
-    pixels, is needed by vision transformers (default 224); the user's own function gets it and `channels` where it
-    takes them.
+    `stem="cifar"` gives a residual network a 3 x 3 stride-1 first convolution without max-pooling, as papers use for 32
+    x 32 images. `width` is the number of first-layer channels of `cnn`. `image_size` in pixels is required by vision
+    transformers (default 224); user-defined functions receive it and `channels` if they have such arguments.
     """
     check_name(name)
     check_stem(name, stem)
@@ -103,13 +105,14 @@ def build(
         torch.manual_seed(seed)
         if name == "cnn":
             return small_cnn(num_classes, channels, width)
-        if own_model.is_own(name):
-            built = own_model.build(name, num_classes=num_classes, channels=channels, image_size=image_size)
-            if (found := num_outputs(built)) != num_classes:
+        if custom.is_custom(name):
+            model = custom.build(name, num_classes=num_classes, channels=channels, image_size=image_size)
+            if num_outputs(model) != num_classes:
                 raise UserError(
-                    f"model {name!r} ends in {head_name(built)!r}, of {found} outputs; num_classes is {num_classes}"
+                    f"model {name!r}: its head {head_name(model)!r} has {num_outputs(model)} outputs, but num_classes "
+                    f"is {num_classes}"
                 )
-            return built
+            return model
         from raybench.models import zoo
 
         return zoo.build(
@@ -118,7 +121,7 @@ def build(
 
 
 def reset(module: nn.Module, *, seed: int) -> None:
-    """Redraw the weights of every layer with the layer's own initializer, in place."""
+    """Reinitialize the weights of every layer in place, by its reset_parameters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for layer in module.modules():
@@ -129,28 +132,29 @@ def reset(module: nn.Module, *, seed: int) -> None:
 def head_name(model: nn.Module) -> str:
     """Return the name of the classification head: the last linear layer, else the last convolution."""
     for kind in (nn.Linear, nn.Conv2d):
-        found = [name for name, layer in model.named_modules() if isinstance(layer, kind)]
-        if found:
-            return found[-1]
+        layers = [str(name) for name, layer in model.named_modules() if isinstance(layer, kind)]
+        if layers:
+            return layers[-1]
     raise UserError(f"{type(model).__name__} has no linear or convolutional head to read features from")
 
 
 def num_outputs(model: nn.Module) -> int:
-    """Return how many logits the model gives."""
+    """Return the number of logits of the model."""
     head = model.get_submodule(head_name(model))
-    return int(head.out_features if isinstance(head, nn.Linear) else head.out_channels)  # type: ignore[arg-type]
+    assert isinstance(head, nn.Linear | nn.Conv2d)
+    return head.out_features if isinstance(head, nn.Linear) else head.out_channels
 
 
 @dataclass
 class Tap:
-    """Holds the penultimate features of the latest forward pass, (B, D)."""
+    """The penultimate features of the latest forward pass, (B, D)."""
 
     features: Tensor | None = None
 
 
 @contextmanager
 def feature_tap(model: nn.Module) -> Iterator[Tap]:
-    """Record the head's input during forward passes; spatial maps (convolutional heads) are averaged to (B, D)."""
+    """Record the input of the head in forward passes; spatial maps of convolutional heads are averaged to (B, D)."""
     tap = Tap()
 
     def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -165,16 +169,16 @@ def feature_tap(model: nn.Module) -> Iterator[Tap]:
 
 
 def to_bytes(model: nn.Module) -> bytes:
-    """Return the state dict as a file's bytes (CPU tensors, readable with `weights_only=True`)."""
+    """Serialize the state dict (CPU tensors, readable with `weights_only=True`)."""
     buffer = io.BytesIO()
     torch.save({name: value.detach().cpu() for name, value in model.state_dict().items()}, buffer)
     return buffer.getvalue()
 
 
 def read_weights(source: bytes | Path, *, name: str = "checkpoint") -> dict[str, Tensor]:
-    """Read a state dict: bare, under `state_dict` or `model`, with or without a `module.` prefix.
+    """Read a state dict: bare, under `state_dict` or `model`, with or without the prefix `module.`.
 
-    Raises UserError for a file that is not a checkpoint or that would run code when unpickled.
+    Raises UserError for a file that is not a checkpoint or contains code.
     """
     name = str(source) if isinstance(source, Path) else name
     try:
@@ -184,15 +188,15 @@ def read_weights(source: bytes | Path, *, name: str = "checkpoint") -> dict[str,
         raise UserError(f"checkpoint {name} does not exist") from error
     except Exception as error:
         raise UserError(
-            f"checkpoint {name} cannot be read safely (weights_only=True): it is damaged, or it holds pickled code, "
-            f"which raybench never runs; save only the state_dict. Reader's words: {_first_line(error)}"
+            f"checkpoint {name} cannot be read safely (weights_only=True): it is damaged or contains pickled code, "
+            f"which raybench never runs; save only the state_dict. Error of torch.load: {_first_line(error)}"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise UserError(
-            f"checkpoint {name} holds no state dict of tensors (allowed: a state dict, or one under 'state_dict')"
+            f"checkpoint {name} contains no state dict of tensors (allowed: a state dict, or one under 'state_dict')"
         )
     return {key.removeprefix("module."): value for key, value in content.items()}
 
@@ -202,7 +206,7 @@ def _first_line(error: Exception) -> str:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], *, name: str = "checkpoint") -> None:
-    """Load a state dict strictly; the error says which tensors differ and how."""
+    """Load a state dict strictly; the error lists the tensors that differ."""
     expected = model.state_dict()
     missing = [key for key in expected if key not in weights]
     extra = [key for key in weights if key not in expected]
@@ -212,25 +216,29 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], *, name: str = "c
         if key in weights and weights[key].shape != value.shape
     ]
     if missing or extra or shapes:
-        parts = [
-            f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
-            for what, found in (("tensors missing", missing), ("tensors unknown", extra), ("shapes different", shapes))
-            if found
+        problems = [
+            f"{len(keys)} {problem} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            for problem, keys in (
+                ("tensors missing", missing),
+                ("tensors unknown", extra),
+                ("shapes different", shapes),
+            )
+            if keys
         ]
-        raise UserError(f"checkpoint {name} is of another architecture than the model: {'; '.join(parts)}")
+        raise UserError(f"checkpoint {name} is of another architecture than the model: {'; '.join(problems)}")
     model.load_state_dict(weights)
 
 
 def start_from(model: nn.Module, weights: dict[str, Tensor], *, name: str) -> list[str]:
-    """Load a state dict to start training from; return the tensors of the head that it has in another size.
+    """Load a state dict to start training from; return the head tensors with another size in it.
 
-    Those keep their new values. Anything else that differs is an error, as in `load_weights`.
+    Those keep their random values. Any other difference is an error, as in `load_weights`.
     """
-    head, own_weights = head_name(model), model.state_dict()
+    head, initial = head_name(model), model.state_dict()
     resized = [
         key
         for key in (f"{head}.weight", f"{head}.bias")
-        if key in weights and key in own_weights and weights[key].shape != own_weights[key].shape
+        if key in weights and key in initial and weights[key].shape != initial[key].shape
     ]
-    load_weights(model, {**weights, **{key: own_weights[key] for key in resized}}, name=name)
+    load_weights(model, {**weights, **{key: initial[key] for key in resized}}, name=name)
     return resized

@@ -1,4 +1,4 @@
-"""The user's own checkpoint: read without running anything in it, fitted to the model or refused with what to do."""
+"""User checkpoints: read without executing code, loaded into the model or refused with instructions."""
 
 from pathlib import Path
 
@@ -11,42 +11,42 @@ SAFETENSORS = ".safetensors"
 
 
 def read_file(path: str) -> bytes:
-    """Return the bytes of the file that model.checkpoint names; raises UserError that says where it was looked for."""
+    """Return the bytes of the file of model.checkpoint; raise UserError that says where it was searched."""
     file = Path(path).expanduser()
     try:
         return file.read_bytes()
     except OSError as error:
-        where = f" (looked for beside the experiment file that names it, and in the current folder, {Path.cwd()})"
-        tried = "" if file.is_absolute() else where
-        raise UserError(f"model.checkpoint = {path!r} cannot be read: {error.strerror}{tried}") from error
+        searched = f" (searched next to the experiment file that names it, and in the current folder, {Path.cwd()})"
+        where = "" if file.is_absolute() else searched
+        raise UserError(f"model.checkpoint = {path!r} cannot be read: {error.strerror}{where}") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Read the state dict of a file that torch.save wrote; raises UserError for anything else, safetensors by name."""
+    """Read the state dict of a file written by torch.save; raise UserError for anything else."""
     if path.is_file() and _is_safetensors(path):
         raise UserError(
-            f"checkpoint {path} is a safetensors file, which is not read here: write it once as a state dict, "
-            f"torch.save(safetensors.torch.load_file({path.name!r}), {path.with_suffix('.pt').name!r}), and give that"
+            f"checkpoint {path} is a safetensors file, which raybench does not read: convert it to a state dict, "
+            f"torch.save(safetensors.torch.load_file({path.name!r}), {path.with_suffix('.pt').name!r}), and use that"
         )
     return models.read_weights(path)
 
 
 def fit_checkpoint(model: nn.Module, weights: dict[str, Tensor], *, name: str) -> None:
-    """Load the weights; a head of another size is told apart from another architecture, with both sizes."""
+    """Load the weights; the error distinguishes a head of another size from another architecture."""
     head = models.head_name(model)
-    own, given = model.state_dict()[f"{head}.weight"], weights.get(f"{head}.weight")
-    if given is not None and given.shape[1:] == own.shape[1:] and len(given) != len(own):
+    expected, actual = model.state_dict()[f"{head}.weight"], weights.get(f"{head}.weight")
+    if actual is not None and actual.shape[1:] == expected.shape[1:] and len(actual) != len(expected):
         raise UserError(
-            f"checkpoint {name} is of another architecture than the model: its head {head!r} has {len(given)} outputs, "
-            f"the data set has {len(own)} classes ({head}.weight: file {tuple(given.shape)}, model "
-            f"{tuple(own.shape)}). Bring data that names all {len(given)} classes in the model's own order, or a "
-            f"checkpoint whose head has {len(own)} outputs"
+            f"checkpoint {name} is of another architecture than the model: its head {head!r} has {len(actual)} "
+            f"outputs, the dataset has {len(expected)} classes ({head}.weight: file {tuple(actual.shape)}, model "
+            f"{tuple(expected.shape)}). Use data that names all {len(actual)} classes in the order of the model, or a "
+            f"checkpoint whose head has {len(expected)} outputs"
         )
     models.load_weights(model, weights, name=name)
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Tell by the name, or by how such a file begins: the length of a JSON header, then its brace."""
+    """Detect the format by extension, or by its start: the length of a JSON header, then a brace."""
     if path.suffix == SAFETENSORS:
         return True
     with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""Downstream sets: other images, with labels of their own, that every model is asked about and none is trained on.
+"""Downstream datasets: images with their own labels that every model predicts and none is trained on.
 
-What is left in a model's features shows in how well they serve elsewhere (arXiv 2503.06991). A set's predictions are
-stored beside those of the roles, as the role `downstream-<name>`.
+How well a model's features transfer shows what information is left in them (arXiv 2503.06991). Predictions of a
+downstream set are stored next to those of the roles, as role `downstream-<name>`.
 """
 
 from collections.abc import Mapping
@@ -23,54 +23,58 @@ PREFIX = "downstream-"
 
 @dataclass(frozen=True)
 class DownstreamSet:
-    """One set in the store, by key; `root` is where the files of a streamed one lie today."""
+    """One downstream set in the store, by key; `root` is the folder of its files if they are streamed."""
 
-    given: Downstream
+    config: Downstream
     key: str
     root: str | None = None
 
     def images(self, store: Store) -> ImageData:
         """Open the images, memory-mapped."""
-        return image_store.located(image_store.open_images(store.uri, self.key), self.root)
+        return image_store.relocate(image_store.open_images(store.uri, self.key), self.root)
 
     def ids(self, images: ImageData) -> np.ndarray:
-        """Return the samples that models are asked about, sorted: whatever their official part, as in the source."""
-        found = np.flatnonzero(images.part != LEFT_OUT).astype(np.int64)
-        limit = self.given.limit
-        if limit is None or len(found) <= limit:
-            return found
-        return np.sort(np.random.default_rng(seed_for("downstream", limit)).choice(found, limit, replace=False))
+        """Return the samples that models predict, sorted, from all official splits, as in the reference."""
+        ids = np.flatnonzero(images.part != LEFT_OUT).astype(np.int64)
+        limit = self.config.limit
+        if limit is None or len(ids) <= limit:
+            return ids
+        return np.sort(np.random.default_rng(seed_for("downstream", limit)).choice(ids, limit, replace=False))
 
 
 def publish(
-    given: Mapping[str, Downstream], store: Store, reporter: Reporter, *, channels: int, side: int | None
+    configs: Mapping[str, Downstream], store: Store, reporter: Reporter, *, channels: int, image_size: int | None
 ) -> dict[str, DownstreamSet]:
-    """Put every set into the store, by name; refuse images that the model cannot read.
+    """Write every downstream set to the store; return the sets by role.
 
-    `channels` and `side` are those that the model is built for; `side` is None where it takes any.
+    `channels` and `image_size` are those that the model reads; `image_size` is None if it accepts any. Raises UserError
+    for images that the model cannot read.
     """
-    found = {}
-    for name, wanted in given.items():
+    sets = {}
+    for name, config in configs.items():
         try:
-            images = image_store.load(wanted, store, reporter)
-            _require(images, wanted, channels, side)
+            images = image_store.load(config, store, reporter)
+            _check_images(images, config, channels, image_size)
         except UserError as error:
             raise UserError(f"evaluate.downstream.{name}: {error}") from error
         root = images.images.root if isinstance(images.images, Encoded) else None
-        found[f"{PREFIX}{name}"] = DownstreamSet(wanted, image_store.publish(images, store), root)
-    return found
+        sets[f"{PREFIX}{name}"] = DownstreamSet(config, image_store.publish(images, store), root)
+    return sets
 
 
-def _require(images: ImageData, given: Downstream, channels: int, side: int | None) -> None:
+def _check_images(images: ImageData, config: Downstream, channels: int, image_size: int | None) -> None:
+    """Raise UserError unless the model can read the images and at least one is not left out."""
     if images.channels not in (1, channels):
         raise UserError(
-            f"its images have {images.channels} channels, and the model reads {channels}, as do the images that it is "
-            "trained on (a torchvision model reads 3, and 1 is widened to 3)"
+            f"its images have {images.channels} channels, but the model and its training images have {channels} "
+            "(torchvision models read 3; gray images are repeated to 3)"
         )
-    if side is not None and (found := image_store.side(images, given)) != side:
+    actual = image_store.image_size(images, config)
+    if image_size is not None and actual != image_size:
         raise UserError(
-            f"its images have {found or 'unequal'} pixels a side, and the model is built for {side}: give this set "
-            f"resize: {side}, or view: {{size: {side}}} where its images are files"
+            f"its images are {f'{actual} x {actual} pixels' if actual else 'not square'}, but the model reads "
+            f"{image_size} x {image_size}: set resize: {image_size}, or view: {{size: {image_size}}} if its images are "
+            "files"
         )
     if not (images.part != LEFT_OUT).any():
-        raise UserError("none of its images is left")
+        raise UserError("all of its images are left out")

@@ -1,4 +1,4 @@
-"""The weights that every training starts from (`model.init`), kept in the store, where every worker finds them."""
+"""The weights that every training starts from (`model.init`), copied to the store for all workers."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from raybench.storage.store import Store
 
 
 def publish(path: str, store: Store) -> str:
-    """Put the state dict of a file into the store, and return the key: a hash of its content."""
+    """Write the state dict of a file to the store; return its key, a hash of the content."""
     file = Path(path).expanduser()
     try:
         content = file.read_bytes()
@@ -25,5 +25,5 @@ def publish(path: str, store: Store) -> str:
 
 
 def load(model: nn.Module, store: Store, key: str, *, name: str) -> list[str]:
-    """Load them into the model; return the tensors of its head that they have in another size, which stay new."""
+    """Load the weights into the model; return the head tensors of another size, which keep their random values."""
     return models.start_from(model, models.read_weights(store.read_bytes(key), name=name), name=name)

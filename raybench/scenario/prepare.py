@@ -1,4 +1,4 @@
-"""From an experiment to its scenario: load the images, draw the roles, verify them, put both into the store."""
+"""Prepare a scenario: read the images of an experiment, draw and verify the roles, write both to the store."""
 
 import numpy as np
 
@@ -16,52 +16,57 @@ from raybench.storage.store import Store, fingerprint
 
 
 def prepare(experiment: Experiment, store: Store, reporter: Reporter = SILENT) -> Scenario:
-    """Return the scenario of an experiment; what the store holds already is not written again."""
-    given = experiment.data
-    images = image_store.load(given, store, reporter)
-    changed: np.ndarray | None = None
-    if given.mislabel is not None:
-        images, changed = mislabel(images, given.mislabel.fraction, given.mislabel.seed)
-    forget = experiment.forget.model_dump()
+    """Return the scenario of an experiment; skip what the store already contains."""
+    config = experiment.data
+    images = image_store.load(config, store, reporter)
+    mislabeled: np.ndarray | None = None
+    if config.mislabel is not None:
+        images, mislabeled = mislabel(images, config.mislabel.fraction, config.mislabel.seed)
     splits = make_splits(
         images,
-        given.sizes.model_dump(),
-        forget,
-        given.seed,
-        mislabeled=changed,
+        config.sizes.model_dump(),
+        experiment.forget.model_dump(),
+        config.seed,
+        mislabeled=mislabeled,
         held_out_validation=experiment.model.checkpoint is not None,
     )
-    _require(experiment, splits)
+    _check_sizes(experiment, splits)
     for recipe in (experiment.train.recipe, experiment.train.retrained_recipe):
         recipe.check_labels(images.labels.ndim)
     data_key = image_store.publish(images, store)
     splits_key = f"artifacts/splits/{fingerprint(data_key, splits.fingerprint())}.parquet"
     if not store.exists(splits_key):
         store.write_table(splits_key, splits.to_table(images))
-    root = images.images.root if isinstance(images.images, Encoded) else None
-    others = downstream.publish(
-        experiment.evaluate.downstream,
+    fixed_size = models.has_fixed_size(experiment.model.name)
+    scenario = Scenario(
         store,
-        reporter,
-        channels=models.input_channels(experiment.model.name, images.channels),
-        side=image_store.side(images, given) if models.has_fixed_size(experiment.model.name) else None,
+        experiment,
+        data_key,
+        splits_key,
+        root=images.images.root if isinstance(images.images, Encoded) else None,
+        downstream=downstream.publish(
+            experiment.evaluate.downstream,
+            store,
+            reporter,
+            channels=models.input_channels(experiment.model.name, images.channels),
+            image_size=image_store.image_size(images, config) if fixed_size else None,
+        ),
+        init=None if experiment.model.init is None else initial_weights.publish(experiment.model.init, store),
     )
-    init = None if experiment.model.init is None else initial_weights.publish(experiment.model.init, store)
-    scenario = Scenario(store, experiment, data_key, splits_key, root, others, init)
-    scenario.cached(reporter)
+    scenario.short_side_cache(reporter)
     return scenario
 
 
-def _require(experiment: Experiment, splits: Splits) -> None:
-    """Refuse roles too small for what the experiment asks of them."""
+def _check_sizes(experiment: Experiment, splits: Splits) -> None:
+    """Raise UserError for empty roles, and for too few calibration samples for an alpha."""
     sizes = {role: len(splits.ids(role)) for role in ROLES}
     if empty := [role for role, size in sizes.items() if size == 0]:
-        raise UserError(f"data.sizes leaves no samples for {', '.join(empty)} (the roles have {sizes})")
+        raise UserError(f"data.sizes leaves no samples for {', '.join(empty)} (sizes of the roles: {sizes})")
     calibration = sizes["calibration"]
     for alpha in experiment.evaluate.alphas:
-        needed = smallest_calibration(alpha)  # below it the conformal quantile is infinite: sets hold every class
-        if calibration < needed:
+        smallest = smallest_calibration(alpha)  # with fewer, the conformal quantile is infinite and sets are trivial
+        if calibration < smallest:
             raise UserError(
-                f"evaluate.alphas: {alpha} needs at least {needed} calibration samples, data.sizes.calibration gives "
-                f"{calibration}; enlarge it or take alpha >= {1 / (calibration + 1):.3g}"
+                f"evaluate.alphas: {alpha} needs at least {smallest} calibration samples, but "
+                f"data.sizes.calibration gives {calibration}; enlarge it or use alpha >= {1 / (calibration + 1):.3g}"
             )

@@ -1,7 +1,7 @@
-"""What every unit of work of an experiment shares: the images, the roles, the architecture. Small enough to send.
+"""The images, roles and architecture of an experiment, by key; small enough to send to every worker.
 
-The images (a memory-mapped uint8 array, or where files lie) and the splits are in the store: `preparing.py` put them
-there, and any worker on any node opens them by key.
+`prepare` puts the images (a memory-mapped uint8 array, or the locations of files) and the splits into the store; any
+worker on any node opens them by key.
 """
 
 import copy
@@ -16,13 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from raybench import models
-from raybench.config.data import Images
 from raybench.config.schema import Experiment
 from raybench.data.images import ImageData
-from raybench.data.reading.batches import ResidentSplit, Split, seed_for
-from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.batches import Split, seed_for
 from raybench.data.reading.short_side import ShortSide
-from raybench.data.reading.stream import StreamedSplit
 from raybench.data.splits import ROLES, Splits
 from raybench.engine.devices import resolve_device
 from raybench.engine.training import Recipe
@@ -30,43 +27,50 @@ from raybench.errors import unknown
 from raybench.progress import SILENT, Reporter
 from raybench.scenario import image_store, initial_weights
 from raybench.scenario.downstream import DownstreamSet
+from raybench.scenario.process_cache import ProcessCache
+from raybench.scenario.samples import open_samples
 from raybench.storage.store import Store
 
-KEPT = 8  # splits that a process keeps: trials share them, and what they have prepared for augmentation
-NUMERICS = 1  # raise it when a change of the code changes numbers: older artifacts are then made again
-TRAINED_ON = ("retain", "forget")
-AUDIT_LIMIT = 10_000  # samples of a large retain set that the quick audit looks at
+NUMERICS = 1  # increase it when a code change changes numbers; older artifacts are then computed again
+TRAINING_ROLES = ("retain", "forget")
+AUDIT_LIMIT = 10_000  # samples of a large retain set in the validation-time evaluation
 
-
-_made: dict[Any, Split] = {}
-_templates: dict[Any, nn.Module] = {}  # the last one
+OPEN_SPLITS: ProcessCache[Split] = ProcessCache(capacity=8)  # trials share splits and their augmentation windows
+TEMPLATE_MODELS: ProcessCache[nn.Module] = ProcessCache(capacity=1)  # copied instead of drawing weights again
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Data set + forget rule + split seed + architecture, by key."""
+    """Dataset + forget rule + split seed + architecture, by key."""
 
     store: Store
     experiment: Experiment
     data_key: str
     splits_key: str
-    root: str | None = None  # of images that are streamed: where they lie today, which is no part of what they are
-    downstream: Mapping[str, DownstreamSet] = field(default_factory=dict)  # by the role that their predictions go by
+    root: str | None = None  # folder of streamed images; not part of any key, because files may move
+    downstream: Mapping[str, DownstreamSet] = field(default_factory=dict)  # by the role of their predictions
     init: str | None = None  # key of the weights that every training starts from
+
+    @property
+    def device(self) -> torch.device:
+        return resolve_device(self.experiment.resources.device)
+
+    # Samples
 
     def data(self) -> ImageData:
         """Open the images, memory-mapped and shared by all processes of the node."""
-        return image_store.located(image_store.open_images(self.store.uri, self.data_key), self.root)
-
-    def cached(self, reporter: Reporter = SILENT) -> ShortSide | None:
-        """Return this node's scaled-down copy of images that are streamed, where the experiment asks for one."""
-        shorter = self.experiment.data.short_side_cache
-        if shorter is None or self.root is None:
-            return None
-        return image_store.short_side(self.root, self.store.uri, self.data_key, shorter, reporter)
+        return image_store.relocate(image_store.open_images(self.store.uri, self.data_key), self.root)
 
     def splits(self) -> Splits:
-        return _splits(self.store.uri, self.splits_key)
+        """Read the sample ids of every role."""
+        return _read_splits(self.store.uri, self.splits_key)
+
+    def short_side_cache(self, reporter: Reporter = SILENT) -> ShortSide | None:
+        """Return this node's scaled-down copy of streamed images, if the experiment uses one; write it if missing."""
+        short_side = self.experiment.data.short_side_cache
+        if short_side is None or self.root is None:
+            return None
+        return image_store.open_short_side_cache(self.root, self.store.uri, self.data_key, short_side, reporter)
 
     def split(
         self,
@@ -76,10 +80,8 @@ class Scenario:
         device: str | None = None,
         recipe: Recipe | None = None,
     ) -> Split:
-        """Return the samples of the roles, ready to be batched; `limit` draws that many of them, always the same."""
-        train, given = recipe or self.experiment.train, self.experiment.data
-        names = tuple(train.augment) if augment else ()
-        seen = (names, train.channels_last, self.channels, given.resize, given.view, given.short_side_cache)
+        """Return the samples of the roles, ready to be batched; `limit` draws a fixed subset of that size."""
+        train, data = recipe or self.experiment.train, self.experiment.data
         key = (
             self.store.uri,
             self.data_key,
@@ -87,73 +89,52 @@ class Scenario:
             self.root,
             roles,
             limit,
-            seen,
+            tuple(train.augment) if augment else (),
+            train.channels_last,
+            self.channels,
+            data.resize,
+            data.view,
+            data.short_side_cache,
             device or str(self.device),
         )
-        if key not in _made:
+
+        def build() -> Split:
             ids = np.sort(np.concatenate([self.splits().ids(role) for role in roles]))
             if limit is not None and len(ids) > limit:
                 ids = np.sort(np.random.default_rng(seed_for("limit", *roles)).choice(ids, limit, replace=False))
-            while len(_made) >= KEPT:
-                del _made[next(iter(_made))]
-            _made[key] = self.samples(ids, augment=augment, device=device, recipe=recipe)
-        return _made[key]
+            return self.samples(ids, augment=augment, device=device, recipe=recipe)
+
+        return OPEN_SPLITS.get(key, build)
 
     def samples(
         self, ids: np.ndarray, *, augment: bool = False, device: str | None = None, recipe: Recipe | None = None
     ) -> Split:
-        """Return the given samples as the model wants them, augmented by the `recipe` (the original's by default)."""
-        given = self.experiment.data
-        return self._as_seen(
-            self.data(), given, ids, augment=augment, device=device, recipe=recipe, cached=self.cached()
-        )
-
-    def _as_seen(
-        self,
-        images: ImageData,
-        given: Images,
-        ids: np.ndarray,
-        *,
-        augment: bool = False,
-        device: str | None = None,
-        recipe: Recipe | None = None,
-        cached: ShortSide | None = None,
-    ) -> Split:
+        """Return samples by id as the model reads them, augmented as in `recipe` (default: that of the original)."""
         train = recipe or self.experiment.train
-        where = self.device if device is None else torch.device(device)
-        chosen = train.augment if augment else []
-        if isinstance(images.images, Encoded):
-            assert given.view is not None
-            return StreamedSplit(
-                images,
-                ids,
-                given.view,
-                device=where,
-                augment=chosen,
-                channels_last=train.channels_last,
-                cached=cached,
-            )
-        return ResidentSplit(
-            images,
+        return open_samples(
+            self.data(),
             ids,
-            device=where,
+            self.experiment.data,
+            device=self.device if device is None else torch.device(device),
             channels=self.channels,
-            resize=given.resize,
-            augment=chosen,
+            augment=train.augment if augment else (),
             channels_last=train.channels_last,
+            short_side_cache=self.short_side_cache(),
         )
 
     def audit_splits(self) -> dict[str, Split]:
-        """Return what the quick audit looks at: never test, calibration or unseen."""
+        """Return the splits of the validation-time evaluation; it never reads test, calibration or unseen samples."""
         return {role: self.split(role, limit=AUDIT_LIMIT) for role in ("retain", "forget", "validation")}
+
+    # Roles and downstream sets, as models predict them
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Return what models are asked about: the roles, then the downstream sets."""
+        """Return everything that models predict: the roles, then the downstream sets."""
         return (*ROLES, *self.downstream)
 
     def role_ids(self, role: str) -> np.ndarray:
-        """Return the sample ids of a role, or of a downstream set."""
+        """Return the sample ids of a role or of a downstream set."""
         if role in self.downstream:
             return self.downstream[role].ids(self.downstream[role].images(self.store))
         if role not in ROLES:
@@ -161,69 +142,63 @@ class Scenario:
         return self.splits().ids(role)
 
     def role_samples(self, role: str, ids: np.ndarray) -> Split:
-        """Return samples of a role or a downstream set as `predict` reads them."""
-        if role in self.downstream:
-            found = self.downstream[role]
-            return self._as_seen(found.images(self.store), found.given, ids)
-        return self.samples(ids, augment=self.is_augmented(role))
+        """Return samples of a role or of a downstream set for prediction."""
+        if role not in self.downstream:
+            return self.samples(ids, augment=self.is_augmented(role))
+        downstream = self.downstream[role]
+        return open_samples(
+            downstream.images(self.store),
+            ids,
+            downstream.config,
+            device=self.device,
+            channels=self.channels,
+            channels_last=self.experiment.train.channels_last,
+        )
 
     def is_augmented(self, role: str) -> bool:
-        """Say whether a role is predicted through the training augmentation (`evaluate.train_view`)."""
+        """Return whether a role is predicted with the training augmentation (`evaluate.train_view`)."""
         experiment = self.experiment
-        return experiment.evaluate.train_view == "augmented" and role in TRAINED_ON and bool(experiment.train.augment)
+        return (
+            experiment.evaluate.train_view == "augmented" and role in TRAINING_ROLES and bool(experiment.train.augment)
+        )
 
     def view_name(self, role: str) -> str:
-        """Say in words how a role is predicted, for the record."""
+        """Describe how a role is predicted, for the record."""
         return f"augmented: {', '.join(self.experiment.train.augment)}" if self.is_augmented(role) else "clean"
 
-    def role_view(self, role: str) -> list[Any]:
-        """Return what, beside the ids, decides the pixels that a model is shown of a role."""
-        found = self.downstream.get(role)
-        key, given = (self.data_key, self.experiment.data) if found is None else (found.key, found.given)
-        view: list[Any] = [key, given.resize, given.view]
-        if self.is_augmented(role):  # what is drawn depends on the batches
-            view.append([self.experiment.train.augment, self.experiment.evaluate.batch_size])
-        return view
-
-    @property
-    def device(self) -> torch.device:
-        return resolve_device(self.experiment.resources.device)
+    # Models
 
     @property
     def channels(self) -> int:
-        """Return how many channels the model reads."""
+        """Return the number of channels that the model reads."""
         return models.input_channels(self.experiment.model.name, self.data().channels)
 
     def fresh(self, seed: int) -> nn.Module:
-        """Build the model as training starts from it, on the scenario's device: new weights, `model.init` over them."""
+        """Build the model that training starts from, on the scenario's device: random weights, then `model.init`."""
         model = self.untrained(seed)
         if self.init is not None:
-            self._start(model)
+            self._load_init(model)
         return model
 
     def untrained(self, seed: int) -> nn.Module:
         """Build the architecture with random weights."""
-        images, model = self.data(), self.experiment.model
-        built = models.build(
-            model.name,
+        images, config = self.data(), self.experiment.model
+        model = models.build(
+            config.name,
             num_classes=images.num_classes,
             channels=self.channels,
             seed=seed,
-            stem=model.stem,
-            width=model.width,
-            image_size=image_store.side(images, self.experiment.data),
+            stem=config.stem,
+            width=config.width,
+            image_size=image_store.image_size(images, self.experiment.data),
         )
-        return built.to(self.device)
-
-    def _start(self, model: nn.Module) -> list[str]:
-        assert self.init is not None
-        return initial_weights.load(model, self.store, self.init, name=str(self.experiment.model.init))
+        return model.to(self.device)
 
     def started_from(self) -> dict[str, Any]:
-        """Return which file every training starts from, and which tensors of its head are of another size; else {}."""
+        """Return the file of `model.init` and the head tensors with another size in it; {} without `model.init`."""
         if self.init is None:
             return {}
-        return {"init": self.experiment.model.init, "init_not_taken": self._start(self.untrained(0))}
+        return {"init": self.experiment.model.init, "init_not_taken": self._load_init(self.untrained(0))}
 
     def load(self, model_key: str) -> nn.Module:
         """Load a finished model by its key."""
@@ -231,36 +206,55 @@ class Scenario:
         return self.with_weights(weights, name=model_key)
 
     def with_weights(self, weights: dict[str, Tensor], *, name: str = "weights") -> nn.Module:
-        """Build the model with the given weights."""
-        model = copy.deepcopy(self._template())
+        """Build the model with these weights."""
+        # Copying a template is faster: drawing weights only to replace them takes seconds for a large model.
+        key = (self.store.uri, self.data_key, str(self.architecture()), str(self.device))
+        model = copy.deepcopy(TEMPLATE_MODELS.get(key, lambda: self.untrained(0)))
         models.load_weights(model, weights, name=name)
         return model
 
-    def _template(self) -> nn.Module:
-        """Return a model to be copied: drawing weights that are then replaced takes seconds for a large one."""
-        key = (self.store.uri, self.data_key, str(self.architecture()), str(self.device))
-        if key not in _templates:
-            _templates.clear()
-            _templates[key] = self.untrained(0)
-        return _templates[key]
+    def _load_init(self, model: nn.Module) -> list[str]:
+        assert self.init is not None
+        return initial_weights.load(model, self.store, self.init, name=str(self.experiment.model.init))
+
+    # What keys of artifacts depend on
 
     def ids_fingerprint(self, *roles: str) -> str:
-        """Return a hash of the samples in the roles, which is what a model trained on them depends on."""
+        """Hash the sample ids of the roles, which a model trained on them depends on."""
         digest = hashlib.blake2b(digest_size=8)
         digest.update(np.sort(np.concatenate([self.role_ids(role) for role in roles])).tobytes())
         return digest.hexdigest()
 
+    def role_view(self, role: str) -> list[Any]:
+        """Return what determines the pixels of a role that a model reads, in addition to the ids."""
+        downstream = self.downstream.get(role)
+        if downstream is None:
+            view: list[Any] = [self.data_key, self.experiment.data.resize, self.experiment.data.view]
+        else:
+            view = [downstream.key, downstream.config.resize, downstream.config.view]
+        if self.is_augmented(role):  # the random draws depend on the batches
+            view.append([self.experiment.train.augment, self.experiment.evaluate.batch_size])
+        return view
+
     def architecture(self) -> dict[str, object]:
-        """Return what, beside seed and recipe, decides a model before it has seen a sample."""
-        model, given = self.experiment.model, self.experiment.data
-        made = {"name": model.name, "stem": model.stem, "width": model.width, "resize": given.resize}
-        made |= {} if given.view is None else {"view": given.view.model_dump()}
-        made |= {} if self.init is None else {"init": self.init}
-        made |= {} if given.short_side_cache is None else {"short_side_cache": given.short_side_cache}
+        """Return what determines an untrained model, in addition to seed and recipe."""
+        model, data = self.experiment.model, self.experiment.data
+        parts: dict[str, object] = {
+            "name": model.name,
+            "stem": model.stem,
+            "width": model.width,
+            "resize": data.resize,
+        }
+        if data.view is not None:
+            parts["view"] = data.view.model_dump()
+        if self.init is not None:
+            parts["init"] = self.init
+        if data.short_side_cache is not None:
+            parts["short_side_cache"] = data.short_side_cache
         source = models.source_fingerprint(model.name)
-        return made if source is None else {**made, "source": source}
+        return parts if source is None else {**parts, "source": source}
 
 
 @functools.lru_cache(maxsize=4)
-def _splits(uri: str, key: str) -> Splits:
+def _read_splits(uri: str, key: str) -> Splits:
     return Splits.from_table(Store(uri).read_table(key))

@@ -14,7 +14,7 @@ from raybench.errors import UserError
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("agedb") / "root"
-    fixtures.write("agedb", folder, images_per_class=4, identities=10, side=8)
+    fixtures.write("agedb", folder, images_per_class=4, identities=10, image_size=8)
     return folder
 
 
@@ -81,7 +81,7 @@ def test_folds_that_share_people_are_refused_unless_identities_are_set_aside(roo
 def test_a_table_that_says_nothing_of_people_warns(tmp_path):
     faces(tmp_path, "x.jpg", "y.jpg")
     (tmp_path / "ages.csv").write_text("age,image_path\n35.0,x.jpg\n40,y.jpg\n")
-    with pytest.warns(UserWarning, match="says nothing of identities"):
+    with pytest.warns(UserWarning, match="has no identities"):
         data = datasets.load("agedb", root=tmp_path, file="ages.csv")
     assert data.groups is None
     assert data.labels.tolist() == [3, 4]
@@ -90,10 +90,10 @@ def test_a_table_that_says_nothing_of_people_warns(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("age,image_path,fold\n35,x.jpg,1\n", "fold 0 is the test part, but the folds are 1"),
+        ("age,image_path,fold\n35,x.jpg,1\n", "fold 0 is the test split, but the folds are 1"),
         ("age,image_path,fold\n35,x.jpg,first\n", "fold 'first' is not a whole number"),
         ("age,image_path\nold,x.jpg\n", r"the age of x\.jpg is 'old'"),
-        ("years,image_path\n35,x.jpg\n", "needs a column age; it has years, image_path"),
+        ("years,image_path\n35,x.jpg\n", "needs a column age .columns: years, image_path"),
         ("age,image_path\n35,gone.jpg\n", r"1 of 1 image files are missing: gone\.jpg"),
         ("age,image_path\n35\n", "line 2: 1 cells, but 2 columns"),
     ],
@@ -110,7 +110,7 @@ def test_an_image_called_otherwise_is_named_and_other_files_are_passed_over(tmp_
     data = datasets.load("agedb", root=tmp_path)
     assert [str(name) for name in data.images.files] == ["AgeDB/9_B_20_m.JPG", "AgeDB/10_Maria_Callas_35_f.jpg"]
     faces(folder, "face.jpg")
-    with pytest.raises(UserError, match=r"1 image files are called otherwise: face\.jpg"):
+    with pytest.raises(UserError, match=r"1 image files are named differently: face\.jpg"):
         datasets.load("agedb", root=tmp_path)
 
 

@@ -88,9 +88,9 @@ def test_every_augmentation_changes_training_and_not_evaluation_and_repeats(make
     ("names", "message"),
     [
         (["color"], "unknown augmentation 'color'"),
-        (["flip", "crop", "flip"], "flip is given twice"),
-        (["crop", "random_resized_crop"], "give crop or random_resized_crop, not both"),
-        (["crop", "crop_reflect", "flip"], "give crop or crop_reflect, not both"),
+        (["flip", "crop", "flip"], "flip is listed twice"),
+        (["crop", "random_resized_crop"], "use crop or random_resized_crop, not both"),
+        (["crop", "crop_reflect", "flip"], "use crop or crop_reflect, not both"),
     ],
 )
 def test_augmentations_that_do_not_go_together_are_refused(names, message):

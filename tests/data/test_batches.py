@@ -164,7 +164,7 @@ def test_labels_of_a_multi_label_task_are_float_rows(make_data):
         ({"resize": 0}, "resize is 0"),
         ({"augment": ["crops"]}, "unknown augmentation 'crops'; did you mean 'crop'"),
         ({"augment": ["crop", "crop_reflect"]}, "not both"),
-        ({"augment": ["crop_reflect"], "resize": 4}, "more than 4 pixels"),
+        ({"augment": ["crop_reflect"], "resize": 4}, "larger than 4 x 4 pixels"),
         ({"ids": np.array([60])}, "ids run from 60 to 60, but there are 60 samples"),
     ],
 )

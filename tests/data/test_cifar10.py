@@ -91,7 +91,7 @@ class Command:
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(folder, tmp_path, protocol):
     write(folder / "data_batch_2", batch() | {"filenames": Command(tmp_path / "executed")}, protocol)
-    with pytest.raises(UserError, match=r"data_batch_2: refused, the pickle asks for (posix|nt)\.mkdir"):
+    with pytest.raises(UserError, match=r"data_batch_2: refused because the pickle contains (posix|nt)\.mkdir"):
         datasets.load("cifar10", root=folder)
     assert not (tmp_path / "executed").exists()
     pickle.loads((folder / "data_batch_2").read_bytes())  # it would have
@@ -106,7 +106,7 @@ def test_nothing_but_the_rebuilding_of_arrays_may_be_named(tmp_path, name):
     (tmp_path / "x").write_bytes(
         b"\x80\x04" + b"".join(b"\x8c" + bytes([len(s)]) + s.encode() for s in (module, attribute)) + b"\x93."
     )
-    with pytest.raises(UserError, match=r"x: refused, the pickle asks for"):
+    with pytest.raises(UserError, match=r"x: refused because the pickle contains"):
         safe_pickle.load(tmp_path / "x")
 
 
@@ -141,7 +141,7 @@ def test_random_bytes_are_refused_with_the_file_named(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ([1, 2], "holds a list, expected a dict"),
+        ([1, 2], "contains a list, expected a dict"),
         ({"labels": None}, r"labels are a NoneType, expected 4 whole numbers"),
         ({"labels": [1, 2, 3]}, "labels are a list of 3, expected 4"),
         ({"labels": [0.5] * 4}, "labels are a list of 4, expected 4 whole numbers"),
@@ -150,7 +150,7 @@ def test_random_bytes_are_refused_with_the_file_named(folder):
         ({"data": np.zeros((4, 3071), dtype=np.uint8)}, r"data is uint8 \(4, 3071\), expected uint8 \(n, 3072\)"),
         ({"data": np.zeros((4, 3072))}, r"data is float64 \(4, 3072\)"),
         ({"data": [[0] * 3072] * 4}, "data is a list of 4"),
-        ({"data": np.zeros((0, 3072), dtype=np.uint8), "labels": []}, "holds no images"),
+        ({"data": np.zeros((0, 3072), dtype=np.uint8), "labels": []}, "contains no images"),
         ({"data": np.zeros((4, 32, 32, 3), dtype=np.uint8)}, r"data is uint8 \(4, 32, 32, 3\)"),
     ],
 )
@@ -219,7 +219,7 @@ def test_download_never_overwrites_a_local_copy(folder, fake_torchvision):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     datasets.load("cifar10", root=folder.parent, download=True)
     (folder / "data_batch_1").unlink()
-    with pytest.raises(UserError, match="exists, but is not complete"):
+    with pytest.raises(UserError, match="exists but is incomplete"):
         datasets.load("cifar10", root=folder.parent, download=True)
     del before["data_batch_1"]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

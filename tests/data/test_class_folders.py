@@ -9,7 +9,7 @@ from raybench import data as datasets
 from raybench.data.fixtures import write
 from raybench.data.formats.office_home import DOMAINS
 from raybench.data.images import TEST, TRAIN, UNSEEN
-from raybench.data.reading.decode import decode
+from raybench.data.reading.decode_image import decode
 from raybench.errors import UserError
 
 
@@ -56,11 +56,11 @@ def test_imagenet_names_the_classes_that_only_one_part_has(tmp_path):
     root = made(tmp_path, "imagenet", num_classes=3)
     wnids = sorted(path.name for path in (root / "val").iterdir())
     shutil.rmtree(root / "val" / wnids[1])
-    with pytest.raises(UserError, match=rf"train' holds 1 classes that 'val' does not: {wnids[1]};"):
+    with pytest.raises(UserError, match=rf"train' contains 1 classes that 'val' does not: {wnids[1]};"):
         datasets.load("imagenet", root=root)
     shutil.rmtree(root / "train" / wnids[1])
     shutil.rmtree(root / "train" / wnids[0])
-    with pytest.raises(UserError, match=rf"val' holds 1 classes that 'train' does not: {wnids[0]};"):
+    with pytest.raises(UserError, match=rf"val' contains 1 classes that 'train' does not: {wnids[0]};"):
         datasets.load("imagenet", root=root)
 
 
@@ -68,7 +68,7 @@ def test_imagenet_as_the_archive_unpacks_is_refused_until_validation_images_are_
     root = made(tmp_path, "imagenet", num_classes=2)
     for path in list((root / "val").rglob("*.JPEG")):
         path.rename(root / "val" / path.name)
-    with pytest.raises(UserError, match=r"val' holds 4 images beside its class folders"):
+    with pytest.raises(UserError, match=r"val' contains 4 images next to its class folders"):
         datasets.load("imagenet", root=root)
 
 
@@ -77,7 +77,7 @@ def test_imagenet_with_an_empty_class_folder_is_refused(tmp_path):
     wnid = min(path.name for path in (root / "train").iterdir())
     for path in (root / "train" / wnid).iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=rf"1 class folders hold no image: {wnid}"):
+    with pytest.raises(UserError, match=rf"1 class folders contain no image: {wnid}"):
         datasets.load("imagenet", root=root)
 
 
@@ -101,7 +101,7 @@ def test_a_class_without_a_name_in_the_file_is_refused(tmp_path):
     root = made(tmp_path, "imagenet", num_classes=2)
     path = root / "LOC_synset_mapping.txt"
     path.write_text(path.read_text().splitlines()[0] + "\n")
-    with pytest.raises(UserError, match=r"LOC_synset_mapping\.txt: has no name for 1 of 2 classes: n0"):
+    with pytest.raises(UserError, match=r"LOC_synset_mapping\.txt: no name for 1 of 2 classes: n0"):
         datasets.load("imagenet", root=root)
     path.write_text("n01440764\n")
     with pytest.raises(UserError, match="line 1 is 'n01440764', expected a wnid and a name"):
@@ -148,7 +148,7 @@ def test_image_folder_with_splits_below_the_classes(tmp_path, depth, pattern):
     assert data.class_names == ("cat", "dog")
     assert all(("train" in name) == (part == TRAIN) for name, part in zip(files(data), data.part))
     (tmp_path / "cat" / "stray.png").touch()
-    with pytest.raises(UserError, match=rf"stray\.png' lies above level {depth}"):
+    with pytest.raises(UserError, match=rf"stray\.png' is above level {depth}"):
         datasets.load("image_folder", root=tmp_path, split_depth=depth)
 
 
@@ -163,13 +163,13 @@ def test_a_test_part_with_a_class_of_its_own_is_refused(tmp_path):
     root = made(tmp_path, "image_folder", num_classes=2)
     (root / "train" / "class_0").rename(root / "elsewhere")
     shutil.rmtree(root / "elsewhere")
-    with pytest.raises(UserError, match=r"test' holds classes that 'train' does not: class_0"):
+    with pytest.raises(UserError, match=r"test' contains classes that 'train' does not: class_0"):
         datasets.load("image_folder", root=root)
 
 
 def test_image_folder_without_a_training_part_is_refused(tmp_path):
     root = made(tmp_path, "image_folder", num_classes=2, splits=("test", "val"))
-    with pytest.raises(UserError, match="holds no folder 'train'"):
+    with pytest.raises(UserError, match="contains no folder 'train'"):
         datasets.load("image_folder", root=root)
 
 
@@ -221,7 +221,7 @@ def test_office_home_says_which_domain_is_unknown_missing_or_different(tmp_path)
     with pytest.raises(UserError, match="unknown domain of office_home 'Photo'"):
         datasets.load("office_home", root=root, domain="Photo")
     shutil.rmtree(root / "Clipart" / "Thing_1")
-    with pytest.raises(UserError, match=r"Art' holds 1 classes that 'Clipart' does not: Thing_1"):
+    with pytest.raises(UserError, match=r"Art' contains 1 classes that 'Clipart' does not: Thing_1"):
         datasets.load("office_home", root=root)
     shutil.rmtree(root / "Clipart")
     with pytest.raises(UserError, match=r"lacks Clipart \(expected: Art, Clipart"):

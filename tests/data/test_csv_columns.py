@@ -10,7 +10,7 @@ def test_a_spreadsheet_export_is_read_as_it_is_meant(tmp_path):
     assert columns == {"name": ["Smith, J", "Li"], "Age": ["35", "40"]}
     assert find_column(columns, ["years", "age"]) == ["35", "40"]
     assert find_column(columns, ["identity"]) is None
-    with pytest.raises(UserError, match=r"t\.csv: needs a column id or identity; it has name, Age"):
+    with pytest.raises(UserError, match=r"t\.csv: needs a column id or identity .columns: name, Age"):
         need_column(columns, ["id", "identity"], path=tmp_path / "t.csv")
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from raybench import data as datasets
 from raybench.data import fixtures
-from raybench.data.reading.decoding import decode_all
+from raybench.data.reading.decode_dataset import decode_all
 from raybench.data.transforms.views import View
 
 
@@ -25,7 +25,7 @@ def centroid_accuracy(features, labels, train):
     ],
 )
 def test_what_is_to_be_learned_shows_in_faces_of_people_never_seen(tmp_path, name, options, chance):
-    fixtures.write(name, tmp_path / name, images_per_class=8, side=24)
+    fixtures.write(name, tmp_path / name, images_per_class=8, image_size=24)
     data, _ = decode_all(datasets.load(name, root=tmp_path / name, **options), View(size=24))
     gray = data.pixels.mean(axis=(2, 3))  # (N, 24): the bands lie across
     train = data.groups % 2 == 0
@@ -33,7 +33,7 @@ def test_what_is_to_be_learned_shows_in_faces_of_people_never_seen(tmp_path, nam
 
 
 def test_who_it_is_shows_in_pictures_of_the_same_person(tmp_path):
-    fixtures.write("agedb", tmp_path / "agedb", images_per_class=8, identities=16, side=24)
+    fixtures.write("agedb", tmp_path / "agedb", images_per_class=8, identities=16, image_size=24)
     data, _ = decode_all(datasets.load("agedb", root=tmp_path / "agedb"), View(size=24))
     corners = data.pixels[:, :4].mean(axis=(1, 2))  # (N, 3): what is behind the head
     train = np.arange(80) < 48
@@ -43,6 +43,6 @@ def test_who_it_is_shows_in_pictures_of_the_same_person(tmp_path):
 def test_the_same_seed_writes_the_same_files_and_another_does_not(tmp_path):
     prints = []
     for i, seed in enumerate((0, 0, 1)):
-        fixtures.write("mucac", tmp_path / str(i), images_per_class=1, identities=6, seed=seed, side=16)
+        fixtures.write("mucac", tmp_path / str(i), images_per_class=1, identities=6, seed=seed, image_size=16)
         prints.append(datasets.load("mucac", root=tmp_path / str(i), bounds=None).images.fingerprint(content=True))
     assert prints[0] == prints[1] != prints[2]

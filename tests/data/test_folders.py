@@ -75,18 +75,18 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 def test_images_beside_class_folders_are_refused_by_name(tmp_path):
     touch(tmp_path, "cat/1.png", "stray.png")
-    with pytest.raises(UserError, match=r"1 images beside its class folders: stray\.png; each image belongs"):
+    with pytest.raises(UserError, match=r"1 images next to its class folders: stray\.png; move each image"):
         class_folders(tmp_path)
 
 
 def test_a_folder_without_class_folders_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no class folders"):
+    with pytest.raises(UserError, match="contains no class folders"):
         class_folders(tmp_path)
 
 
 def test_empty_class_folders_are_named(tmp_path):
     touch(tmp_path, "ant/1.png", "bee/.DS_Store", "cat/notes.txt")
-    with pytest.raises(UserError, match=r"2 class folders hold no image: bee, cat \(images are \.jpg"):
+    with pytest.raises(UserError, match=r"2 class folders contain no image: bee, cat \(images are \.jpg"):
         images_of_classes(tmp_path, "", class_folders(tmp_path))
 
 

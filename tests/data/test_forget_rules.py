@@ -8,7 +8,7 @@ import pytest
 
 from raybench.data import forget_rules
 from raybench.data.forget_rules import select
-from raybench.data.forget_rules.spec import Candidates, forget_rule
+from raybench.data.forget_rules.framework.spec import Candidates, forget_rule
 from raybench.data.splits import make_splits
 from raybench.errors import UserError
 
@@ -21,7 +21,7 @@ def candidates():
 
 def test_the_shipped_rules_are_found_by_their_names():
     assert set(forget_rules.names()) >= {"class", "ids", "random", "identity", "first_rows", "id_ranges", "hard"}
-    assert all(forget_rules.spec(name).source for name in forget_rules.names())
+    assert all(forget_rules.framework.spec(name).source for name in forget_rules.names())
 
 
 def test_random_takes_a_fraction_or_a_count_and_its_seed_decides(candidates):
@@ -56,7 +56,7 @@ def test_every_training_sample_is_equally_likely_to_be_forgotten(candidates):
         ({"count": 0}, "count is 0"),
         ({"count": 61}, "whole number from 1 to 59"),
         ({"count": 60}, "selects all 60 training samples"),
-        ({"fraction": 0.001}, "selects nothing"),
+        ({"fraction": 0.001}, "selects no sample"),
         ({"fractoin": 0.1}, "unknown option of forget rule 'random': 'fractoin'; did you mean 'fraction'"),
     ],
 )
@@ -82,7 +82,7 @@ def test_class_of_a_multi_label_task_is_every_carrier_of_the_label():
         ("dogs", "unknown class 'dogs'; did you mean 'dog'"),
         (3, "3 is not a class; ids run from 0 to 2"),
         (True, "True is not a class"),
-        ([], "selects nothing"),
+        ([], "selects no sample"),
         ([0, 1, 2], "selects all 60"),
     ],
 )
@@ -126,11 +126,11 @@ def test_ids_that_are_not_training_samples_are_listed(candidates):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "selects nothing"),
-        ("cat\n", "entry 1 is 'cat', not a sample id"),
-        ("101\n1.5\n", "entry 2 is '1.5'"),
+        ("", "selects no sample"),
+        ("cat\n", "value 1 is 'cat', not a sample id"),
+        ("101\n1.5\n", "value 2 is '1.5'"),
         ("a,b\n1,2\n", r"no column 'id' \(first line: a, b\)"),
-        ("name,id\nx\n", "the line 'x' has no column 'id'"),
+        ("name,id\nx\n", "line 'x' has no column 'id'"),
         ("9" * 30, "not a sample id"),
     ],
 )
@@ -158,7 +158,7 @@ def test_ids_needs_exactly_one_source(candidates, options):
 
 @pytest.mark.parametrize("given", [101, "101", [101.5], [True]])
 def test_ids_that_are_no_list_of_whole_numbers_are_refused(candidates, given):
-    with pytest.raises(UserError, match=r"ids: (expected a list|entry 1)"):
+    with pytest.raises(UserError, match=r"ids: (expected a list|value 1)"):
         select("ids", candidates, ids=given)
 
 

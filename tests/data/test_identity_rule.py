@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raybench.data.forget_rules import select
-from raybench.data.forget_rules.identity import exchange, label_counts
-from raybench.data.forget_rules.spec import Candidates
+from raybench.data.forget_rules.framework.spec import Candidates
+from raybench.data.forget_rules.identity import label_counts, swap_to_match_labels
 from raybench.data.splits import make_splits
 from raybench.errors import UserError
 
@@ -37,7 +37,7 @@ def imbalance(candidates, chosen, part):
 def test_whole_identities_are_forgotten_and_the_fraction_is_met_to_within_one(seed, fraction, stratified, multi):
     candidates = people(seed=seed % 5, multi=multi)
     chosen = select("identity", candidates, fraction=fraction, seed=seed, stratified=stratified)
-    assert len(candidates.cut_groups(chosen)) == 0
+    assert len(candidates.split_groups(chosen)) == 0
     largest = np.unique(candidates.groups, return_counts=True)[1].max()
     assert abs(len(chosen) - fraction * 200) <= largest
 
@@ -70,7 +70,7 @@ def test_no_single_exchange_would_bring_the_labels_nearer():
     groups, codes = np.unique(candidates.groups, return_inverse=True)
     chosen = np.zeros(len(groups), dtype=bool)
     chosen[:5] = True
-    exchange(chosen, label_counts(candidates.labels, codes, len(groups)), 0.3, np.arange(len(groups)))
+    swap_to_match_labels(chosen, label_counts(candidates.labels, codes, len(groups)), 0.3, np.arange(len(groups)))
     reached = imbalance(candidates, candidates.ids[chosen[codes]], 0.3)
     for leaving in np.flatnonzero(chosen):
         for coming in np.flatnonzero(~chosen):
@@ -103,8 +103,8 @@ def test_identities_come_from_a_list_or_a_file(tmp_path):
     [
         ({}, "exactly one of fraction, count, ids and file"),
         ({"count": 2, "ids": [0]}, "exactly one of fraction, count, ids and file"),
-        ({"ids": [0, 1, 2]}, r"no training sample is of 1, 2 \(there are \d+ identities, from 0 to"),
-        ({"ids": [0], "stratified": True}, "stratified is for a drawn fraction or count"),
+        ({"ids": [0, 1, 2]}, r"no training sample belongs to 1, 2 \(there are \d+ identities, from 0 to"),
+        ({"ids": [0], "stratified": True}, "stratified needs fraction or count"),
         ({"fraction": 1.0}, "fraction is 1.0"),
         ({"count": 0}, "count is 0"),
         ({"file": "gone.txt"}, "'identity': no file 'gone.txt'"),
@@ -152,7 +152,7 @@ def test_ranges_of_identities_are_closed_below_and_open_above(pairs):
         ({"ranges": [5, 9]}, "5 is not a range"),
         ({"ranges": [["a", "b"]]}, "is not a range"),
         ({"ranges": [[40, 50]]}, r"no training group lies in \[40, 50\); they run from 0 to 9"),
-        ({"ranges": []}, "selects nothing"),
+        ({"ranges": []}, "selects no sample"),
         ({"ranges": [[0, 5]], "of": "person"}, r"of is 'person' \(allowed: group, sample\)"),
     ],
 )

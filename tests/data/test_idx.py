@@ -67,7 +67,7 @@ def test_a_truncated_file_is_refused_at_any_length(tmp_path, compressed):
     [
         (0, idx(arrays()[1]), "starts with 00000801, expected the magic number 00000803"),
         (1, b"PNG\n" + bytes(20), "expected the magic number 00000801"),
-        (0, idx(arrays()[0]) + b"x", r"promises \(7, 6, 5\) = 210 bytes, found more"),
+        (0, idx(arrays()[0]) + b"x", r"the header gives \(7, 6, 5\) = 210 bytes, found more"),
         (0, idx(arrays()[0])[:-1], "= 210 bytes, found 209"),
         (1, idx(arrays()[1][:6]), "6 labels for 7 images"),
         (3, idx(np.array([0, 1, 10])), "label 10, expected 0 to 9"),

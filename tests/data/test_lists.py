@@ -7,7 +7,7 @@ import pytest
 from raybench import data as datasets
 from raybench.data.fixtures import write
 from raybench.data.images import TEST, TRAIN
-from raybench.data.reading.decode import decode
+from raybench.data.reading.decode_image import decode
 from raybench.errors import UserError
 
 
@@ -73,12 +73,12 @@ def test_cub200_files_are_joined_by_image_id_not_by_line(tmp_path):
         (
             "image_class_labels.txt",
             lambda t: t.replace("6 3\n", ""),
-            "1 image ids are only here or only in images.txt: 6",
+            "1 image ids occur only here or only in images.txt: 6",
         ),
         ("image_class_labels.txt", lambda t: t.replace("6 3\n", "6 4\n"), "image 6 has '4', expected 1 to 3"),
         ("train_test_split.txt", lambda t: t.replace("6 0\n", "6 2\n"), "image 6 has '2', expected 0 or 1"),
-        ("images.txt", lambda t: t + "7\n", "line 7 is '7', expected a number of its own and a text"),
-        ("images.txt", lambda t: t + t.splitlines()[0], "line 7 is '1 001.* expected a number of its own"),
+        ("images.txt", lambda t: t + "7\n", "line 7 is '7', expected a unique number and a text"),
+        ("images.txt", lambda t: t + t.splitlines()[0], "line 7 is '1 001.* expected a unique number"),
         ("images.txt", lambda t: t.replace("_0006_", "_0066_"), "1 of 6 listed images are missing"),
         ("classes.txt", lambda t: t.replace("3 003", "4 003"), "should run from 1 to 3 without gaps"),
         ("classes.txt", lambda t: "", "is empty"),
@@ -128,7 +128,7 @@ def test_domainnet126_refuses_unknown_domains_and_missing_lists(tmp_path):
     root = made(tmp_path, "domainnet126")
     with pytest.raises(UserError, match="unknown domain of domainnet126 'reel'; did you mean 'real'"):
         datasets.load("domainnet126", root=root, domain="reel")
-    with pytest.raises(UserError, match=r"holds neither quickdraw_list\.txt nor quickdraw_train\.txt and"):
+    with pytest.raises(UserError, match=r"contains neither quickdraw_list\.txt nor quickdraw_train\.txt and"):
         datasets.load("domainnet126", root=root, domain="quickdraw")
 
 
@@ -166,7 +166,7 @@ def test_a_list_and_a_test_list_are_two_parts_and_paths_may_hold_spaces(tmp_path
 
 def test_the_only_list_is_found_and_several_must_be_named(tmp_path):
     root = made(tmp_path, "list_file")
-    with pytest.raises(UserError, match=r"give option `file`.*holds test\.txt, train\.txt"):
+    with pytest.raises(UserError, match=r"set option `file`.*contains test\.txt, train\.txt"):
         datasets.load("list_file", root=root)
     (root / "test.txt").unlink()
     assert datasets.load("list_file", root=root).num_samples == 6

@@ -11,7 +11,7 @@ from raybench import data as datasets
 from raybench.data.files import embedded, manifest_columns
 from raybench.data.fixtures import write
 from raybench.data.images import TEST, TRAIN, UNSEEN
-from raybench.data.reading.decode import decode
+from raybench.data.reading.decode_image import decode
 from raybench.data.reading.encoded import WHOLE
 from raybench.errors import UserError
 
@@ -107,7 +107,7 @@ def test_several_labels_make_a_multi_label_task(folder):
 
 def test_classes_may_be_named_or_counted_where_some_have_no_image(folder):
     csv(folder, *rows(label=["3", "1", "3", "1"]))
-    with pytest.raises(UserError, match=r"labels run from 1 to 3, but no row has 0: number them from 0, or say"):
+    with pytest.raises(UserError, match=r"labels run from 1 to 3, but no row has 0: number them from 0, or set"):
         datasets.load("manifest", root=folder)
     assert datasets.load("manifest", root=folder, classes=1000).num_classes == 1000
     named = datasets.load("manifest", root=folder, classes=["ant", "bee", "cat", "dog"])
@@ -190,7 +190,7 @@ def test_a_damaged_copy_is_noticed(tmp_path, cache):
     parquet(tmp_path, [b"one", b"two"])
     datasets.load("manifest", root=tmp_path)
     next(cache.glob("*.images")).write_bytes(b"one")
-    with pytest.raises(UserError, match="has 3 bytes, expected 6: damaged, delete it"):
+    with pytest.raises(UserError, match="has 3 bytes, expected 6; it is damaged, delete it"):
         datasets.load("manifest", root=tmp_path)
 
 
@@ -214,14 +214,14 @@ def test_class_names_that_hugging_face_wrote_are_used(tmp_path):
     assert data.class_names == ("cat", "dog", "owl")
     assert data.labels.tolist() == [2, 0]
     pq.write_table(table.replace_schema_metadata({"huggingface": "{"}), tmp_path / "m.parquet")
-    with pytest.raises(UserError, match=r"Hugging Face metadata cannot be read .*give option `classes`"):
+    with pytest.raises(UserError, match=r"Hugging Face metadata cannot be read .*set option `classes`"):
         datasets.load("manifest", root=tmp_path)
     assert datasets.load("manifest", root=tmp_path, classes=3).num_classes == 3
 
 
 def test_an_image_column_of_numbers_and_a_broken_file_are_refused(tmp_path):
     pq.write_table(pa.table({"image": [1.5], "label": [0]}), tmp_path / "m.parquet")
-    with pytest.raises(UserError, match="column 'image' is double; images are paths, bytes, or a struct"):
+    with pytest.raises(UserError, match="column 'image' is double; an image column contains paths, bytes, or a struct"):
         datasets.load("manifest", root=tmp_path)
     (tmp_path / "m.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(UserError, match=r"m\.parquet: cannot be read as Parquet"):
@@ -236,7 +236,7 @@ def test_an_image_column_of_numbers_and_a_broken_file_are_refused(tmp_path):
     [
         ({"label": ["0", "", "1", ""]}, r"column 'label': 2 cells are empty, in rows 2, 4"),
         ({"label": ["0.5", "1", "0", "1"]}, r"column 'label': row 1 is '0\.5'; labels are whole numbers or texts"),
-        ({"label": ["-1", "0", "0", "1"]}, "row 1 is -1, but there are classes 0 to 1"),
+        ({"label": ["-1", "0", "0", "1"]}, "row 1 is -1, but the classes are 0 to 1"),
         ({"group": ["a", "", "b", "c"]}, "column 'group': 1 cells are empty, in rows 2"),
         (
             {"split": ["train", "test", "tset", "train"]},
@@ -245,9 +245,9 @@ def test_an_image_column_of_numbers_and_a_broken_file_are_refused(tmp_path):
         ({"split": ["test"] * 4}, "no row is train"),
         ({"path": ["a.png", "x.png", "y.png", "d.png"]}, "2 of 4 images are missing below .*: row 2 'x.png', row 3"),
         ({"path": ["a.png", "b.png", "./a.png", "d.png"]}, "rows 1 and 3 both name './a.png'"),
-        ({"path": ["a.png", "/etc/b.png", "c", "d"]}, "row 2: '/etc/b.png' lies outside root"),
-        ({"path": ["../a.png", "b.png", "c", "d"]}, r"row 1: '\.\./a\.png' lies outside root"),
-        ({"path": ["a.png", "", "c", "d"]}, "row 2 names no image"),
+        ({"path": ["a.png", "/etc/b.png", "c", "d"]}, "row 2: '/etc/b.png' is outside root"),
+        ({"path": ["../a.png", "b.png", "c", "d"]}, r"row 1: '\.\./a\.png' is outside root"),
+        ({"path": ["a.png", "", "c", "d"]}, "row 2 has no image"),
     ],
 )
 def test_wrong_cells_are_refused_with_the_number_of_the_row(folder, columns, message):
@@ -263,12 +263,12 @@ def test_wrong_cells_are_refused_with_the_number_of_the_row(folder, columns, mes
         ({"label": "lable"}, r"unknown column for option `label` .*'lable'; did you mean 'label'"),
         ({"group": "person"}, "unknown column for option `group`"),
         ({"label": "label", "labels": ["label"]}, "not both"),
-        ({"labels": "label"}, r"labels is 'label'; give a list of different columns"),
-        ({"labels": ["label", "label"]}, "give a list of different columns"),
-        ({"labels": ["path"]}, "row 1 is 'a.png'; a label of several is 0 or 1"),
-        ({"classes": 0}, "classes is 0; give the list of their names, or how many"),
+        ({"labels": "label"}, r"labels is 'label'; set a list of distinct columns"),
+        ({"labels": ["label", "label"]}, "set a list of distinct columns"),
+        ({"labels": ["path"]}, "row 1 is 'a.png'; a multi-label target is 0 or 1"),
+        ({"classes": 0}, "classes is 0; set the list of class names, or the number"),
         ({"classes": [1, 2]}, r"classes is \[1, 2\]"),
-        ({"classes": 1}, "row 2 is 1, but there are classes 0 to 0"),
+        ({"classes": 1}, "row 2 is 1, but the classes are 0 to 0"),
         ({"color": "x"}, "unknown option of dataset 'manifest'"),
     ],
 )
@@ -293,10 +293,10 @@ def test_a_missing_column_and_a_choice_of_manifests_are_named(folder):
     ):
         datasets.load("manifest", root=folder)
     (folder / "n.csv").write_text("path,label\na.png,0\n")
-    with pytest.raises(UserError, match=r"holds 2 \.csv and \.parquet files: m\.csv, n\.csv"):
+    with pytest.raises(UserError, match=r"contains 2 \.csv and \.parquet files: m\.csv, n\.csv"):
         datasets.load("manifest", root=folder)
     assert datasets.load("manifest", root=folder, file="n.csv").num_samples == 1
-    with pytest.raises(UserError, match=r"holds 0 \.csv and \.parquet files"):
+    with pytest.raises(UserError, match=r"contains 0 \.csv and \.parquet files"):
         datasets.load("manifest", root=folder / "more")
 
 

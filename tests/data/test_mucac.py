@@ -7,10 +7,10 @@ import pytest
 from raybench import data as datasets
 from raybench.data import fixtures
 from raybench.data.forget_rules import select
-from raybench.data.forget_rules.spec import Candidates
+from raybench.data.forget_rules.framework.spec import Candidates
 from raybench.data.formats.mucac import parts
 from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN
-from raybench.data.reading.decoding import decode_all
+from raybench.data.reading.decode_dataset import decode_all
 from raybench.data.splits import make_splits
 from raybench.data.transforms.views import View
 from raybench.errors import UserError
@@ -22,7 +22,7 @@ IMAGES = "CelebAMask-HQ/CelebA-HQ-img"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mucac") / "root"
-    fixtures.write("mucac", folder, images_per_class=4, identities=30, side=16)
+    fixtures.write("mucac", folder, images_per_class=4, identities=30, image_size=16)
     return folder
 
 
@@ -111,10 +111,10 @@ def test_without_bounds_there_is_one_part_and_roles_are_drawn_by_person(root):
     ("bounds", "message"),
     [
         ((190, 1250, 4855), "leave no unseen samples: the identities run from 0 to 29"),
-        ((1250, 190, 4855), "three rising identities"),
-        ((4, 12), "three rising identities"),
-        ((0, 12, 20), "three rising identities"),
-        ((4, 12.5, 20), "three rising identities"),
+        ((1250, 190, 4855), "three increasing identities"),
+        ((4, 12), "three increasing identities"),
+        ((0, 12, 20), "three increasing identities"),
+        ((4, 12.5, 20), "three increasing identities"),
     ],
 )
 def test_bounds_that_leave_a_part_empty_are_refused(root, bounds, message):
@@ -166,10 +166,10 @@ def test_a_value_that_is_no_label_is_refused_only_where_the_task_reads_it(root):
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("identity", lambda lines: lines[:-1], r"different images: '74\.jpg' is in one only"),
-        ("identity", lambda lines: [*lines, lines[0]], r"line 76: 0\.jpg has an identity already"),
+        ("identity", lambda lines: lines[:-1], r"different images: '74\.jpg' is in only one"),
+        ("identity", lambda lines: [*lines, lines[0]], r"line 76: 0\.jpg is listed twice"),
         ("identity", lambda lines: ["0.jpg someone", *lines[1:]], "line 1: '0.jpg someone' is not a file name and"),
-        ("attribute", lambda lines: ["76", *lines[1:]], "promises 76 images, it names 75"),
+        ("attribute", lambda lines: ["76", *lines[1:]], "gives 76 images, but 75 lines list 75"),
         ("attribute", lambda lines: [*lines[:-1], lines[-1][:-3]], r"74\.jpg has 39 values for 40 attributes"),
         ("attribute", lambda lines: lines[1:], "expected the number of images"),
     ],
@@ -182,7 +182,7 @@ def test_text_files_that_are_cut_or_disagree_are_refused(root, file, change, mes
 
 
 def test_a_root_without_the_text_files_names_them(tmp_path):
-    with pytest.raises(UserError, match=r"has no CelebA-HQ-identity\.txt or identity\.txt"):
+    with pytest.raises(UserError, match=r"contains no CelebA-HQ-identity\.txt or identity\.txt"):
         datasets.load("mucac", root=tmp_path)
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.data.reading.order import epoch_order, seed_for, share, stratified_order
+from raybench.data.reading.order import epoch_order, rank_shard, seed_for, stratified_order
 
 
 def test_seeds_tell_numbers_from_text_and_one_cut_from_another():
@@ -48,7 +48,7 @@ def test_an_empty_set_has_an_empty_order_for_every_rank():
 
 def test_a_rank_outside_the_world_is_refused():
     with pytest.raises(ValueError, match="rank 2"):
-        share(np.arange(4), rank=2, world_size=2)
+        rank_shard(np.arange(4), rank=2, world_size=2)
 
 
 @settings(max_examples=50, deadline=None)

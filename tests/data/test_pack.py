@@ -16,7 +16,7 @@ from raybench.data.fixtures import write
 from raybench.data.images import LEFT_OUT
 from raybench.data.packing import shards
 from raybench.data.packing.pack import pack
-from raybench.data.reading.decode import decode
+from raybench.data.reading.decode_image import decode
 from raybench.errors import UserError
 
 SMALL = {"shard_bytes": 12_000, "rows_per_group": 4, "workers": 2}
@@ -173,7 +173,7 @@ def test_a_pack_that_is_killed_goes_on_and_ends_as_if_it_never_was(photo_data, t
             pack(photo_data, out, **SMALL | {"workers": 1})
     done = {name: entry for name, entry in snapshot(out).items() if name.startswith("shards/shard-")}
     assert len(done) >= 1
-    with pytest.raises(UserError, match="is not finished: run raybench pack again"):
+    with pytest.raises(UserError, match="is incomplete: run raybench pack again"):
         datasets.load("packed", root=out)
 
     counts = []
@@ -226,7 +226,7 @@ def test_corrupt_images_are_named_and_once_repaired_the_pack_goes_on(tmp_path):
         path.write_bytes(content[: len(content) // 2])
     load = lambda: datasets.load("image_folder", root=tmp_path / "own")  # noqa: E731
     small = {"shard_bytes": 1000, "rows_per_group": 4}
-    message = r"2 of 8 images are corrupt: .*class_0/1\.JPG.*deep/0\.png.*copies in their place and run the same"
+    message = r"2 of 8 images are corrupt: .*class_0/1\.JPG.*deep/0\.png.*intact copies and run the same"
     with pytest.raises(UserError, match=message):
         pack(load(), tmp_path / "out", **small)
     assert (tmp_path / "out" / "packing" / "corrupt.txt").read_text().count("\n") == 2
@@ -258,7 +258,7 @@ def test_only_the_shard_of_a_repaired_image_is_written_again(photos, tmp_path):
 def test_a_folder_that_holds_something_else_is_refused_and_kept(photo_data, tmp_path, content):
     (tmp_path / content).parent.mkdir(exist_ok=True)
     (tmp_path / content).write_text("[]")
-    with pytest.raises(UserError, match=r"is not empty and holds no pack|holds a pack of other data"):
+    with pytest.raises(UserError, match=r"is not empty and contains no pack|contains a pack of other data"):
         pack(photo_data, tmp_path, **SMALL)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [content.rpartition("/")[2]]
 
@@ -273,7 +273,7 @@ def test_other_data_and_other_settings_are_not_mixed_into_a_pack(photo_data, mak
 
 @pytest.mark.parametrize("inner", ["", "packed", "train/packed"])
 def test_a_pack_inside_the_data_is_refused(photos, photo_data, inner):
-    with pytest.raises(UserError, match="the data's own folder; pack into another one"):
+    with pytest.raises(UserError, match="the folder of the data; choose another folder"):
         pack(photo_data, photos / inner)
 
 
@@ -285,7 +285,7 @@ def test_shards_of_nothing_are_refused(photo_data, tmp_path, sizes):
 
 def test_a_file_in_the_place_of_the_folder_is_refused(photo_data, tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(UserError, match="holds no pack"):
+    with pytest.raises(UserError, match="contains no pack"):
         pack(photo_data, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -301,7 +301,7 @@ def test_an_image_that_does_not_read_back_as_it_was_written_is_noticed(photo_dat
         return find(path)
 
     monkeypatch.setattr("raybench.data.packing.pack.find_images", damaged)
-    with pytest.raises(UserError, match="image 1 is not what was written"):
+    with pytest.raises(UserError, match="image 1 differs from what was written"):
         pack(photo_data, tmp_path / "out", **SMALL)
     assert not list((tmp_path / "out" / "shards").glob("shard-*"))
 
@@ -314,7 +314,7 @@ def test_an_image_that_does_not_read_back_as_it_was_written_is_noticed(photo_dat
         (lambda out: (out / "index.parquet").unlink(), r"index\.parquet: cannot be read"),
         (lambda out: (out / "meta.json").write_text("{"), "not written by raybench pack"),
         (lambda out: (out / "meta.json").write_text('{"format": 0}'), "not format 1 of raybench pack"),
-        (lambda out: (out / "meta.json").unlink(), r"holds no meta\.json"),
+        (lambda out: (out / "meta.json").unlink(), r"contains no meta\.json"),
         (
             lambda out: pq.write_table(pq.read_table(out / "index.parquet")[:-1], out / "index.parquet"),
             "23 rows, expected",

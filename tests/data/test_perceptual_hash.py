@@ -11,7 +11,7 @@ from raybench import data as datasets
 from raybench.data import fixtures
 from raybench.data.fixtures.pictures import picture
 from raybench.data.images import LEFT_OUT, TEST, TRAIN
-from raybench.data.perceptual_hash import cross_role_pairs, deduplicate, equal_pairs, hash_of, hashes, within
+from raybench.data.perceptual_hash import cross_role_pairs, deduplicate, equal_pairs, hash_of, hashes, is_near
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
@@ -93,7 +93,7 @@ def test_equal_pairs_are_those_of_a_double_loop(a, b):
 @given(a=few, wanted=few, distance=st.integers(0, 4))
 def test_within_counts_differing_bits(a, wanted, distance):
     expected = [any((int(x) ^ int(y)).bit_count() <= distance for y in wanted) for x in a]
-    assert within(a, wanted, distance).tolist() == expected
+    assert is_near(a, wanted, distance).tolist() == expected
 
 
 def with_copies(make_data, n, copies, *, part=None):
@@ -132,7 +132,7 @@ def test_a_sample_that_is_left_out_already_keeps_no_other_from_staying(make_data
 
 
 def test_pictures_that_leak_from_training_to_unseen_are_found_in_files(tmp_path):
-    fixtures.write("mufac", tmp_path / "mufac", images_per_class=2, side=48, leaks=3)
+    fixtures.write("mufac", tmp_path / "mufac", images_per_class=2, image_size=48, leaks=3)
     data = datasets.load("mufac", root=tmp_path / "mufac")
     parts = {name: np.flatnonzero(data.part == part) for part, name in enumerate(("train", "test", "unseen"))}
     leaks = {(twins.first, twins.second): twins for twins in cross_role_pairs(data, parts)}

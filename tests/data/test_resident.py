@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raybench.data.reading import resident
+from raybench.data.reading import atomic_folder, resident
 from raybench.data.reading.resident import open_resident, save
 from raybench.data.splits import make_splits
 from raybench.errors import UserError
@@ -37,7 +37,7 @@ def test_saving_again_keeps_the_folder_and_other_data_is_refused(make_data, tmp_
     before = (tmp_path / "cache" / "meta.json").stat().st_mtime_ns
     save(make_data(), tmp_path / "cache")
     assert (tmp_path / "cache" / "meta.json").stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="holds another dataset"):
+    with pytest.raises(UserError, match="contains another dataset"):
         save(make_data(seed=1), tmp_path / "cache")
     assert open_resident(tmp_path / "cache").fingerprint() == make_data().fingerprint()
     assert leftovers(tmp_path) == []
@@ -74,7 +74,7 @@ def test_a_damaged_folder_is_refused_with_the_file_named(make_data, tmp_path, da
 
 def test_a_place_that_cannot_be_written_is_named(make_data, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot save the dataset to .*file/cache"):
+    with pytest.raises(UserError, match=r"cannot write the dataset to .*file/cache"):
         save(make_data(), tmp_path / "file" / "cache")
 
 
@@ -110,7 +110,7 @@ def test_writers_at_the_same_moment_all_succeed(make_data, tmp_path):
 
 
 def save_and_stop_before_the_rename(data, folder):
-    resident.os.rename = lambda *_: time.sleep(60)
+    atomic_folder.os.rename = lambda *_: time.sleep(60)
     save(data, folder)
 
 
@@ -132,7 +132,7 @@ def test_a_killed_writer_leaves_no_dataset_and_its_rest_is_removed_later(make_da
     assert open_resident(tmp_path / "cache").fingerprint() == data.fingerprint()
     assert partial.exists()  # it may be a living writer's
 
-    old = time.time() - 2 * resident.STALE_SECONDS
+    old = time.time() - 2 * atomic_folder.STALE_SECONDS
     for path in [*partial.iterdir(), partial]:
         os.utime(path, (old, old))
     save(replace(data, mean=(0.1, 0.1, 0.1)), tmp_path / "other")

@@ -76,7 +76,7 @@ def test_resized_crops_of_a_resident_set_are_within_one_level_of_pillows(make_da
     draws = split.augment.draw(20, np.random.default_rng(4))
     side = resize or 32
     for k in range(20):
-        top, left, height, width = resized_crop.box(draws.part[k], 32, 32)
+        top, left, height, width = resized_crop.box(draws.crop_uniforms[k], 32, 32)
         part = Image.fromarray(data.images[k]).crop((left, top, left + width, top + height))
         expected = np.asarray(part.resize((side, side), Image.Resampling.BILINEAR))
         expected = expected[:, ::-1] if draws.flip[k] else expected

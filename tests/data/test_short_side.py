@@ -7,7 +7,7 @@ from pictures import encode, picture, write_files
 from PIL import Image
 
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, LEFT_OUT, ImageData
-from raybench.data.reading.decode import CorruptImage, decode
+from raybench.data.reading.decode_image import CorruptImage, decode
 from raybench.data.reading.encoded import Encoded
 from raybench.data.reading.short_side import ShortSide, cache
 from raybench.data.transforms.views import View

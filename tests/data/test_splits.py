@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from raybench import data as datasets
 from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN
 from raybench.data.mislabel import mislabel
-from raybench.data.splits import DRAWN, ROLES, Splits, make_splits, usual_label, verify
+from raybench.data.splits import DRAWN, ROLES, Splits, majority_label, make_splits, verify
 from raybench.errors import UserError
 
 SIZES = {"train": 24, "validation": 6, "calibration": 6, "test": 12, "unseen": None}
@@ -95,9 +95,9 @@ def test_an_unseen_part_without_a_test_part_leaves_the_others_in_the_training_pa
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"unseen": 16}, "the official unseen part has 15 samples; asked for 16 .unseen 16"),
-        ({"test": 10, "calibration": 6}, "the official test part has 15 samples; asked for 16"),
-        ({"train": 25, "validation": 6}, "the official training part has 30 samples; asked for 31"),
+        ({"unseen": 16}, "the official unseen split has 15 samples; the sizes request 16 .unseen 16"),
+        ({"test": 10, "calibration": 6}, "the official test split has 15 samples; the sizes request 16"),
+        ({"train": 25, "validation": 6}, "the official training split has 30 samples; the sizes request 31"),
     ],
 )
 def test_a_part_that_is_too_small_is_named(make_data, sizes, message):
@@ -113,17 +113,17 @@ def test_samples_that_are_left_out_have_no_role(make_data, parts):
     everyone = np.concatenate(list(splits.role.values()))
     assert len(everyone) > 0
     assert LEFT_OUT not in data.part[everyone]
-    with pytest.raises(UserError, match="test holds 1 samples that are left out: "):
+    with pytest.raises(UserError, match="test contains 1 samples that are left out: "):
         verify(Splits({"test": [int(np.flatnonzero(data.part == LEFT_OUT)[0])]}), data)
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), multi=st.booleans())
-def test_the_usual_label_of_a_group_is_that_of_most_of_its_samples(seed, multi):
+def test_the_majority_label_of_a_group_is_that_of_most_of_its_samples(seed, multi):
     generator = np.random.default_rng(seed)
     codes = np.concatenate([np.arange(6), generator.integers(0, 6, 20)])
     labels = generator.integers(0, 2, (26, 3)) if multi else generator.integers(0, 4, 26)
-    found = usual_label(labels, codes)
+    found = majority_label(labels, codes)
     if multi:
         sets = [tuple(labels[codes == g].mean(axis=0) > 0.5) for g in range(6)]
         assert [[a == b for b in sets] for a in sets] == (found[:, None] == found).tolist()
@@ -131,7 +131,7 @@ def test_the_usual_label_of_a_group_is_that_of_most_of_its_samples(seed, multi):
         assert found.tolist() == [int(np.bincount(labels[codes == g]).argmax()) for g in range(6)]
 
 
-def test_groups_are_drawn_in_the_share_of_their_usual_label(make_data):
+def test_groups_are_drawn_in_the_share_of_their_majority_label(make_data):
     groups = np.arange(240) // 4
     labels = (groups % 3 == 0).astype(np.int64)  # a third of the people, one class each
     data = make_data(240, classes=2, groups=groups, labels=labels)
@@ -195,7 +195,7 @@ def test_verify_finds_shared_samples_and_shared_groups(make_data):
         verify(Splits({"forget": [3], "unseen": [2]}), data)
     with pytest.raises(UserError, match="forget and test share 1 samples: 3"):
         verify(Splits({"forget": [3], "test": [3]}), data)
-    with pytest.raises(UserError, match="test holds 3 more than once"):
+    with pytest.raises(UserError, match="test contains 3 more than once"):
         verify(Splits({"test": [3, 3]}), data)
     with pytest.raises(UserError, match=r"outside 0\.\.59"):
         verify(Splits({"test": [60]}), data)
@@ -204,8 +204,8 @@ def test_verify_finds_shared_samples_and_shared_groups(make_data):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"train": 40, "validation": 30}, "the dataset has 60 samples; asked for 70 .train 40, validation 30"),
-        ({"train": None, "test": None}, "train and test both ask for the rest of the dataset"),
+        ({"train": 40, "validation": 30}, "the dataset has 60 samples; the sizes request 70 .train 40, validation 30"),
+        ({"train": None, "test": None}, "train and test both take the rest of the dataset"),
         ({"train": 60, "test": None}, "nothing is left for test"),
         ({"train": 30, "tests": 3}, "unknown role in sizes: 'tests'; did you mean 'test'"),
         ({"train": -1}, "size of train is -1"),

@@ -11,8 +11,8 @@ from PIL import Image
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageData
 from raybench.data.reading import stream
 from raybench.data.reading.batches import ReadsAhead, ResidentSplit, iterate
-from raybench.data.reading.decode import CorruptImage, decode
-from raybench.data.reading.decoding import decode_all
+from raybench.data.reading.decode_dataset import decode_all
+from raybench.data.reading.decode_image import CorruptImage, decode
 from raybench.data.reading.encoded import Encoded
 from raybench.data.reading.short_side import cache
 from raybench.data.reading.stream import StreamedSplit
@@ -85,7 +85,7 @@ def test_a_random_resized_crop_is_cut_out_of_the_whole_image_and_scaled_once(dat
     contents = list(CONTENTS.values())
     for k, i in enumerate(IDS):
         image = Image.fromarray(decode(contents[i], "x"))
-        top, left, height, width = box(draws.part[k], image.height, image.width)
+        top, left, height, width = box(draws.crop_uniforms[k], image.height, image.width)
         part = image.crop((left, top, left + width, top + height)).resize((24, 24), Image.Resampling.BILINEAR)
         expected = np.asarray(part)[:, ::-1] if draws.flip[k] else np.asarray(part)
         assert np.abs(x[k].permute(1, 2, 0).numpy() - expected).max() <= 1.001
@@ -130,14 +130,16 @@ def test_an_epoch_reads_ahead_and_is_the_same_as_batch_by_batch(data):
 
 def test_only_the_next_batch_is_begun_while_one_is_used(data, monkeypatch):
     split = StreamedSplit(data, IDS, VIEW, workers=2)
-    begun = []
-    original = split.begun
-    monkeypatch.setattr(split, "begun", lambda order, generator: (begun.append(order), original(order, generator))[1])
+    started = []
+    original = split.start_batch
+    monkeypatch.setattr(
+        split, "start_batch", lambda order, generator: (started.append(order), original(order, generator))[1]
+    )
     batches = split.batches([np.array([i]) for i in range(6)], generator=None)
     next(batches)
-    assert len(begun) == 2
+    assert len(started) == 2
     next(batches)
-    assert len(begun) == 3
+    assert len(started) == 3
     batches.close()
 
 
@@ -151,7 +153,9 @@ def test_an_image_that_turns_out_corrupt_is_named(data, tmp_path, workers):
 
 
 def test_a_split_can_be_sent_to_another_process(data, tmp_path):
-    split = StreamedSplit(data, IDS, VIEW, augment=CROP, cached=cache(data, tmp_path / "c", short_side=28), workers=2)
+    split = StreamedSplit(
+        data, IDS, VIEW, augment=CROP, short_side_cache=cache(data, tmp_path / "c", short_side=28), workers=2
+    )
     first = split.batch(np.arange(4), generator=np.random.default_rng(0))
     copy = pickle.loads(pickle.dumps(split))
     assert same(copy.batch(np.arange(4), generator=np.random.default_rng(0)), first)
@@ -160,8 +164,8 @@ def test_a_split_can_be_sent_to_another_process(data, tmp_path):
 def test_training_reads_the_cache_and_evaluation_only_where_it_is_exact(data, tmp_path, monkeypatch):
     whole = StreamedSplit(data, IDS, VIEW, augment=CROP)
     same_side, other_side = (cache(data, tmp_path / str(side), short_side=side) for side in (28, 30))
-    exact = StreamedSplit(data, IDS, VIEW, augment=CROP, cached=same_side)
-    near = StreamedSplit(data, IDS, VIEW, augment=CROP, cached=other_side)
+    exact = StreamedSplit(data, IDS, VIEW, augment=CROP, short_side_cache=same_side)
+    near = StreamedSplit(data, IDS, VIEW, augment=CROP, short_side_cache=other_side)
     expected = whole.batch(np.arange(12), generator=None)
     assert same(near.batch(np.arange(12), generator=None), expected)
     coarse = near.batch(np.arange(12), generator=np.random.default_rng(0))
@@ -176,7 +180,7 @@ def test_a_split_says_whether_training_sees_other_pixels_than_without_the_cache(
     small, side, large = (cache(data, tmp_path / str(side), short_side=side) for side in (20, 28, 99))
 
     def exact(cached, augment):
-        return StreamedSplit(data, IDS, VIEW, augment=augment, cached=cached).exact
+        return StreamedSplit(data, IDS, VIEW, augment=augment, short_side_cache=cached).exact
 
     assert exact(None, CROP)
     assert exact(large, CROP)
@@ -201,11 +205,11 @@ def test_impossible_splits_are_refused(data, make_data, tmp_path):
         StreamedSplit(make_data(), IDS, VIEW)
     with pytest.raises(UserError, match=f"ids run from 0 to {N}, but there are {N} samples"):
         StreamedSplit(data, np.array([0, N]), VIEW)
-    with pytest.raises(UserError, match="crop_reflect needs images of more than 4 pixels"):
+    with pytest.raises(UserError, match="crop_reflect needs images larger than 4 x 4 pixels"):
         StreamedSplit(data, IDS, View(size=4), augment=["crop_reflect"])
     with pytest.raises(UserError, match="unknown augmentation 'random_crop'"):
         StreamedSplit(data, IDS, VIEW, augment=["random_crop"])
     one = np.zeros(1, dtype=np.int64)
     fewer = replace(data, images=Encoded.of_files(tmp_path, ["0.jpg"]), labels=one, part=one.astype(np.uint8))
     with pytest.raises(UserError, match=f"caches 1 images, but there are {N} samples"):
-        StreamedSplit(data, IDS, VIEW, cached=cache(fewer, tmp_path / "c", short_side=28))
+        StreamedSplit(data, IDS, VIEW, short_side_cache=cache(fewer, tmp_path / "c", short_side=28))

@@ -76,7 +76,7 @@ def change_annotations(root, change):
         ),
         (lambda lines: [lines[0], "val_1.JPEG n01440764\n"], "line 2 is .* expected a file name, a tab and a wnid"),
         (lambda lines: lines[:-1], "does not list 1 images of val/images: val_11.JPEG"),
-        (lambda lines: [*lines, lines[0]], "lists 1 images twice"),
+        (lambda lines: [*lines, lines[0]], "lists 1 images more than once"),
         (lambda lines: [*lines, lines[0].replace("val_0", "val_77")], "1 of 13 listed images are missing .*val_77"),
     ],
 )
@@ -96,8 +96,8 @@ def test_classes_that_wnids_txt_does_not_list_are_named(root):
     path = root / "wnids.txt"
     first, *rest = path.read_text().split()
     path.write_text("\n".join(rest))
-    with pytest.raises(UserError, match=rf"train' holds 1 classes that 'wnids\.txt' does not: {first}"):
+    with pytest.raises(UserError, match=rf"train' contains 1 classes that 'wnids\.txt' does not: {first}"):
         datasets.load("tiny_imagenet", root=root)
     path.write_text("\n".join([first, *rest, "n99999999"]))
-    with pytest.raises(UserError, match=r"wnids\.txt' holds 1 classes that 'train' does not: n99999999"):
+    with pytest.raises(UserError, match=r"wnids\.txt' contains 1 classes that 'train' does not: n99999999"):
         datasets.load("tiny_imagenet", root=root)

@@ -75,7 +75,7 @@ def test_crop_keeps_the_aspect_and_squash_does_not():
     ("options", "message"),
     [
         ({"size": 10, "resize": 8}, "resize 8 is smaller than size 10"),
-        ({"size": 10, "fit": "squash", "resize": 12}, "it takes no resize"),
+        ({"size": 10, "fit": "squash", "resize": 12}, "takes no resize"),
     ],
 )
 def test_a_view_that_cannot_be_cut_out_is_refused(options, message):

@@ -74,7 +74,7 @@ def test_a_file_that_only_begins_like_one_is_called_damaged(tmp_path):
 def test_a_missing_file_says_where_a_relative_path_was_looked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        UserError, match=r"'mine\.pt' cannot be read.*beside the experiment file.*current folder"
+        UserError, match=r"'mine\.pt' cannot be read.*next to the experiment file.*current folder"
     ) as caught:
         read_file("mine.pt")
     assert str(tmp_path) in str(caught.value)

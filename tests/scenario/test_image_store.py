@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raybench.data import fixtures
-from raybench.data.reading import decoding
+from raybench.data.reading import decode_dataset
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 from raybench.jobs.plan import train_jobs
@@ -48,7 +48,7 @@ def make(make_experiment, root):
 def test_files_are_decoded_once_however_often_the_run_is_started(make, store, monkeypatch):
     first = prepare(make(), store)
     assert first.data().pixels.shape[1:] == (16, 16, 3)
-    monkeypatch.setattr(decoding, "decode_all", None)
+    monkeypatch.setattr(decode_dataset, "decode_all", None)
     assert prepare(make(), store).data_key == first.data_key
     monkeypatch.undo()
     assert prepare(make(view={"size": 12}), store).data_key != first.data_key

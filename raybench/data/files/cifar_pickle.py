@@ -1,7 +1,6 @@
-"""The pickle files that CIFAR-10 and CIFAR-100 come in: rows of 3072 bytes, red, green, blue, and a list of labels.
+"""The pickle files of CIFAR-10 and CIFAR-100: rows of 3072 bytes (red, green, blue) and a list of labels.
 
-Files are checked for what they hold, never for their md5, so a subset or a copy written again is as good as the
-original.
+Files are validated by content, never by md5, so a subset or a rewritten copy works as well as the original.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,16 +32,16 @@ def read(
     std: str,
     download: bool,
 ) -> ImageData:
-    """Read `files` in their order from `root` or its `folder`; those in `tests` are the test part."""
+    """Read `files` in order from `root` or its subfolder `folder`; `tests` are the official test split."""
     if std not in stds:
         raise unknown(f"std of {name}", std, stds)
     if download and not any((place / files[0]).is_file() for place in (root, root / folder)):
         download_folder(name.upper(), folder, root)
-    found = root if (root / files[0]).is_file() or root.name == folder else root / folder
-    missing = [file for file in files if not (found / file).is_file()]
+    location = root if (root / files[0]).is_file() or root.name == folder else root / folder
+    missing = [file for file in files if not (location / file).is_file()]
     if missing:
-        raise UserError(f"{name}: {str(found)!r} lacks {', '.join(missing)} (expected: {', '.join(files)})")
-    batches = [read_batch(found / file, label_key, len(class_names)) for file in files]
+        raise UserError(f"{name}: {str(location)!r} lacks {', '.join(missing)} (expected: {', '.join(files)})")
+    batches = [read_batch(location / file, label_key, len(class_names)) for file in files]
     return ImageData(
         images=np.concatenate([images for images, _ in batches]),
         labels=np.concatenate([labels for _, labels in batches]),
@@ -57,19 +56,19 @@ def read_batch(path: Path, label_key: str, num_classes: int) -> tuple[np.ndarray
     """Read one file: images (n, 32, 32, 3) uint8 and labels (n,) int64."""
     content = safe_pickle.load(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, expected a dict with data and {label_key}")
+        raise UserError(f"{path}: contains a {type(content).__name__}, expected a dict with data and {label_key}")
     batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in content.items()}
     for key in ("data", label_key):
         if key not in batch:
             raise UserError(f"{path}: no key {key!r} (keys: {', '.join(map(str, batch))})")
-    data, given = batch["data"], batch[label_key]
+    data, stored_labels = batch["data"], batch[label_key]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(data), PIXELS):
         raise UserError(f"{path}: data is {describe(data)}, expected uint8 (n, {PIXELS})")
     if len(data) == 0:
-        raise UserError(f"{path}: holds no images")
-    labels = np.asarray(given) if isinstance(given, list | tuple | np.ndarray) else np.empty(())
+        raise UserError(f"{path}: contains no images")
+    labels = np.asarray(stored_labels) if isinstance(stored_labels, list | tuple | np.ndarray) else np.empty(())
     if labels.shape != (len(data),) or not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"{path}: {label_key} are {describe(given)}, expected {len(data)} whole numbers")
+        raise UserError(f"{path}: {label_key} are {describe(stored_labels)}, expected {len(data)} whole numbers")
     if labels.min() < 0 or labels.max() >= num_classes:
         raise UserError(
             f"{path}: {label_key} run from {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}"
@@ -78,7 +77,7 @@ def read_batch(path: Path, label_key: str, num_classes: int) -> tuple[np.ndarray
 
 
 def describe(value: Any) -> str:
-    """Say of what type and size something is."""
+    """Describe the type and size of a value."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
     return f"a {type(value).__name__}" + (f" of {len(value)}" if hasattr(value, "__len__") else "")

@@ -1,4 +1,4 @@
-"""Read a CSV file whose columns go by several names."""
+"""Read a CSV file whose columns have several accepted names."""
 
 import csv
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from raybench.errors import UserError
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """Return {column: its cells, stripped}, all equally long; raises UserError naming the file and the line."""
+    """Return {column: its stripped cells}; raise UserError with file and line for rows of unequal length."""
     try:
         reader = csv.reader(path.read_text(encoding="utf-8-sig").splitlines())
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
@@ -25,14 +25,14 @@ def read_csv(path: Path) -> dict[str, list[str]]:
 
 
 def find_column(columns: dict[str, list[str]], spellings: Sequence[str]) -> list[str] | None:
-    """Return the cells of the first of `spellings` that is a column, whatever its case, or None."""
+    """Return the cells of the first of `spellings` that is a column, ignoring case, or None."""
     by_name = {name.lower(): cells for name, cells in columns.items()}
     return next((by_name[name] for name in spellings if name in by_name), None)
 
 
 def need_column(columns: dict[str, list[str]], spellings: Sequence[str], *, path: Path) -> list[str]:
-    """Return the cells as `find_column` does, or raise UserError that says which columns there are."""
+    """Return the cells as `find_column` does; raise UserError that lists the columns if there is none."""
     cells = find_column(columns, spellings)
     if cells is None:
-        raise UserError(f"{path}: needs a column {' or '.join(spellings)}; it has {', '.join(columns)}")
+        raise UserError(f"{path}: needs a column {' or '.join(spellings)} (columns: {', '.join(columns)})")
     return cells

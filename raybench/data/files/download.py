@@ -1,4 +1,4 @@
-"""Fetch an official dataset into `root`: the whole folder appears, verified, or nothing does."""
+"""Download an official dataset to `root`: the whole folder appears, verified, or nothing does."""
 
 import os
 import tempfile
@@ -8,14 +8,12 @@ from raybench.errors import UserError
 
 
 def download(name: str, folder: str, root: Path) -> None:
-    """Let torchvision's dataset `name` fetch and check its files, and move the `folder` it makes into `root`.
+    """Download and verify torchvision's dataset `name`, and move the `folder` it creates into `root`.
 
-    Raises UserError where `root` already has such a folder (it is left untouched), and where the network or disk fails.
+    Raises UserError if `root` already contains such a folder (which stays untouched), and if the network or disk fails.
     """
     if (root / folder).exists():
-        raise UserError(
-            f"{str(root / folder)!r} exists, but is not complete: complete it, or remove it to download again"
-        )
+        raise UserError(f"{str(root / folder)!r} exists but is incomplete; complete it, or remove it to download again")
     from torchvision import datasets  # takes seconds to import, and only downloads need it
 
     try:

@@ -1,8 +1,7 @@
-"""Images whose bytes lie inside a Parquet file of any writer, made readable by byte range.
+"""Images whose bytes are stored in a Parquet file of any writer, made readable by byte range.
 
-Another writer may have compressed them, so they are copied out once, byte for byte, into a flat file in this machine's
-cache. It is named by the Parquet file and a hash of its bytes: an edited manifest is never mistaken for the one that
-was copied, and a moved one is not copied again.
+Other writers may compress them, so the images are copied once, byte for byte, into a flat file in the cache of this
+machine. Its name contains a hash of the Parquet file: an edited manifest is copied again, a moved one is not.
 """
 
 import hashlib
@@ -20,12 +19,12 @@ from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
 CACHE = Path("~/.cache/raybench/images")
-ROWS = 128  # read at a time
-STALE_SECONDS = 3600  # a file that nobody finished for this long belongs to a process that was killed
+ROWS = 128  # rows per read
+STALE_SECONDS = 3600  # a partial file of this age belongs to a process that was killed
 
 
 def extract(parquet: Path, column: str) -> Encoded:
-    """Return the images of `column` (bytes, or a struct of bytes and path), one per row, copied into the cache once."""
+    """Return the images of `column` (bytes, or a struct of bytes and path), one per row, from the cache."""
     folder = CACHE.expanduser()
     with parquet.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(column.encode(), digest_size=12)).hexdigest()
@@ -34,19 +33,21 @@ def extract(parquet: Path, column: str) -> Encoded:
         copy(parquet, column, images, index)
     lengths = np.load(index, allow_pickle=False)
     if images.stat().st_size != lengths.sum():
-        raise UserError(f"{images}: has {images.stat().st_size} bytes, expected {lengths.sum()}: damaged, delete it")
+        raise UserError(
+            f"{images}: has {images.stat().st_size} bytes, expected {lengths.sum()}; it is damaged, delete it"
+        )
     offsets = np.cumsum(lengths) - lengths
     return Encoded(str(folder), np.array([images.name]), np.zeros(len(lengths), dtype=np.int64), offsets, lengths)
 
 
 def copy(parquet: Path, column: str, images: Path, index: Path) -> None:
-    """Write all images one after the other, and their lengths; the images appear last, complete or not at all."""
+    """Write all images one after the other, and their lengths; the image file appears last and complete."""
     images.parent.mkdir(parents=True, exist_ok=True)
-    for left in images.parent.glob(".partial-*"):
-        if time.time() - left.stat().st_mtime > STALE_SECONDS:
-            left.unlink(missing_ok=True)
-    mark = uuid.uuid4().hex
-    partial, partial_index = (images.with_name(f".partial-{mark}{path.suffix}") for path in (images, index))
+    for stale in images.parent.glob(".partial-*"):
+        if time.time() - stale.stat().st_mtime > STALE_SECONDS:
+            stale.unlink(missing_ok=True)
+    suffix = uuid.uuid4().hex
+    partial, partial_index = (images.with_name(f".partial-{suffix}{path.suffix}") for path in (images, index))
     try:
         with partial.open("wb") as file:
             lengths = [file.write(content) for content in contents(parquet, column)]
@@ -59,7 +60,7 @@ def copy(parquet: Path, column: str, images: Path, index: Path) -> None:
 
 
 def contents(parquet: Path, column: str) -> Iterator[bytes]:
-    """Yield the bytes of every row, raising UserError with its number where a row has none."""
+    """Yield the bytes of every row; raise UserError with the row number for a row without bytes."""
     row = 0
     try:
         file = pq.ParquetFile(parquet)

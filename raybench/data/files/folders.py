@@ -1,7 +1,7 @@
-"""Listing image files in a fixed order: sorted names or the order of a list, never that of the file system.
+"""List image files in a fixed order: sorted names or the order of a list, never that of the file system.
 
-Nothing is opened: one listing per folder is enough for 1.28 million files. Hidden entries (.DS_Store, ._x.jpg) and
-files that are no images by their name (Thumbs.db, README) are passed over; upper and lower case of .JPG do not matter.
+No file is opened; one listing per folder suffices for 1.28 million files. Hidden files (.DS_Store, ._x.jpg) and files
+without an image extension (Thumbs.db, README) are ignored; extensions are case-insensitive.
 """
 
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageData
+from raybench.data.listing import first_few
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
@@ -18,7 +19,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", 
 
 
 def scan(folder: str | Path) -> tuple[list[str], list[str]]:
-    """Return the names of the folders and of the images in `folder`, each sorted; raises UserError for a file."""
+    """Return the names of the subfolders and of the images in `folder`, each sorted."""
     folders, images = [], []
     try:
         with os.scandir(folder) as entries:
@@ -43,52 +44,52 @@ def scan(folder: str | Path) -> tuple[list[str], list[str]]:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """List the class folders in `folder`, sorted; raises UserError where there are none, or images beside them."""
+    """List the class folders in `folder`, sorted; raise UserError if there are none, or images next to them."""
     folders, images = scan(folder)
     if images:
         raise UserError(
-            f"{str(folder)!r} holds {len(images)} images beside its class folders: {shown(images)}; "
-            "each image belongs into the folder of its class"
+            f"{str(folder)!r} contains {len(images)} images next to its class folders: "
+            f"{first_few(images)}; move each image into the folder of its class"
         )
     if not folders:
-        raise UserError(f"{str(folder)!r} holds no class folders")
+        raise UserError(f"{str(folder)!r} contains no class folders")
     return folders
 
 
 def images_below(folder: Path) -> list[str]:
-    """List the images in `folder` at any depth, sorted; names are relative to it, with /."""
-    found: list[str] = []
-    waiting = [""]
-    while waiting:
-        inner = waiting.pop()
-        folders, images = scan(os.path.join(folder, inner))
-        found += [inner + name for name in images]
-        waiting += [f"{inner}{name}/" for name in folders]
-    return sorted(found)
+    """List the images in `folder` at any depth, sorted, with paths relative to it."""
+    names: list[str] = []
+    subfolders = [""]
+    while subfolders:
+        subfolder = subfolders.pop()
+        folders, images = scan(os.path.join(folder, subfolder))
+        names += [subfolder + name for name in images]
+        subfolders += [f"{subfolder}{name}/" for name in folders]
+    return sorted(names)
 
 
-def images_of_classes(root: Path, part: str, classes: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """List the images of the class folders in root/part, class by class: names relative to `root`, places in `classes`.
+def images_of_classes(root: Path, split: str, classes: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """List the images of the class folders in root/split, class by class: paths relative to `root`, and class ids.
 
-    `part` may be empty. Raises UserError naming the class folders that hold no image.
+    `split` may be empty. Raises UserError that lists class folders without images.
     """
     names: list[str] = []
     counts: list[int] = []
-    inner = f"{part}/" if part else ""
+    prefix = f"{split}/" if split else ""
     for name in classes:
-        below = images_below(root / part / name)
-        counts.append(len(below))
-        names += [f"{inner}{name}/{image}" for image in below]
+        images = images_below(root / split / name)
+        counts.append(len(images))
+        names += [f"{prefix}{name}/{name_in_class}" for name_in_class in images]
     if empty := [name for name, count in zip(classes, counts) if not count]:
         raise UserError(
-            f"{str(root / part)!r}: {len(empty)} class folders hold no image: {shown(empty)} "
+            f"{str(root / split)!r}: {len(empty)} class folders contain no image: {first_few(empty)} "
             f"(images are {', '.join(EXTENSIONS)})"
         )
     return names, np.repeat(np.arange(len(classes), dtype=np.int64), counts)
 
 
 def missing_files(root: Path, names: Sequence[str]) -> list[int]:
-    """Return the places in `names` of the files that are not there; every folder is listed once."""
+    """Return the positions in `names` of the files that do not exist; every folder is listed once."""
     present: dict[str, set[str]] = {}
     missing = []
     for i, name in enumerate(names):
@@ -102,18 +103,18 @@ def missing_files(root: Path, names: Sequence[str]) -> list[int]:
 
 
 def require_files(root: Path, names: Sequence[str], *, listed_in: str) -> None:
-    """Raise UserError with the count and the first of the files that a list names and the disk does not hold."""
+    """Raise UserError with the number and the first few of the listed files that do not exist."""
     if missing := missing_files(root, names):
         raise UserError(
             f"{listed_in}: {len(missing)} of {len(names)} listed images are missing below {str(root)!r}: "
-            f"{shown([names[i] for i in missing])}"
+            f"{first_few(names[i] for i in missing)}"
         )
 
 
 def photographs(
     root: Path, parts: Sequence[tuple[int, Sequence[str], np.ndarray]], class_names: Sequence[str]
 ) -> ImageData:
-    """Build the data set of image files in the given order; `parts` are (part, names relative to root, labels)."""
+    """Build the dataset of image files in the given order; `parts` are (official split, names, labels)."""
     names = [name for _, listed, _ in parts for name in listed]
     return ImageData(
         images=Encoded.of_files(root, names),
@@ -123,8 +124,3 @@ def photographs(
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
     )
-
-
-def shown(names: Sequence[str]) -> str:
-    """Join the first five names."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,6 +1,6 @@
-"""What the columns of a manifest mean: class ids, multi-label targets, identities and parts; errors name the row.
+"""Parse the columns of a manifest: class ids, multi-label targets, groups and official splits; errors name the row.
 
-Rows are counted from 1; the line of column names of a CSV is not counted.
+Rows are counted from 1; the header of a CSV is not counted.
 """
 
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from raybench.data.files.folders import shown
 from raybench.data.images import TEST, TRAIN, UNSEEN
+from raybench.data.listing import first_few
 from raybench.errors import UserError, unknown
 
 PARTS = {
@@ -27,10 +27,10 @@ BINARY = {"0": 0, "1": 1, "false": 0, "true": 1}
 def class_ids(
     values: Sequence[Any], *, where: str, names: Sequence[str] | None = None, count: int | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Turn a column of labels into class ids, (N,) int64, and the names of the classes.
+    """Convert a column of labels to class ids, (N,) int64, and the class names.
 
-    Whole numbers are ids as they are: they run from 0 without gaps, unless `names` or `count` says how many classes
-    there are. Texts get ids in their sorted order, or in that of `names`.
+    Whole numbers are class ids; they must run from 0 without gaps, unless `names` or `count` gives the number of
+    classes. Texts get ids in sorted order, or in the order of `names`.
     """
     refuse_empty(values, where)
     numbers = [whole(value) for value in values]
@@ -43,20 +43,20 @@ def class_ids(
         row = next(i for i, number in enumerate(numbers) if number is None)
         raise UserError(f"{where}: row {row + 1} is {values[row]!r}; labels are whole numbers or texts")
     if count is not None:
-        raise UserError(f"{where}: the labels are texts, so `classes` should list their names; found {count}")
+        raise UserError(f"{where}: the labels are texts, so option `classes` should list their names; found {count}")
     texts = [str(value) for value in values]
     ordered = tuple(sorted(set(texts)) if names is None else names)
-    place = {name: i for i, name in enumerate(ordered)}
+    id_of = {name: i for i, name in enumerate(ordered)}
     for row, text in enumerate(texts, start=1):
-        if text not in place:
+        if text not in id_of:
             raise unknown(f"class in {where}, row {row}:", text, ordered)
-    return np.array([place[text] for text in texts], dtype=np.int64), ordered
+    return np.array([id_of[text] for text in texts], dtype=np.int64), ordered
 
 
 def of_numbers(
     ids: np.ndarray, where: str, names: Sequence[str] | None, count: int | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Check ids that are numbers, and name them."""
+    """Check numeric class ids and name them."""
     if names is None and count is None:
         count = int(ids.max()) + 1
         present = set(ids[ids >= 0].tolist())
@@ -64,26 +64,28 @@ def of_numbers(
             absent = next(i for i in range(count) if i not in present)
             raise UserError(
                 f"{where}: labels run from {ids.min()} to {ids.max()}, but no row has {absent}: number them from 0, or "
-                "say with option `classes` how many classes there are (a number, or the list of their names)"
+                "set option `classes` (the number of classes, or the list of their names)"
             )
-    known = tuple(names) if names is not None else tuple(str(i) for i in range(count or 0))
-    wrong = np.flatnonzero((ids < 0) | (ids >= len(known)))
+    class_names = tuple(names) if names is not None else tuple(str(i) for i in range(count or 0))
+    wrong = np.flatnonzero((ids < 0) | (ids >= len(class_names)))
     if len(wrong):
-        raise UserError(f"{where}: row {wrong[0] + 1} is {ids[wrong[0]]}, but there are classes 0 to {len(known) - 1}")
-    return ids, known
+        raise UserError(
+            f"{where}: row {wrong[0] + 1} is {ids[wrong[0]]}, but the classes are 0 to {len(class_names) - 1}"
+        )
+    return ids, class_names
 
 
 def binary(values: Sequence[Any], *, where: str) -> np.ndarray:
-    """Turn one column of a multi-label task into 0 and 1, (N,) uint8."""
+    """Convert one column of a multi-label task to 0 and 1, (N,) uint8."""
     refuse_empty(values, where)
     for row, value in enumerate(values, start=1):
         if str(value).lower() not in BINARY:
-            raise UserError(f"{where}: row {row} is {value!r}; a label of several is 0 or 1 (or true, false)")
+            raise UserError(f"{where}: row {row} is {value!r}; a multi-label target is 0 or 1 (or true, false)")
     return np.array([BINARY[str(value).lower()] for value in values], dtype=np.uint8)
 
 
 def group_ids(values: Sequence[Any], *, where: str) -> np.ndarray:
-    """Turn a column of identities into (N,) int64: whole numbers as they are, anything else by its sorted order."""
+    """Convert a column of groups to (N,) int64: whole numbers stay, other values are numbered in sorted order."""
     refuse_empty(values, where)
     numbers = [whole(value) for value in values]
     if all(number is not None for number in numbers):
@@ -92,25 +94,25 @@ def group_ids(values: Sequence[Any], *, where: str) -> np.ndarray:
 
 
 def parts(values: Sequence[Any], *, where: str) -> np.ndarray:
-    """Turn a column of splits into parts, (N,) uint8; validation counts as test, whatever its case."""
+    """Convert a column of split names to official splits, (N,) uint8; validation counts as test; case-insensitive."""
     refuse_empty(values, where)
     for row, value in enumerate(values, start=1):
         if str(value).lower() not in PARTS:
             raise unknown(f"split in {where}, row {row}:", value, PARTS)
-    found = np.array([PARTS[str(value).lower()] for value in values], dtype=np.uint8)
-    if not (found == TRAIN).any():
-        raise UserError(f"{where}: no row is train; the models need a training part")
-    return found
+    result = np.array([PARTS[str(value).lower()] for value in values], dtype=np.uint8)
+    if not (result == TRAIN).any():
+        raise UserError(f"{where}: no row is train; the models need a training split")
+    return result
 
 
 def refuse_empty(values: Sequence[Any], where: str) -> None:
-    """Raise UserError for cells that hold nothing, with the numbers of their rows."""
+    """Raise UserError with the row numbers of empty cells."""
     if empty := [str(row) for row, value in enumerate(values, start=1) if value is None or value == ""]:
-        raise UserError(f"{where}: {len(empty)} cells are empty, in rows {shown(empty)}")
+        raise UserError(f"{where}: {len(empty)} cells are empty, in rows {first_few(empty)}")
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number, or a text that is one, as int."""
+    """Return a whole number, or a text that is one, as int; else None."""
     if isinstance(value, int | np.integer):
         return int(value)
     text = value if isinstance(value, str) else ""
@@ -119,6 +121,7 @@ def whole(value: Any) -> int | None:
 
 
 def is_number(value: Any) -> bool:
+    """Return whether a value can be converted to float."""
     try:
         float(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The table behind a manifest: a CSV, all texts, or a Parquet file, whose columns are read when they are asked for."""
+"""The table of a manifest: a CSV (all cells are texts) or a Parquet file, whose columns are read on demand."""
 
 import json
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SUFFIXES = (".csv", ".parquet")
 
 @dataclass(frozen=True)
 class Table:
-    """Columns by name; `texts` are those of a CSV, `schema` is that of a Parquet file, empty for a CSV."""
+    """Columns by name; `texts` holds those of a CSV, `schema` is that of a Parquet file, empty for a CSV."""
 
     path: Path
     texts: dict[str, list[str]] | None
@@ -24,7 +24,7 @@ class Table:
 
     @classmethod
     def open(cls, path: Path) -> "Table":
-        """Read a CSV, or the schema of a Parquet file; raises UserError naming the file."""
+        """Read a CSV, or the schema of a Parquet file; raise UserError with the file name on failure."""
         if path.suffix.lower() == ".csv":
             return cls(path, read_csv(path), pa.schema([]))
         try:
@@ -41,12 +41,13 @@ class Table:
         if self.texts is not None:
             return self.texts[name]
         try:
-            return pq.read_table(self.path, columns=[name], partitioning=None).column(name).to_pylist()
+            values: list[Any] = pq.read_table(self.path, columns=[name], partitioning=None).column(name).to_pylist()
+            return values
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{self.path}: column {name!r} cannot be read: {error}") from error
 
     def holds_bytes(self, name: str) -> bool:
-        """Say whether a column holds encoded images rather than paths; raises UserError where it holds neither."""
+        """Return whether a column contains encoded images rather than paths; raise UserError if neither."""
         kind = pa.string() if self.texts is not None else self.schema.field(name).type
         if pa.types.is_struct(kind):
             kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else kind
@@ -54,12 +55,13 @@ class Table:
             return True
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise UserError(
-                f"{self.path}: column {name!r} is {kind}; images are paths, bytes, or a struct with bytes and path"
+                f"{self.path}: column {name!r} is {kind}; an image column contains paths, bytes, or a "
+                "struct of bytes and path"
             )
         return False
 
     def class_names(self, name: str) -> list[str] | None:
-        """Return the class names that Hugging Face's library puts into a schema, or None where it did not."""
+        """Return the class names that Hugging Face's datasets library stores in the schema, or None."""
         content = (self.schema.metadata or {}).get(b"huggingface")
         if content is None:
             return None
@@ -68,5 +70,5 @@ class Table:
             return list(feature["names"]) if feature and feature["_type"] == "ClassLabel" else None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{self.path}: its Hugging Face metadata cannot be read ({error!r}); give option `classes`"
+                f"{self.path}: its Hugging Face metadata cannot be read ({error!r}); set option `classes`"
             ) from error

@@ -1,6 +1,6 @@
-"""Read pickles of plain containers and numpy arrays, and nothing else: unpickling a stranger's file runs its code.
+"""Read pickles of plain containers and numpy arrays only, because unpickling an arbitrary file can run code.
 
-The official CIFAR files are pickles, so they are read with a short list of what a pickle may name.
+The official CIFAR files are pickles, so they are read with a short list of allowed names.
 """
 
 import pickle
@@ -13,12 +13,12 @@ from numpy._core.multiarray import _reconstruct, scalar
 
 from raybench.errors import UserError
 
-# numpy's module was renamed in numpy 2; files written by either name it.
+# The module was renamed in numpy 2; files contain either name.
 NUMPY_MODULES = ("numpy.core", "numpy._core")
 
 
 def load(path: Path) -> Any:
-    """Read the pickle at `path`, Python 2 strings as latin1; raises UserError naming the file for anything unsafe."""
+    """Read the pickle at `path`, Python 2 strings as latin1; raise UserError with the file name for anything unsafe."""
     try:
         with path.open("rb") as file:
             return PlainUnpickler(file, encoding="latin1").load()
@@ -26,7 +26,7 @@ def load(path: Path) -> Any:
         raise UserError(f"{path}: no such file") from error
     except Refused as error:
         raise UserError(
-            f"{path}: refused, the pickle asks for {error}, which could run code; only arrays are read"
+            f"{path}: refused because the pickle contains {error}, which could run code; only arrays are read"
         ) from error
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise UserError(f"{path}: not a complete pickle ({error}); is the file truncated?") from error
@@ -35,19 +35,19 @@ def load(path: Path) -> Any:
 
 
 def save(content: Any, path: Path) -> None:
-    """Write plain containers and arrays as the official CIFAR files are: protocol 2."""
+    """Write plain containers and arrays in the protocol of the official CIFAR files, 2."""
     path.write_bytes(pickle.dumps(content, protocol=2))
 
 
 class Refused(Exception):
-    """The pickle names something that is not on the list; the message says what."""
+    """The pickle contains a name that is not allowed; the message is that name."""
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """An unpickler that can name only what rebuilds numpy arrays and scalars."""
+    """An unpickler that allows only the functions that rebuild numpy arrays and scalars."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # Functions are made anew for each file: a pickle may set attributes of what it names.
+        # Functions are created for each file because a pickle may set attributes of what it refers to.
         allowed: dict[tuple[str, str], Any] = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,
@@ -64,7 +64,7 @@ class PlainUnpickler(pickle.Unpickler):
 
 
 def latin1_encoder() -> Callable[[str, str], bytes]:
-    """Make what Python 3 pickles name to store bytes under protocol 2."""
+    """Return the function that Python 3 pickles refer to for bytes under protocol 2."""
 
     def encode(text: str, encoding: str) -> bytes:
         if encoding != "latin1":
@@ -75,9 +75,9 @@ def latin1_encoder() -> Callable[[str, str], bytes]:
 
 
 def buffer_reader() -> Callable[..., np.ndarray]:
-    """Make what numpy pickles name to rebuild an array under protocol 5."""
+    """Return the function that numpy pickles refer to for arrays under protocol 5."""
 
-    def frombuffer(buffer: bytes, dtype: np.dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
+    def frombuffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> np.ndarray:
         return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
 
     return frombuffer

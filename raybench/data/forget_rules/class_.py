@@ -1,4 +1,4 @@
-"""Forget every training sample of one class or several."""
+"""Forget all training samples of one or more classes."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from raybench.data import class_lists
-from raybench.data.forget_rules.amount import exactly_one
-from raybench.data.forget_rules.spec import Candidates, forget_rule
-from raybench.errors import UserError, unknown
+from raybench.data.forget_rules.framework.amount import require_exactly_one
+from raybench.data.forget_rules.framework.classes import class_id, samples_of
+from raybench.data.forget_rules.framework.spec import Candidates, forget_rule
 
 
 @forget_rule(source="class-wise forgetting, e.g. Golatkar et al. 2020, arXiv 1911.04933")
@@ -20,45 +20,24 @@ def class_(
     file: str | Path | None = None,
     list: str | None = None,
 ) -> np.ndarray:
-    """Select the samples of classes, ids or names; in a multi-label task those that carry any of the labels.
+    """Select the samples of classes, by id or name; in a multi-label task, samples with any of the labels.
 
-    The classes are given here, in a text `file` with one per line, or by the name of a shipped `list` (random100,
-    top200_cub, ...: ImageNet ids of UUEF). A class that a file names more than once is taken once, with a warning.
+    Set `classes`, or a text `file` with one class per line, or the name of a built-in `list` (random100, top200_cub,
+    ...: ImageNet class ids of UUEF). Warns about a class that is listed more than once.
     """
-    exactly_one("class", classes=classes, file=file, list=list)
+    require_exactly_one("class", classes=classes, file=file, list=list)
     if classes is not None:
         listed = [classes] if isinstance(classes, int | str) else [*classes]
     else:
-        path = Path(str(file)).expanduser() if list is None else class_lists.shipped(list)
+        path = Path(str(file)).expanduser() if list is None else class_lists.built_in(list)
         listed = class_lists.read(path, candidates.class_names)
-    found = [class_id(given, candidates.class_names) for given in listed]
-    twice = sorted({c for c in found if found.count(c) > 1})
-    if twice:
+    class_ids = [class_id(name, candidates.class_names, rule="class") for name in listed]
+    unique = sorted(set(class_ids))
+    repeated = [c for c in unique if class_ids.count(c) > 1]
+    if repeated:
         warnings.warn(
-            f"forget rule 'class': {list or file or '`classes`'} names {', '.join(map(str, twice))} more than once; "
-            f"{len(set(found))} classes are forgotten, not {len(found)}",
+            f"forget rule 'class': {list or file or '`classes`'} names {', '.join(map(str, repeated))} more than once; "
+            f"{len(unique)} classes are forgotten, not {len(class_ids)}",
             stacklevel=2,
         )
-    return samples_of(sorted(set(found)), candidates)
-
-
-def samples_of(classes: Sequence[int], candidates: Candidates, *, rule: str = "class") -> np.ndarray:
-    """Return the ids of the samples that have any of these classes, refusing a class that no sample has."""
-    wanted = np.array(classes, dtype=np.int64)
-    single = candidates.labels.ndim == 1
-    there = np.isin(wanted, candidates.labels) if single else candidates.labels[:, wanted].any(axis=0)
-    if not there.all():
-        raise UserError(f"forget rule {rule!r}: no training sample has class {', '.join(map(str, wanted[~there]))}")
-    carries = np.isin(candidates.labels, wanted) if single else candidates.labels[:, wanted].any(axis=1)
-    return candidates.ids[carries]
-
-
-def class_id(given: int | str, class_names: tuple[str, ...], *, rule: str = "class") -> int:
-    """Return the class id of an id or a name, refusing what the dataset does not have."""
-    if isinstance(given, str):
-        if given not in class_names:
-            raise unknown("class", given, class_names)
-        return class_names.index(given)
-    if isinstance(given, bool) or not isinstance(given, int | np.integer) or not 0 <= given < len(class_names):
-        raise UserError(f"forget rule {rule!r}: {given!r} is not a class; ids run from 0 to {len(class_names) - 1}")
-    return int(given)
+    return samples_of(unique, candidates, rule="class")

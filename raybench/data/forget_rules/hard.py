@@ -1,4 +1,4 @@
-"""Forget the samples that a model has memorized most, or least, by scores that were computed before."""
+"""Forget the samples that a model has memorized most, or least, given precomputed scores."""
 
 import warnings
 from pathlib import Path
@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raybench.data.forget_rules.amount import amount
-from raybench.data.forget_rules.spec import Candidates, forget_rule
+from raybench.data.forget_rules.framework.amount import num_to_forget
+from raybench.data.forget_rules.framework.spec import Candidates, forget_rule
 from raybench.errors import UserError
 
 
@@ -26,27 +26,27 @@ def hard(
 ) -> np.ndarray:
     """Select a `fraction` of the training samples, or `count` of them, with the highest (or lowest) score.
 
-    `scores` is a Parquet file with `id` and `column`: memorization, say, which is the chance that a model is right
-    about the sample when it was trained on it less the chance when it was not. Several rows of one id are averaged. A
-    stored table `samples` serves too: `column: loss` and the fingerprint of a retrained `model` give how hard a sample
-    is for a model that never saw it, `column: margin` and the original how safely it was learned. Samples without a
-    score are not selected, with a warning. Ties go to the smaller id.
+    `scores` is a Parquet file with columns `id` and `column`, for instance memorization: the probability that a model
+    classifies the sample correctly when trained on it, minus that when not. Rows with the same id are averaged. The
+    table `samples` of a run works too: `column: loss` with the model id of a retrained `model` measures how hard a
+    sample is for a model that never saw it, `column: margin` with the original measures how confidently it was learned.
+    Samples without a score are never selected; a warning counts them. Ties go to the smaller id.
     """
     if order not in ("highest", "lowest"):
         raise UserError(f"forget rule 'hard': order is {order!r} (allowed: highest, lowest)")
-    number = amount("hard", len(candidates.ids), fraction=fraction, count=count)
+    number = num_to_forget("hard", len(candidates.ids), fraction=fraction, count=count)
     ids, values = mean_scores(Path(str(scores)).expanduser(), column, model)
-    mine = np.isin(ids, candidates.ids)
-    ids, values = ids[mine], values[mine]
+    is_candidate = np.isin(ids, candidates.ids)
+    ids, values = ids[is_candidate], values[is_candidate]
     if number > len(ids):
         raise UserError(
-            f"forget rule 'hard': {number} samples are to be forgotten, but {scores} scores only {len(ids)} of the "
+            f"forget rule 'hard': cannot forget {number} samples: {scores} has scores for only {len(ids)} of the "
             f"{len(candidates.ids)} training samples"
         )
     if len(ids) < len(candidates.ids):
-        without = len(candidates.ids) - len(ids)
+        unscored = len(candidates.ids) - len(ids)
         warnings.warn(
-            f"forget rule 'hard': {without} of {len(candidates.ids)} training samples have no score in {scores} and "
+            f"forget rule 'hard': {unscored} of {len(candidates.ids)} training samples have no score in {scores} and "
             "cannot be selected",
             stacklevel=2,
         )
@@ -55,16 +55,16 @@ def hard(
 
 
 def mean_scores(path: Path, column: str, model: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids in `path`, ascending, and the mean of `column` over the rows of each, or over those of `model`."""
+    """Return the ids in `path`, ascending, and the mean of `column` over the rows of each id (or of `model` only)."""
     if not path.is_file():
         raise UserError(f"forget rule 'hard': no file {str(path)!r} (Parquet with the columns id and {column})")
     try:
         names = pq.read_schema(path).names
-        wanted = ["id", column, *([] if model is None else ["model"])]
-        for name in wanted:
+        needed = ["id", column, *([] if model is None else ["model"])]
+        for name in needed:
             if name not in names:
                 raise UserError(f"{path}: no column {name!r} (columns: {', '.join(names)})")
-        table = pq.read_table(path, columns=wanted)
+        table = pq.read_table(path, columns=needed)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet file: {error}") from error
     if model is not None:
@@ -72,7 +72,7 @@ def mean_scores(path: Path, column: str, model: str | None) -> tuple[np.ndarray,
         table = table.filter(pa.array(models == model))
         if table.num_rows == 0:
             known = ", ".join(sorted({str(name) for name in models})[:5])
-            raise UserError(f"{path}: no row is of model {model!r} (models: {known or 'none'})")
+            raise UserError(f"{path}: no row has model {model!r} (models: {known or 'none'})")
     for name, kind in (("id", pa.types.is_integer), (column, is_number)):
         if not kind(table.schema.field(name).type) or table.column(name).null_count:
             raise UserError(
@@ -81,7 +81,7 @@ def mean_scores(path: Path, column: str, model: str | None) -> tuple[np.ndarray,
     values = table.column(column).to_numpy().astype(np.float64)
     if not np.isfinite(values).all():
         raise UserError(
-            f"{path}: column {column!r} is not finite everywhere; a sample without a score should have no row"
+            f"{path}: column {column!r} has values that are not finite; remove the rows of samples without a score"
         )
     ids, codes, counts = np.unique(table.column("id").to_numpy(), return_inverse=True, return_counts=True)
     return ids.astype(np.int64), np.bincount(codes, weights=values, minlength=len(ids)) / counts

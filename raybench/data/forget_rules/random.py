@@ -1,9 +1,9 @@
-"""Forget training samples at random: each class, and each class's mislabeled samples, in its share."""
+"""Forget a random subset of the training samples, stratified by class and by mislabeling."""
 
 import numpy as np
 
-from raybench.data.forget_rules.amount import amount
-from raybench.data.forget_rules.spec import Candidates, forget_rule
+from raybench.data.forget_rules.framework.amount import num_to_forget
+from raybench.data.forget_rules.framework.spec import Candidates, forget_rule
 from raybench.data.reading.order import seed_for, stratified_order
 
 
@@ -11,14 +11,15 @@ from raybench.data.reading.order import seed_for, stratified_order
 def random(
     candidates: Candidates, *, fraction: float | None = None, count: int | None = None, seed: int = 0
 ) -> np.ndarray:
-    """Select `fraction` of the training samples, or `count` of them; returns sample ids.
+    """Select a `fraction` of the training samples, or `count` of them.
 
-    Every sample is equally likely. Single-label draws are balanced over classes and mislabeled samples, as the draws
-    of the other roles are: forget and unseen then differ in nothing but membership, which is what an attack must find.
+    Every sample is equally likely. Single-label draws are stratified by class and by mislabeling, as the draws of the
+    other roles are, so that forget and unseen samples share a distribution and an attack can detect membership only.
     """
     n = len(candidates.ids)
-    count = amount("random", n, fraction=fraction, count=count)
+    count = num_to_forget("random", n, fraction=fraction, count=count)
     classes = candidates.labels if candidates.labels.ndim == 1 else np.zeros(n, dtype=np.int64)
     wrong = np.zeros(n, dtype=bool) if candidates.mislabeled is None else candidates.mislabeled
     generator = np.random.default_rng(seed_for("forget random", seed))
-    return candidates.ids[stratified_order(classes * 2 + wrong, wrong, generator=generator)[:count]]
+    order: np.ndarray = stratified_order(classes * 2 + wrong, wrong, generator=generator)
+    return np.asarray(candidates.ids[order[:count]])

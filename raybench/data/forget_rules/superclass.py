@@ -1,14 +1,14 @@
-"""Forget every class of one superclass or several: CIFAR-100's twenty, or those that a file tells."""
+"""Forget all classes of one or more superclasses: the twenty of CIFAR-100, or those of a CSV file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from raybench.data.class_lists import entry
+from raybench.data.class_lists import parse_class
 from raybench.data.files.csv_columns import need_column, read_csv
-from raybench.data.forget_rules.class_ import class_id, samples_of
-from raybench.data.forget_rules.spec import Candidates, forget_rule
+from raybench.data.forget_rules.framework.classes import class_id, samples_of
+from raybench.data.forget_rules.framework.spec import Candidates, forget_rule
 from raybench.data.formats.cifar100 import SUPERCLASSES
 from raybench.errors import UserError, unknown
 
@@ -17,43 +17,42 @@ from raybench.errors import UserError, unknown
 def superclass(
     candidates: Candidates, *, superclasses: str | Sequence[str], file: str | Path | None = None
 ) -> np.ndarray:
-    """Select the samples of all classes that belong to any of `superclasses`, given by name.
+    """Select the samples of all classes that belong to any of `superclasses` (names).
 
-    `file` is a CSV with the columns class (id or name) and superclass; classes that it does not name belong to none.
-    Without one the dataset should be CIFAR-100.
+    `file` is a CSV with columns class (id or name) and superclass; classes that it omits have no superclass. Without
+    `file`, the dataset must be CIFAR-100.
     """
-    names = candidates.class_names
-    belongs = cifar100(names) if file is None else read_mapping(Path(str(file)).expanduser(), names)
-    wanted = [superclasses] if isinstance(superclasses, str) else [*superclasses]
-    for name in wanted:
-        if name not in belongs.values():
-            raise unknown("superclass", name, set(belongs.values()))
-    classes = sorted(c for c, name in belongs.items() if name in wanted)
+    class_names = candidates.class_names
+    superclass_of = cifar100(class_names) if file is None else read_mapping(Path(str(file)).expanduser(), class_names)
+    selected = [superclasses] if isinstance(superclasses, str) else [*superclasses]
+    for name in selected:
+        if name not in superclass_of.values():
+            raise unknown("superclass", name, set(superclass_of.values()))
+    classes = sorted(c for c, name in superclass_of.items() if name in selected)
     return samples_of(classes, candidates, rule="superclass")
 
 
 def cifar100(class_names: tuple[str, ...]) -> dict[int, str]:
-    """Map the class ids of CIFAR-100 to its superclasses; blanks and underscores in names are the same."""
+    """Map the class ids of CIFAR-100 to superclasses; spaces and underscores in class names are interchangeable."""
     of_class = {name: superclass for superclass, members in SUPERCLASSES.items() for name in members}
-    found = {i: of_class.get(name.replace(" ", "_").lower(), "") for i, name in enumerate(class_names)}
-    strange = [class_names[i] for i, name in found.items() if not name]
-    if strange:
+    superclass_of = {i: of_class.get(name.replace(" ", "_").lower(), "") for i, name in enumerate(class_names)}
+    foreign = [class_names[i] for i, name in superclass_of.items() if not name]
+    if foreign:
         raise UserError(
-            f"forget rule 'superclass': {strange[0]!r} is no class of CIFAR-100, whose superclasses are built in; give "
-            "`file`, a CSV with the columns class and superclass"
+            f"forget rule 'superclass': {foreign[0]!r} is not a class of CIFAR-100, whose superclasses are built in; "
+            "set `file`, a CSV with columns class and superclass"
         )
-    return found
+    return superclass_of
 
 
 def read_mapping(path: Path, class_names: tuple[str, ...]) -> Mapping[int, str]:
     """Read {class id: superclass} from a CSV file."""
     if not path.is_file():
-        raise UserError(f"forget rule 'superclass': no file {str(path)!r} (a CSV with the columns class, superclass)")
+        raise UserError(f"forget rule 'superclass': no file {str(path)!r} (a CSV with columns class and superclass)")
     columns = read_csv(path)
-    found: dict[int, str] = {}
-    pairs = zip(*(need_column(columns, [name], path=path) for name in ("class", "superclass")))
-    for text, name in pairs:
-        c = class_id(entry(text, class_names, str(path)), class_names, rule="superclass")
-        if found.setdefault(c, name) != name:
-            raise UserError(f"{path}: class {text} belongs to both {found[c]!r} and {name!r}")
-    return found
+    superclass_of: dict[int, str] = {}
+    for text, name in zip(*(need_column(columns, [column], path=path) for column in ("class", "superclass"))):
+        c = class_id(parse_class(text, class_names, str(path)), class_names, rule="superclass")
+        if superclass_of.setdefault(c, name) != name:
+            raise UserError(f"{path}: class {text} belongs to both {superclass_of[c]!r} and {name!r}")
+    return superclass_of

@@ -1,6 +1,8 @@
-"""CIFAR-10 in its official pickle layout: five training batches and a test batch of any size.
+"""CIFAR-10: 60,000 color images of 32 x 32 pixels in 10 classes.
 
-Rows are read in file order: data_batch_1 to data_batch_5, then test_batch.
+Layout: the official pickles, data_batch_1 to data_batch_5 and test_batch, of any size, read in this order. Official
+splits: training, test. Groups: none. License: none stated. Reference: Krizhevsky 2009, Learning Multiple Layers of
+Features from Tiny Images.
 """
 
 from pathlib import Path
@@ -19,10 +21,10 @@ STDS = {"pixels": (0.2470, 0.2435, 0.2616), "per_image": (0.2023, 0.1994, 0.2010
     needs=f"{FOLDER}/ (or is that folder) with {', '.join(BATCHES)}",
 )
 def cifar10(root: Path, *, download: bool = False, std: Std = "pixels") -> ImageData:
-    """Read the batches; with `download`, fetch the official archive first where `root` has none.
+    """Read the batches; with `download`, fetch the official archive first if `root` does not contain it.
 
-    `std`: the standard deviation of all training pixels (0.2470, ...), or `per_image`, the mean over images of the
-    deviation within each (0.2023, ...), which much released code normalizes by.
+    `std: pixels` normalizes by the standard deviation of all training pixels (0.2470, ...); `per_image` by the mean
+    over images of the standard deviation within each (0.2023, ...), as in much released code.
     """
     return read(
         "cifar10",

@@ -1,4 +1,9 @@
-"""CIFAR-100 in its official pickle layout: 100 fine classes, or the 20 superclasses (CIFAR-20) that group them."""
+"""CIFAR-100: 60,000 color images of 32 x 32 pixels in 100 classes, or in the 20 superclasses (CIFAR-20) that group
+them.
+
+Layout: the official pickles, train and test. Official splits: training, test. Groups: none. License: none stated.
+Reference: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images.
+"""
 
 from pathlib import Path
 from typing import Literal
@@ -42,11 +47,11 @@ STDS = {"pixels": (0.2673, 0.2564, 0.2762), "per_image": (0.2009, 0.1984, 0.2023
 def cifar100(
     root: Path, *, download: bool = False, labels: Literal["fine", "coarse"] = "fine", std: Std = "pixels"
 ) -> ImageData:
-    """Read train, then test; with `download`, fetch the official archive first where `root` has none.
+    """Read train, then test; with `download`, fetch the official archive first if `root` does not contain it.
 
-    `labels`: the 100 classes, or the 20 superclasses; both are in alphabetical order, as in the file `meta`. `std`: the
-    standard deviation of all training pixels (0.2673, ...), or `per_image`, the mean over images of the deviation
-    within each (0.2009, ...), which some released code normalizes by.
+    `labels: fine` are the 100 classes, `coarse` the 20 superclasses; both in alphabetical order, as in the file `meta`.
+    `std: pixels` normalizes by the standard deviation of all training pixels (0.2673, ...); `per_image` by the mean
+    over images of the standard deviation within each (0.2009, ...), as in some released code.
     """
     if labels not in NAMES:
         raise unknown("labels of cifar100", labels, NAMES)

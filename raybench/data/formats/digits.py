@@ -1,4 +1,8 @@
-"""Handwritten digits: 1797 real 8 x 8 scans that come with scikit-learn, so nothing is downloaded."""
+"""Handwritten digits: 1,797 scans of 8 x 8 pixels in 10 classes.
+
+Layout: shipped with scikit-learn, so nothing is downloaded. Official splits: none. Groups: none. License: CC BY 4.0.
+Reference: Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits.
+"""
 
 from pathlib import Path
 
@@ -10,7 +14,7 @@ from raybench.data.images import ImageData, channel_statistics, dataset
 
 @dataset(source="Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits (the copy in scikit-learn)")
 def digits(root: Path | None = None, *, download: bool = False) -> ImageData:
-    """Read the scans, gray values 0 to 16 scaled to 0 to 255; one part, 10 classes, one channel."""
+    """Read the scans, gray levels 0 to 16 scaled to 0 to 255; one channel, training split only."""
     source = load_digits()
     images = np.rint(source.images * (255 / 16)).astype(np.uint8)[..., None]
     mean, std = channel_statistics(images)

@@ -1,4 +1,10 @@
-"""DomainNet, in the cleaned lists of 126 classes that transfer is measured on, or in its authors' own of 345."""
+"""DomainNet: photographs and drawings of the same classes in six domains.
+
+Layout: <domain>/<class>/ and list files, either the cleaned lists of 126 classes used to measure transfer or the
+authors' lists of 345 classes. Official splits: training, test (with train and test lists). Groups: none. License:
+non-commercial research. Reference: Peng et al. 2019, arXiv 1812.01754; 126 classes: Saito et al. 2019, arXiv
+1904.06487.
+"""
 
 from pathlib import Path
 
@@ -8,7 +14,7 @@ from raybench.data.images import TEST, TRAIN, ImageData, dataset
 from raybench.errors import UserError, unknown
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
-FOLDERS = ("", "splits", "image_list")  # where lists lie, below root
+FOLDERS = ("", "splits", "image_list")  # folders of the lists, below root
 
 
 @dataset(
@@ -18,9 +24,9 @@ FOLDERS = ("", "splits", "image_list")  # where lists lie, below root
 def domainnet126(root: Path, *, download: bool = False, domain: str = "real") -> ImageData:
     """Read one `domain` in the order of its list; class ids are those of the list.
 
-    <domain>_list.txt makes one part; where there is none, <domain>_train.txt and <domain>_test.txt make two. Lists lie
-    in root, splits/ or image_list/. Every line counts, the last one too, which some released code drops. Raises
-    UserError for an unknown domain, missing lists, and missing images, which are counted.
+    <domain>_list.txt is the training split; if it does not exist, <domain>_train.txt and <domain>_test.txt are training
+    and test split. Lists are in root, splits/ or image_list/. Every line counts, including the last one, which some
+    released code drops. Raises UserError for an unknown domain, missing lists, and missing images.
     """
     if domain not in DOMAINS:
         raise unknown("domain of domainnet126", domain, DOMAINS)
@@ -33,13 +39,13 @@ def domainnet126(root: Path, *, download: bool = False, domain: str = "real") ->
 
 
 def find_lists(root: Path, domain: str) -> list[tuple[int, Path]]:
-    """Return the lists of one domain with the part that each is."""
+    """Return the lists of one domain with their official split."""
     for names in (((TRAIN, "list"),), ((TRAIN, "train"), (TEST, "test"))):
         for folder in FOLDERS:
-            found = [(part, root / folder / f"{domain}_{name}.txt") for part, name in names]
-            if all(path.is_file() for _, path in found):
-                return found
+            lists = [(part, root / folder / f"{domain}_{name}.txt") for part, name in names]
+            if all(path.is_file() for _, path in lists):
+                return lists
     raise UserError(
-        f"domainnet126: {str(root)!r} holds neither {domain}_list.txt nor {domain}_train.txt and {domain}_test.txt "
-        f"(looked in it, {FOLDERS[1]}/ and {FOLDERS[2]}/)"
+        f"domainnet126: {str(root)!r} contains neither {domain}_list.txt nor {domain}_train.txt and {domain}_test.txt "
+        f"(searched there, in {FOLDERS[1]}/ and in {FOLDERS[2]}/)"
     )

@@ -1,4 +1,9 @@
-"""MNIST and Fashion-MNIST in their idx files, compressed or not: training part first, then the test part."""
+"""MNIST and Fashion-MNIST: 70,000 gray images of 28 x 28 pixels in 10 classes.
+
+Layout: four idx files, plain or .gz. Official splits: training, test. Groups: none. License: MNIST CC BY-SA 3.0,
+Fashion-MNIST MIT. References: LeCun et al. 1998, Gradient-based learning applied to document recognition; Xiao et al.
+2017, arXiv 1708.07747.
+"""
 
 import gzip
 import math
@@ -21,7 +26,7 @@ NEEDS = f"{', '.join(FILES)} (each plain or .gz), in it, in raw/ or in "
     source="LeCun et al. 1998, Gradient-based learning applied to document recognition", needs=f"{NEEDS}MNIST/raw/"
 )
 def mnist(root: Path, *, download: bool = False) -> ImageData:
-    """Read MNIST; with `download`, fetch it first where `root` has none."""
+    """Read MNIST; with `download`, fetch it first if `root` does not contain it."""
     if download and find_folder(root, "MNIST") is None:
         download_folder("MNIST", "MNIST", root)
     return read(root, "MNIST", tuple(str(digit) for digit in range(10)), mean=0.1307, std=0.3081)
@@ -29,7 +34,7 @@ def mnist(root: Path, *, download: bool = False) -> ImageData:
 
 @dataset(source="Xiao et al. 2017, arXiv 1708.07747", needs=f"{NEEDS}FashionMNIST/raw/")
 def fashion_mnist(root: Path, *, download: bool = False) -> ImageData:
-    """Read Fashion-MNIST; with `download`, fetch it first where `root` has none."""
+    """Read Fashion-MNIST; with `download`, fetch it first if `root` does not contain it."""
     if download and find_folder(root, "FashionMNIST") is None:
         download_folder("FashionMNIST", "FashionMNIST", root)
     names = "T-shirt/top,trouser,pullover,dress,coat,sandal,shirt,sneaker,bag,ankle boot"
@@ -37,7 +42,7 @@ def fashion_mnist(root: Path, *, download: bool = False) -> ImageData:
 
 
 def read(root: Path, name: str, class_names: tuple[str, ...], *, mean: float, std: float) -> ImageData:
-    """Read the four files of one dataset and check them against each other."""
+    """Read the four files of one dataset and check that they match."""
     folder = find_folder(root, name)
     if folder is None:
         raise UserError(f"{name}: no idx files in {str(root)!r}, raw/ or {name}/raw/; expected {', '.join(FILES)}")
@@ -64,17 +69,18 @@ def read(root: Path, name: str, class_names: tuple[str, ...], *, mean: float, st
 
 
 def find_folder(root: Path, name: str) -> Path | None:
-    """Return the first of root, root/raw and root/<name>/raw that has any of the files."""
+    """Return the first of root, root/raw and root/<name>/raw that contains any of the files."""
     folders = (root, root / "raw", root / name / "raw")
     return next((folder for folder in folders if any(find_file(folder, file) for file in FILES)), None)
 
 
 def find_file(folder: Path, name: str) -> Path | None:
+    """Return the plain or compressed file called `name`, or None."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read one idx file of unsigned bytes, checking magic number, shape and length."""
+    """Read one idx file of unsigned bytes; check magic number, shape and length."""
     dimensions = 3 if "idx3" in path.name else 1
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -84,6 +90,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def read_stream(file: "IO[bytes] | gzip.GzipFile", path: Path, dimensions: int) -> np.ndarray:
+    """Read the header and the values of an open idx file."""
     start = file.read(4 * (1 + dimensions))
     magic = MAGIC[dimensions].to_bytes(4, "big")
     if len(start) < 4 * (1 + dimensions) or start[:4] != magic:
@@ -93,5 +100,5 @@ def read_stream(file: "IO[bytes] | gzip.GzipFile", path: Path, dimensions: int) 
     content = file.read(math.prod(shape) + 1)
     if len(content) != math.prod(shape):
         more = "more" if len(content) > math.prod(shape) else len(content)
-        raise UserError(f"{path}: the header promises {shape} = {math.prod(shape)} bytes, found {more}")
+        raise UserError(f"{path}: the header gives {shape} = {math.prod(shape)} bytes, found {more}")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)

@@ -1,11 +1,17 @@
-"""ImageNet (ILSVRC 2012) as it is trained on everywhere: one folder per class, named by its WordNet id."""
+"""ImageNet (ILSVRC 2012): 1.28 million training photographs in 1,000 classes, or any subset of the classes.
+
+Layout: train/<wnid>/ and val/<wnid>/, one folder per WordNet id. Official splits: training, test (the official
+validation images). Groups: none. License: non-commercial research, on registration at image-net.org. Reference:
+Russakovsky et al. 2015, arXiv 1409.0575.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from raybench.data.files.folders import class_folders, images_of_classes, photographs, shown
+from raybench.data.files.folders import class_folders, images_of_classes, photographs
 from raybench.data.images import TEST, TRAIN, ImageData, dataset
+from raybench.data.listing import first_few
 from raybench.errors import UserError
 
 NAME_FILES = ("LOC_synset_mapping.txt", "classnames.txt")
@@ -16,10 +22,10 @@ NAME_FILES = ("LOC_synset_mapping.txt", "classnames.txt")
     needs="train/<wnid>/ and val/<wnid>/ (optionally LOC_synset_mapping.txt or classnames.txt with their names)",
 )
 def imagenet(root: Path, *, download: bool = False) -> ImageData:
-    """Read train/ and val/ of any number of classes: class id = place of the wnid among the sorted ones.
+    """Read train/ and val/: class id = position of the wnid in sorted order.
 
-    The official validation images are the test part. Raises UserError where train/ and val/ hold different classes,
-    where a class folder holds no image, and where validation images are not in class folders yet.
+    Raises UserError if train/ and val/ contain different classes, if a class folder contains no image, and if
+    validation images are not sorted into class folders.
     """
     wnids, others = class_folders(root / "train"), class_folders(root / "val")
     require_equal(root / "train", wnids, root / "val", others)
@@ -29,30 +35,30 @@ def imagenet(root: Path, *, download: bool = False) -> ImageData:
 
 
 def require_equal(folder: Path, classes: Sequence[str], other: Path, other_classes: Sequence[str]) -> None:
-    """Raise UserError naming the classes that only one of two folders holds."""
+    """Raise UserError that lists the classes that only one of two folders contains."""
     for here, there, only in (
         (folder, other, sorted(set(classes) - set(other_classes))),
         (other, folder, sorted(set(other_classes) - set(classes))),
     ):
         if only:
             raise UserError(
-                f"{str(here)!r} holds {len(only)} classes that {there.name!r} does not: {shown(only)}; "
-                "both should hold the same class folders"
+                f"{str(here)!r} contains {len(only)} classes that {there.name!r} does not: {first_few(only)}; "
+                "both should contain the same class folders"
             )
 
 
 def read_names(path: Path, wnids: Sequence[str]) -> list[str]:
-    """Read the name of every wnid: lines of wnid and name, a tab or spaces between them; other wnids may be there.
+    """Read the name of every wnid from lines of wnid and name, separated by a tab or spaces; other wnids are ignored.
 
-    ImageNet has two cranes: a name that several wnids share gets its wnid added.
+    ImageNet has two classes called crane: a name that several wnids share is extended by its wnid.
     """
-    known: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         wnid, _, name = line.strip().replace("\t", " ", 1).partition(" ")
         if line.strip() and not name.strip():
             raise UserError(f"{path}: line {number} is {line!r}, expected a wnid and a name")
-        known[wnid] = name.strip()
-    if unnamed := [wnid for wnid in wnids if wnid not in known]:
-        raise UserError(f"{path}: has no name for {len(unnamed)} of {len(wnids)} classes: {shown(unnamed)}")
-    uses = Counter(known[wnid] for wnid in wnids)
-    return [known[wnid] if uses[known[wnid]] == 1 else f"{known[wnid]} ({wnid})" for wnid in wnids]
+        name_of[wnid] = name.strip()
+    if unnamed := [wnid for wnid in wnids if wnid not in name_of]:
+        raise UserError(f"{path}: no name for {len(unnamed)} of {len(wnids)} classes: {first_few(unnamed)}")
+    uses = Counter(name_of[wnid] for wnid in wnids)
+    return [name_of[wnid] if uses[name_of[wnid]] == 1 else f"{name_of[wnid]} ({wnid})" for wnid in wnids]

@@ -1,8 +1,9 @@
-"""MUFAC: Korean family faces in eight age classes, read from its three CSV files; image folders are never listed.
+"""MUFAC: Korean family faces of 128 x 128 pixels in eight age classes.
 
-Its names mislead: `val` is the test set that utility is measured on, `test` the unseen set of the attack. A person is
-(family, role in the family), since roles repeat; the number in a file name is the age when the photos were collected,
-not the age on the photo.
+Layout: three CSV files and the image folders that they refer to. Official splits: training, test (called `val`: utility
+is measured on it) and unseen (called `test`: the non-members of the attack). Labels: age classes. Groups: persons,
+(family, role), or families; roles repeat across families. The number in a file name is the age at collection, not the
+age in the photo. License: AI Hub (Korea), under its terms. Reference: Choi and Na 2023, arXiv 2311.02240.
 """
 
 import re
@@ -17,9 +18,9 @@ from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, TEST, TRAIN, UNSEE
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
-FOLDER = "custom_korean_family_dataset_resolution_128"  # what the archive is called
+FOLDER = "custom_korean_family_dataset_resolution_128"  # the name of the archive
 AGES = {"a": "0-6", "b": "7-12", "c": "13-19", "d": "20-30", "e": "31-45", "f": "46-55", "g": "56-66", "h": "67-80"}
-# Row order is this order, so a training id is a row of the training CSV. The later folders are those of another copy.
+# Rows are read in this order, so a training id is a row of the training CSV. Some copies use the later folders.
 PARTS = (
     (TRAIN, "custom_train_dataset.csv", ("train_images", "train_images_part1", "train_images_part2", "part1", "part2")),
     (TEST, "custom_val_dataset.csv", ("val_images",)),
@@ -39,14 +40,17 @@ FILE_NAME = re.compile(r"(?P<family>F\d+)_AGE_(?P<person>[A-Z]+\d*)_\d+_[a-h]\d*
     needs=f"{', '.join(file for _, file, _ in PARTS)} and train_images/, val_images/, test_images/",
 )
 def mufac(root: Path, *, download: bool = False, group: Literal["person", "family"] = "person") -> ImageData:
-    """Read the rows of the three CSV files in their order; `group` says whether a person or a family is an identity.
+    """Read the rows of the three CSV files in order; `group` selects whether a person or a family is an identity.
 
-    Training rows come first, so that ids 0 to 1499 are the released forget set. A column may go by other names
-    (age_group, identity, ...); where family or role have none they are read from the file name. Images are looked up
-    one by one, `.jpg` or `.JPG`.
+    Training rows come first, so ids 0 to 1499 are the released forget set. Columns may have other names (age_group,
+    identity, ...); family and role are read from the file name if there is no column. The extension may be `.jpg` or
+    `.JPG`.
     """
     if download:
-        raise UserError("mufac cannot be downloaded for you: ask AI Hub (dataset 528) or its authors, then give root")
+        raise UserError(
+            "mufac cannot be downloaded automatically: request it from AI Hub (dataset 528) or its authors, then set "
+            "root"
+        )
     if group not in ("person", "family"):
         raise UserError(f"mufac: group is {group!r} (allowed: person, family)")
     folder = root if (root / PARTS[0][1]).is_file() or not (root / FOLDER).is_dir() else root / FOLDER
@@ -61,12 +65,12 @@ def mufac(root: Path, *, download: bool = False, group: Literal["person", "famil
         columns = read_csv(folder / file)
         names = need_column(columns, PATH, path=folder / file)
         searched = (*folders, *(CUT_FOLDERS if part == TRAIN else ()), "")
-        where = f"named in {file}, looked for in {', '.join(f'{name}/' for name in searched if name)}"
+        where = f"named in {file}, searched in {', '.join(f'{name}/' for name in searched if name)}"
         paths += refuse_missing(names, locate(folder, names, searched), dataset="mufac", where=where)
         labels += [age_class(text, folder / file) for text in need_column(columns, LABEL, path=folder / file)]
         owners += identities(columns, names, group, folder / file)
         counts.append(len(names))
-    numbers = {owner: i for i, owner in enumerate(dict.fromkeys(owners))}
+    group_of = {owner: i for i, owner in enumerate(dict.fromkeys(owners))}
     return ImageData(
         images=Encoded.of_files(folder, paths),
         labels=np.array(labels, dtype=np.int64),
@@ -74,24 +78,24 @@ def mufac(root: Path, *, download: bool = False, group: Literal["person", "famil
         class_names=tuple(f"{letter} ({span})" for letter, span in AGES.items()),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        groups=np.array([numbers[owner] for owner in owners], dtype=np.int64),
+        groups=np.array([group_of[owner] for owner in owners], dtype=np.int64),
     )
 
 
 def age_class(text: str, path: Path) -> int:
-    """Return the class of a letter a to h, or of an age span as they name them."""
+    """Return the class of a letter a to h, or of an age span."""
     letters, spans = list(AGES), list(AGES.values())
     if text.lower() in letters:
         return letters.index(text.lower())
     if text in spans:
         return spans.index(text)
-    raise UserError(f"{path}: age class {text!r} is none of {', '.join(letters)} (nor of {', '.join(spans)})")
+    raise UserError(f"{path}: unknown age class {text!r} (allowed: {', '.join(letters)} or {', '.join(spans)})")
 
 
 def identities(columns: dict[str, list[str]], names: list[str], group: str, path: Path) -> list[tuple[str, ...]]:
-    """Return whose picture every row is: (family, role), or (family,), or one column that names people by itself.
+    """Return the identity of every row: (family, role), (family,), or one column that identifies persons by itself.
 
-    A role alone is nobody: every family has its F and M.
+    A role alone is not an identity, because every family has its F and M.
     """
     families, people = find_column(columns, FAMILY), find_column(columns, PERSON)
     matches = [FILE_NAME.fullmatch(name.replace("\\", "/").rpartition("/")[2]) for name in names]
@@ -108,7 +112,6 @@ def identities(columns: dict[str, list[str]], names: list[str], group: str, path
         if not all(ROLES.fullmatch(person) for person in people):
             return [(person,) for person in people]
     raise UserError(
-        f"{path}: does not say whose pictures these are: it has the columns {', '.join(columns)}, and not every file "
-        f"is called FAMILY_AGE_ROLE_AGE_CLASS.jpg; give {FAMILY[0]}"
-        + (f" and {PERSON[0]}" if group == "person" else "")
+        f"{path}: has no identities: its columns are {', '.join(columns)}, and not every file is named "
+        f"FAMILY_AGE_ROLE_AGE_CLASS.jpg; add {FAMILY[0]}" + (f" and {PERSON[0]}" if group == "person" else "")
     )

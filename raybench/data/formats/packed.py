@@ -1,4 +1,7 @@
-"""What `raybench pack` wrote: Parquet shards whose images are read by byte range, and an index of where each lies."""
+"""The output of `raybench pack`: Parquet shards whose images are read by byte range, and an index.
+
+Layout: meta.json, index.parquet and shards/. Official splits, labels and groups: those of the packed dataset.
+"""
 
 import json
 from pathlib import Path
@@ -19,11 +22,10 @@ KEYS = {"num_samples", "class_names", "mean", "std", "shards"}  # of meta.json
 
 @dataset(source="written by `raybench pack`", needs=f"{META}, {INDEX} and {SHARDS}/")
 def packed(root: Path, *, download: bool = False) -> ImageData:
-    """Read the index: ids, labels, parts, groups and names are those of the data set that was packed.
+    """Read the index; ids, labels, official splits, groups and names are those of the packed dataset.
 
-    No image is read, but every shard must be there with as many bytes as were written. A set of arrays was packed as
-    PNG, which decode to the same pixels; gray ones become RGB. Raises UserError for a pack that is not finished, of
-    another format, or damaged.
+    No image is read, but every shard must exist with its original size. Arrays were packed as PNG, which decode to the
+    same pixels; gray images become RGB. Raises UserError for a pack that is incomplete, damaged, or of another format.
     """
     meta = read_meta(root)
     try:
@@ -34,9 +36,9 @@ def packed(root: Path, *, download: bool = False) -> ImageData:
         raise UserError(f"{root / INDEX}: {index.num_rows} rows, expected ids 0 to {meta['num_samples'] - 1}")
     for name, size in meta["shards"].items():
         path = root / SHARDS / name
-        found = path.stat().st_size if path.is_file() else None
-        if found != size:
-            state = "is missing" if found is None else f"has {found} bytes, expected {size}"
+        actual = path.stat().st_size if path.is_file() else None
+        if actual != size:
+            state = "is missing" if actual is None else f"has {actual} bytes, expected {size}"
             raise UserError(f"{path}: {state}; pack the data set again")
     multi = "labels" in index.column_names
     labels = np.array(index.column("labels").to_pylist(), dtype=np.uint8) if multi else numbers(index, "label")
@@ -58,20 +60,21 @@ def packed(root: Path, *, download: bool = False) -> ImageData:
 
 
 def numbers(index: pa.Table, name: str) -> np.ndarray:
-    return index.column(name).to_numpy().astype(np.int64)
+    """Return a column of the index as int64."""
+    return np.asarray(index.column(name).to_numpy(), dtype=np.int64)
 
 
 def read_meta(root: Path) -> dict[str, Any]:
-    """Read meta.json, which is written last: without it the pack is not finished."""
+    """Read meta.json, which is written last: without it, the pack is incomplete."""
     path = root / META
     if not path.is_file():
-        state = "is not finished: run raybench pack again" if (root / PACKING).is_dir() else f"holds no {META}"
+        state = "is incomplete: run raybench pack again" if (root / PACKING).is_dir() else f"contains no {META}"
         raise UserError(f"packed: {str(root)!r} {state}")
     try:
         meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = meta["format"] == FORMAT and set(meta) >= KEYS
+        valid = meta["format"] == FORMAT and set(meta) >= KEYS
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: not written by raybench pack: {error!r}") from error
-    if not known:
+    if not valid:
         raise UserError(f"{path}: not format {FORMAT} of raybench pack; pack the data set again")
     return meta

@@ -1,10 +1,10 @@
-"""Pack any data set into Parquet shards: few large files that copy fast, and that Ray Data reads as they are.
+"""Pack any dataset into Parquet shards: few large files that copy fast and that Ray Data reads directly.
 
     OUT/shards/shard-00000.parquet ...   image, label (or labels), id, group, part, hash
-    OUT/index.parquet                    shard, offset, length of every image, and the columns but the image
+    OUT/index.parquet                    shard, offset, length of every image, and the columns except the image
     OUT/meta.json                        names, mean and std; written last
 
-Images lie in the shards uncompressed, so that any of them is also a byte range of its file, without Parquet.
+Images are stored uncompressed, so each one is also a byte range of its file that can be read without Parquet.
 """
 
 import functools
@@ -29,7 +29,7 @@ from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
 PLAN, CORRUPT = "plan.json", "corrupt.txt"
-LISTED = 5  # corrupt images that an error names
+NUM_LISTED = 5  # corrupt images that an error names
 SHARD_BYTES = 256_000_000
 ROWS_PER_GROUP = 64
 
@@ -43,14 +43,16 @@ def pack(
     shard_bytes: int = SHARD_BYTES,
     rows_per_group: int = ROWS_PER_GROUP,
 ) -> None:
-    """Write `data` into the folder `out`, shard by shard; what it was read from is never changed.
+    """Write `data` to the folder `out`, shard by shard; the source files are never changed.
 
-    Every image is decoded once by one of `workers` threads (default: one per core) and kept byte for byte; arrays are
-    kept as PNG; samples that are left out keep their row, without an image. Every shard is read back and compared by
-    hash. A call that was killed goes on with the next shard when it is repeated; one on a finished pack does nothing.
-    `progress` gets the number of images each time some are done, those of an earlier call first. Raises UserError for
-    corrupt images, at the end and naming them (once they are repaired, only their shards are written again), for an
-    `out` that holds anything else or lies inside the data's root, and for a shard that does not read back as written.
+    Each image is decoded once by one of `workers` threads (default: one per core) and stored byte for byte; arrays are
+    stored as PNG; samples that are left out keep their row, without an image. Every shard is read back and verified by
+    hash. An interrupted call continues with the next shard when it is repeated; on a finished pack, a call does
+    nothing. `progress` receives the number of images that were finished, those of an earlier call first.
+
+    Raises UserError for corrupt images, at the end and with their names (after a repair, only their shards are written
+    again), for an `out` that contains anything else or lies inside the root of the data, and for a shard that does not
+    read back as written.
     """
     if shard_bytes < 1 or rows_per_group < 1:
         raise UserError(f"shard_bytes {shard_bytes} and rows_per_group {rows_per_group} should be at least 1")
@@ -61,20 +63,20 @@ def pack(
         (out / SHARDS).mkdir(parents=True, exist_ok=True)
         work.mkdir(exist_ok=True)
         write_json(work / PLAN, plan)
-        for left in (out / SHARDS).glob(".*.partial"):
-            left.unlink()
+        for partial in (out / SHARDS).glob(".*.partial"):
+            partial.unlink()
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             try:
                 corrupt = pack_shards(data, out, pool, progress, shard_bytes, rows_per_group)
             except BaseException:
-                pool.shutdown(cancel_futures=True)  # or Ctrl-C waits for every image of the shard
+                pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C waits for every image of the shard
                 raise
         if corrupt:
             (work / CORRUPT).write_text("\n".join(corrupt) + "\n", encoding="utf-8")
             raise UserError(
-                f"{len(corrupt)} of {data.num_samples} images are corrupt: {'; '.join(corrupt[:LISTED])}"
-                f"{'; ...' if len(corrupt) > LISTED else ''}. All are listed in {str(work / CORRUPT)!r}; put good "
-                "copies in their place and run the same command again"
+                f"{len(corrupt)} of {data.num_samples} images are corrupt: {'; '.join(corrupt[:NUM_LISTED])}"
+                f"{'; ...' if len(corrupt) > NUM_LISTED else ''}. All are listed in {str(work / CORRUPT)!r}; replace "
+                "them with intact copies and run the same command again"
             )
         finish(data, out, plan)
     else:
@@ -90,21 +92,23 @@ def pack_shards(
     shard_bytes: int,
     rows_per_group: int,
 ) -> list[str]:
-    """Write the shards that are not there yet, each with its rows of the index in packing/; return what is corrupt."""
+    """Write the missing shards, each with its rows of the index in packing/; return errors about corrupt images."""
     sizes = image_sizes(data)
-    waiting = []
+    missing = []
     for number, ids in enumerate(cut(sizes, shard_bytes)):
         shard, rows = out / SHARDS / f"shard-{number:05}.parquet", out / PACKING / f"{number:05}.parquet"
         if is_complete(shard, rows, key_of(ids, sizes)):
             progress(len(ids))
         else:
-            waiting.append((number, ids, shard, rows))
+            missing.append((number, ids, shard, rows))
     corrupt = []
-    for number, ids, shard, rows in waiting:
+    for number, ids, shard, rows in missing:
         partial = shard.with_name(f".{shard.name}.partial")
-        shard.unlink(missing_ok=True)  # or one of before a repair could be taken for the one that `rows` describes
-        if found := write_shard(data, ids, partial, pool, progress, rows_per_group):
-            corrupt += found
+        shard.unlink(
+            missing_ok=True
+        )  # otherwise a shard from before a repair could be mistaken for the one that `rows` describes
+        if shard_errors := write_shard(data, ids, partial, pool, progress, rows_per_group):
+            corrupt += shard_errors
             partial.unlink()
             continue
         offsets, lengths = find_images(partial)
@@ -114,48 +118,50 @@ def pack_shards(
         index = index.add_column(2, "length", pa.array(lengths, pa.int64()))
         index = index.replace_schema_metadata({"key": key_of(ids, sizes)})
         replace(rows, functools.partial(pq.write_table, index))
-        os.replace(partial, shard)  # last: a shard that is there is complete, and so are its rows
+        os.replace(partial, shard)  # last: a shard that exists is complete, and so are its rows
     return corrupt
 
 
 def image_sizes(data: ImageData) -> np.ndarray:
-    """Return the bytes of every image, int64 (N,); of arrays those of the pixels, which PNG will take fewer of."""
+    """Return the size of every image in bytes, int64 (N,); for arrays that of the pixels, an upper estimate for PNG."""
     if isinstance(data.images, Encoded):
         return data.images.sizes()
     return np.full(data.num_samples, math.prod(data.images.shape[1:]), dtype=np.int64)
 
 
 def cut(sizes: np.ndarray, shard_bytes: int) -> Iterator[np.ndarray]:
-    """Cut the ids into runs whose images take about `shard_bytes` together, the same at every call."""
+    """Divide the ids into runs whose images take about `shard_bytes` together, the same at every call."""
     shard = (np.cumsum(sizes) - 1) // shard_bytes
     yield from np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(shard)) + 1)
 
 
 def key_of(ids: np.ndarray, sizes: np.ndarray) -> str:
-    """Hash which images a shard holds and their sizes: a file that was repaired makes its shard another one."""
+    """Hash which images a shard contains and their sizes; a repaired file changes the key of its shard."""
     return hashlib.blake2b(ids.tobytes() + sizes[ids].tobytes(), digest_size=8).hexdigest()
 
 
 def is_complete(shard: Path, rows: Path, key: str) -> bool:
-    """Say whether an earlier call has finished this shard; what it has left otherwise is written again."""
+    """Return whether an earlier call finished this shard; otherwise it is written again."""
     if not (shard.is_file() and rows.is_file()):
         return False
     try:
-        found = pq.read_schema(rows).metadata or {}
-        return found.get(b"key") == key.encode() and pq.read_metadata(shard).num_rows == pq.read_metadata(rows).num_rows
+        metadata = pq.read_schema(rows).metadata or {}
+        return (
+            metadata.get(b"key") == key.encode() and pq.read_metadata(shard).num_rows == pq.read_metadata(rows).num_rows
+        )
     except (pa.ArrowInvalid, OSError):
         return False
 
 
 def finish(data: ImageData, out: Path, plan: dict[str, Any]) -> None:
-    """Join the rows of the index, then say in meta.json that the pack is complete."""
+    """Concatenate the rows of the index, then write meta.json, which marks the pack as complete."""
     count = sum(1 for _ in cut(image_sizes(data), plan["shard_bytes"]))
     names = [f"{number:05}.parquet" for number in range(count)]
-    for left in {*(out / SHARDS).glob("shard-*")} - {out / SHARDS / f"shard-{name}" for name in names}:
-        left.unlink()  # of a call before files were repaired, when they took one shard more
+    for obsolete in {*(out / SHARDS).glob("shard-*")} - {out / SHARDS / f"shard-{name}" for name in names}:
+        obsolete.unlink()  # from before a repair, when the images took one more shard
     index = pa.concat_tables([pq.read_table(out / PACKING / name).replace_schema_metadata() for name in names])
     replace(out / INDEX, functools.partial(pq.write_table, index))
-    gray = data.channels == 1  # decoding gives RGB
+    gray = data.channels == 1  # decoding returns RGB
     write_json(
         out / META,
         {
@@ -172,34 +178,34 @@ def finish(data: ImageData, out: Path, plan: dict[str, Any]) -> None:
 
 
 def require_free(data: ImageData, out: Path, plan: dict[str, Any]) -> None:
-    """Raise UserError unless `out` is empty, missing, or holds a pack of the same data that may be gone on with."""
+    """Raise UserError unless `out` is empty, missing, or contains a pack of the same data that can be resumed."""
     if isinstance(data.images, Encoded) and out.resolve().is_relative_to(Path(data.images.root).resolve()):
-        raise UserError(f"{str(out)!r} lies inside {data.images.root!r}, the data's own folder; pack into another one")
+        raise UserError(f"{str(out)!r} lies inside {data.images.root!r}, the folder of the data; choose another folder")
     if not out.exists() or (out.is_dir() and not any(is_foreign(path) for path in out.rglob("*"))):
         return
     try:
         if (out / META).is_file():
             meta = json.loads((out / META).read_text(encoding="utf-8"))
-            found = meta["plan"] | {"files": meta["fingerprint"]}
+            stored = meta["plan"] | {"files": meta["fingerprint"]}
             plan = plan | {"files": data.fingerprint()}
         else:
-            found = dict(json.loads((out / PACKING / PLAN).read_text(encoding="utf-8")))
+            stored = dict(json.loads((out / PACKING / PLAN).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{str(out)!r} is not empty and holds no pack; choose another folder") from error
-    if found != plan:
-        differs = ", ".join(key for key in plan if found.get(key) != plan[key])
+        raise UserError(f"{str(out)!r} is not empty and contains no pack; choose another folder") from error
+    if stored != plan:
+        differs = ", ".join(key for key in plan if stored.get(key) != plan[key])
         raise UserError(
-            f"{str(out)!r} holds a pack of other data or settings ({differs}); choose another folder, or delete it"
+            f"{str(out)!r} contains a pack of other data or settings ({differs}); choose another folder or delete it"
         )
 
 
 def is_foreign(path: Path) -> bool:
-    """Say whether a file is more than what a call that was killed at once may have left."""
+    """Return whether a file cannot be the remains of an interrupted call."""
     return not path.is_dir() and not (path.name.startswith(".") and path.name.endswith(".partial"))
 
 
 def identity(data: ImageData) -> str:
-    """Hash what a data set is but for the bytes of its files, which may be repaired between two calls."""
+    """Hash a dataset except for the content of its files, which may be repaired between two calls."""
     if not isinstance(data.images, Encoded):
         return data.fingerprint()
     digest = hashlib.blake2b(repr((data.class_names, data.mean, data.std)).encode(), digest_size=8)
@@ -214,7 +220,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file under another name, then rename it: it appears complete or not at all."""
+    """Write a file under a temporary name, then rename it, so that it appears complete or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     write(partial)
     os.replace(partial, path)

@@ -1,7 +1,7 @@
-"""One Parquet shard of packed images: writing it, reading it back, and finding the byte range of every image.
+"""Write one Parquet shard of packed images, read it back, and locate the byte range of every image.
 
-Parquet's PLAIN encoding of an uncompressed column stores each value as four bytes of length (little-endian) and the
-value itself, page after page; so images are found by looking for exactly that, from one to the next.
+In an uncompressed column, Parquet's PLAIN encoding stores each value as a four-byte length (little-endian) followed by
+the value, page after page; so images are located by searching for exactly these bytes, one after the other.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from raybench.data.images import LEFT_OUT, ImageData
-from raybench.data.reading.decode import CorruptImage, decode, describe
+from raybench.data.reading.decode_image import CorruptImage, decode, describe
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
@@ -36,10 +36,10 @@ def write_shard(
     progress: Callable[[int], None],
     rows_per_group: int,
 ) -> list[str]:
-    """Decode the images of `ids` and write their bytes and labels; returns what is wrong with the corrupt ones."""
+    """Decode the images of `ids` and write their bytes and labels; return the errors of corrupt images."""
     corrupt: list[str] = []
-    results = pool.map(lambda i: checked(data, i), ids.tolist())
-    # No dictionary and no compression, or images were no byte ranges; no statistics, or the footer held images.
+    results = pool.map(lambda i: verified_bytes(data, i), ids.tolist())
+    # A dictionary or compression would break the byte ranges; statistics would copy images into the footer.
     with pq.ParquetWriter(
         path, schema(data), compression="none", use_dictionary=False, write_statistics=["id"], data_page_version="1.0"
     ) as writer:
@@ -55,8 +55,8 @@ def write_shard(
     return corrupt
 
 
-def checked(data: ImageData, i: int) -> bytes | CorruptImage:
-    """Return the encoded bytes of image `i` after decoding them once, or what is wrong with them."""
+def verified_bytes(data: ImageData, i: int) -> bytes | CorruptImage:
+    """Return the encoded bytes of image `i` after decoding them once, or the error if that fails."""
     if data.part[i] == LEFT_OUT:
         return b""
     try:
@@ -72,14 +72,14 @@ def checked(data: ImageData, i: int) -> bytes | CorruptImage:
 
 
 def png(image: np.ndarray) -> bytes:
-    """Encode an array (H, W, 1 or 3) without loss."""
+    """Encode an array (H, W, 1 or 3) losslessly."""
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format="PNG")
     return file.getvalue()
 
 
 def schema(data: ImageData) -> pa.Schema:
-    """Return the columns of a shard; `group` is null throughout where the data have no groups."""
+    """Return the columns of a shard; `group` is null in all rows if the data have no groups."""
     labels = pa.field("label", pa.int64()) if data.task == "single" else pa.field("labels", pa.list_(pa.uint8()))
     return pa.schema(
         [
@@ -110,24 +110,24 @@ def table(data: ImageData, ids: np.ndarray, contents: list[bytes]) -> pa.Table:
 
 
 def find_images(path: Path) -> tuple[list[int], list[int]]:
-    """Read a shard back, compare every image with its hash, and return where each begins and how long it is."""
+    """Read a shard back, compare every image with its hash, and return the offset and length of each."""
     offsets: list[int] = []
     lengths: list[int] = []
     shard = pq.ParquetFile(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
         for group in range(shard.num_row_groups):
             chunk = shard.metadata.row_group(group).column(0)
-            place, end = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
+            position, end = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
             rows = shard.read_row_group(group, columns=["image", "hash"])
             for content, expected in zip(rows.column("image").to_pylist(), rows.column("hash").to_pylist()):
                 if hash_of(content) != expected:
-                    raise UserError(f"{path}: image {len(offsets)} is not what was written; is the disk good?")
-                found = pages.find(len(content).to_bytes(4, "little") + content, place, end)
-                if found < 0:
+                    raise UserError(f"{path}: image {len(offsets)} differs from what was written; check the disk")
+                start = pages.find(len(content).to_bytes(4, "little") + content, position, end)
+                if start < 0:
                     raise UserError(
-                        f"{path}: image {len(offsets)} does not lie there as plain bytes (pyarrow {pa.__version__})"
+                        f"{path}: image {len(offsets)} is not stored as plain bytes (pyarrow {pa.__version__})"
                     )
-                offsets.append(found + 4)
+                offsets.append(start + 4)
                 lengths.append(len(content))
-                place = found + 4 + len(content)
+                position = start + 4 + len(content)
     return offsets, lengths

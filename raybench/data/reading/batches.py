@@ -1,10 +1,10 @@
-"""Batches for training and evaluation: gathered, augmented and normalized whole, not image by image.
+"""Batches for training and evaluation, augmented and normalized as a whole instead of image by image.
 
-A small set is one uint8 array; a batch of it is one gather and one normalization over rows of pixels, some forty times
-the speed of decoding, transforming and collating single images. Seeds and orders come from `order`.
+A dataset that fits into memory is one uint8 array; a batch is one gather and one normalization over rows of pixels,
+about forty times as fast as decoding, transforming and collating single images. Seeds and orders come from `order`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from raybench.data.images import ImageData
-from raybench.data.reading.order import epoch_order, seed_for, share
+from raybench.data.reading.order import epoch_order, rank_shard, seed_for
 from raybench.data.transforms.augment import Augment, Windows, finish, gather
 from raybench.data.transforms.normalize import Normalizer
 from raybench.data.transforms.resized_crop import resized, resized_crops
@@ -21,11 +21,11 @@ from raybench.errors import UserError
 
 __all__ = ["Augment", "DatasetSplit", "ResidentSplit", "Split", "epoch_order", "iterate", "seed_for"]
 
-WINDOW_BYTES_LIMIT = 2**30  # above this the windows are not worth their memory, and pixels are gathered by index
+WINDOW_BYTES_LIMIT = 2**30  # above this, windows take too much memory and pixels are gathered by index instead
 
 
 class Split(Protocol):
-    """What training and prediction need of the samples of a role."""
+    """The samples of one or more roles, as training and prediction read them."""
 
     ids: np.ndarray
 
@@ -41,7 +41,7 @@ class Split(Protocol):
 
 @runtime_checkable
 class ReadsAhead(Protocol):
-    """A split that makes batches sooner where it knows which come next."""
+    """A split that prepares batches in advance if it knows which come next."""
 
     def batches(
         self, orders: Iterable[np.ndarray], *, generator: np.random.Generator | None
@@ -49,12 +49,12 @@ class ReadsAhead(Protocol):
 
 
 class ResidentSplit:
-    """The samples `ids` of an in-memory dataset, in the order of `ids`; positions are places in `ids`.
+    """The samples `ids` of an in-memory dataset, in the order of `ids`; positions index into `ids`.
 
-    `channels=3` repeats a single channel; `resize` scales (and squashes) to that many pixels a side before anything
-    else, bilinear with antialiasing (a random resized crop is cut out of the image as it is, and scaled once);
-    `augment` are names for `Augment.parse`. On CUDA this split's pixels are copied to the device once and everything
-    happens there; on a CPU the array of `data` is read where it lies.
+    `channels=3` repeats a single channel. `resize` scales images to that size, without keeping the aspect ratio, before
+    anything else, bilinear with antialiasing (a random resized crop is taken from the original image and scaled once).
+    `augment` holds names for `Augment.parse`. On CUDA the pixels of this split are copied to the device once and
+    processed there; on a CPU the array of `data` is read in place.
     """
 
     def __init__(
@@ -69,11 +69,13 @@ class ResidentSplit:
         augment: Sequence[str] = (),
         channels_last: bool = False,
     ) -> None:
-        found = data.pixels.shape[3]
-        if channels not in (None, found) and (found, channels) != (1, 3):
-            raise UserError(f"channels is {channels}, but the images have {found}; only 1 can be widened, to 3")
+        image_channels = data.pixels.shape[3]
+        if channels not in (None, image_channels) and (image_channels, channels) != (1, 3):
+            raise UserError(
+                f"channels is {channels}, but the images have {image_channels}; only 1 can be repeated, to 3"
+            )
         if resize is not None and resize < 1:
-            raise UserError(f"resize is {resize}; it should be the side of the image in pixels")
+            raise UserError(f"resize is {resize}; it should be the image size in pixels")
         self.ids = np.asarray(ids, dtype=np.int64)
         if len(self.ids) and (self.ids.min() < 0 or self.ids.max() >= data.num_samples):
             raise UserError(
@@ -107,49 +109,50 @@ class ResidentSplit:
     def batch(self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """Return normalized images (B, C, H, W) and their labels (int64 classes, or float32 (B, L) of 0 and 1).
 
-        Without a generator this is the evaluation view: no augmentation, always the same. With one, augmentation draws
-        come from it alone, and the same draws give the same pixels on every device.
+        Without a generator, return the evaluation view: no augmentation, deterministic. With one, all augmentation
+        draws come from it, and the same draws give the same pixels on every device.
         """
-        places = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
-        rows = torch.from_numpy(places).to(self.device)
-        return self.normalize(self.pixels(places, rows, generator)), self.labels[rows]
+        array = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
+        rows = torch.from_numpy(array).to(self.device)
+        return self.normalize(self.pixels(array, rows, generator)), self.labels[rows]
 
-    def pixels(self, places: np.ndarray, rows: Tensor, generator: np.random.Generator | None) -> Tensor:
+    def pixels(self, positions: np.ndarray, rows: Tensor, generator: np.random.Generator | None) -> Tensor:
         """Gather uint8 images (B, H, W, C), resized and, with a generator, augmented."""
-        draws = self.augment.draw(len(places), generator) if generator is not None and self.augment else None
+        draws = self.augment.draw(len(positions), generator) if generator is not None and self.augment else None
         if draws is not None and self.gathers_windows():
             if self.windows is None:
                 self.windows = Windows(self.images, self.ids, self.augment)
-            return finish(torch.from_numpy(self.windows.gather(places, draws)), draws)
+            return finish(torch.from_numpy(self.windows.gather(positions, draws)), draws)
         if self.resident is None:
-            chosen = torch.from_numpy(np.take(self.images, self.ids[places], axis=0))
+            images = torch.from_numpy(np.take(self.images, self.ids[positions], axis=0))
         else:
-            chosen = self.resident[rows]
-        if draws is not None and draws.part is not None:
-            chosen = resized_crops(chosen, draws.part, *self.size)
+            images = self.resident[rows]
+        if draws is not None and draws.crop_uniforms is not None:
+            images = resized_crops(images, draws.crop_uniforms, *self.size)
         elif self.resize is not None:
-            chosen = resized(chosen, *self.size)
+            images = resized(images, *self.size)
         if draws is None:
-            return chosen
+            return images
         if self.augment.moves:
-            everyone = torch.arange(len(places), device=self.device)
-            chosen = gather(chosen, everyone, draws, self.augment)
-        return finish(chosen, draws)
+            in_batch = torch.arange(len(positions), device=self.device)
+            images = gather(images, in_batch, draws, self.augment)
+        return finish(images, draws)
 
     def gathers_windows(self) -> bool:
-        """Say whether crops and flips come out of a padded and mirrored copy."""
+        """Return whether crops and flips are gathered from a padded and mirrored copy."""
         plain = self.on_cpu and self.resize is None and self.augment.moves and not self.augment.resized_crop
         return plain and self.fits_in_windows()
 
     def fits_in_windows(self) -> bool:
+        """Return whether that copy stays below the memory limit."""
         return Windows.size((len(self.ids), *self.images.shape[1:]), self.augment) <= WINDOW_BYTES_LIMIT
 
 
 class DatasetSplit:
     """The samples of any map-style torch dataset of (x, y), x a float tensor; ids are positions.
 
-    Augmentation is the dataset's own. What it draws from torch's generator is seeded for every batch, from the given
-    generator in training and alike each time in evaluation, and torch's own stream is left where it was.
+    The dataset augments by itself. Its draws from torch's global generator are seeded per batch, from the generator
+    argument in training and with a fixed seed in evaluation; torch's own random state is restored afterwards.
     """
 
     def __init__(
@@ -159,27 +162,29 @@ class DatasetSplit:
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
     ) -> None:
-        """`dtype` is what images are cast to (the model's own); None keeps them as the dataset gives them."""
+        """`dtype` is the dtype of the model, to which images are cast; None keeps that of the dataset."""
         self.dataset = dataset
         self.device = torch.device(device)
         self.dtype = dtype
-        self.ids = np.arange(len(dataset), dtype=np.int64)  # type: ignore[arg-type]
-        self.known_labels: Tensor | None = None
+        if not isinstance(dataset, Sized):
+            raise UserError(f"{type(dataset).__name__} has no length; give a map-style dataset, with __len__")
+        self.ids = np.arange(len(dataset), dtype=np.int64)
+        self.cached_labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def labels(self) -> Tensor:
-        """Read every label once, on first use (which loads every sample)."""
-        if self.known_labels is None:
+        """Read all labels on first use (this loads every sample)."""
+        if self.cached_labels is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                self.known_labels = stacked([self.dataset[int(i)][1] for i in self.ids]).to(self.device)
-        return self.known_labels
+                self.cached_labels = stacked([self.dataset[int(i)][1] for i in self.ids]).to(self.device)
+        return self.cached_labels
 
     def batch(self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
-        """Return images and labels of the samples at `positions`, stacked, on the device."""
+        """Return the images and labels of the samples at `positions`, stacked, on the device."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0 if generator is None else int(generator.integers(2**63)))
             samples = [self.dataset[int(i)] for i in positions]
@@ -199,13 +204,13 @@ def iterate(
     drop_last: bool = False,
     augment: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of one epoch of worker `rank`: order by (seed, epoch), augmentation by (seed, epoch, rank)."""
+    """Yield the batches of one epoch of worker `rank`; order depends on (seed, epoch), augmentation also on rank."""
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; it should be at least 1")
     if shuffle:
         positions = epoch_order(len(split), seed=seed, epoch=epoch, rank=rank, world_size=world_size)
     else:
-        positions = share(np.arange(len(split)), rank=rank, world_size=world_size)
+        positions = rank_shard(np.arange(len(split)), rank=rank, world_size=world_size)
     generator = np.random.default_rng(seed_for("augment", seed, epoch, rank)) if augment else None
     end = len(positions) - len(positions) % batch_size if drop_last else len(positions)
     orders = [positions[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
@@ -217,6 +222,6 @@ def iterate(
 
 
 def stacked(labels: Sequence[Tensor | int]) -> Tensor:
-    """Stack the labels that a dataset yields: class ids as int64 (N,), label vectors as float32 (N, L)."""
+    """Stack labels of a dataset: class ids to int64 (N,), label vectors to float32 (N, L)."""
     y = torch.stack([torch.as_tensor(label) for label in labels]) if len(labels) else torch.empty(0, dtype=torch.int64)
     return y.float() if y.ndim == 2 else y.long()

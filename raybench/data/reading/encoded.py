@@ -1,6 +1,6 @@
-"""Images that are still encoded: where each one's bytes lie, as whole files or as pieces of larger ones.
+"""Encoded images: which bytes of which file hold each one, as whole files or as byte ranges of larger files.
 
-A format lists its files in a fixed order and reads no pixels; decoding is `decode.py`, fixed shapes are `views.py`.
+A format lists its files in a fixed order and reads no pixels; `decode_image.py` decodes, `views.py` fixes the shape.
 """
 
 import functools
@@ -11,32 +11,35 @@ from pathlib import Path
 
 import numpy as np
 
+from raybench.data.listing import first_few
 from raybench.errors import UserError
 
-WHOLE = -1  # length of an image that is a whole file
-CHANNELS = 3  # decoding always gives RGB
+WHOLE = -1  # the length of an image that is a whole file
+CHANNELS = 3  # decoding always returns RGB
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """N images under one folder; `offset` and `length` cut an image out of a larger file (a Parquet shard, say)."""
+    """N images below one folder; `offset` and `length` select an image in a larger file (such as a Parquet shard)."""
 
     root: str
     files: np.ndarray  # (F,) str: file names relative to root, with /
-    file: np.ndarray  # (N,) int64: which of `files` holds image i
-    offset: np.ndarray  # (N,) int64: where in the file it begins
+    file: np.ndarray  # (N,) int64: the position in `files` of the file with image i
+    offset: np.ndarray  # (N,) int64: where it begins in the file
     length: np.ndarray  # (N,) int64: its bytes, or WHOLE for the whole file
 
     def __post_init__(self) -> None:
         n = len(self.file)
         if not (len(self.offset) == len(self.length) == n > 0) or self.files.dtype.kind != "U":
-            raise UserError(f"encoded images need at least one file, and as many offsets and lengths; found {n} images")
+            raise UserError(
+                f"encoded images need at least one file and one offset and length per image; found {n} images"
+            )
         if self.file.min() < 0 or self.file.max() >= len(self.files):
             raise UserError(f"images refer to files 0 to {self.file.max()}, but {len(self.files)} are listed")
 
     @classmethod
     def of_files(cls, root: Path, names: Sequence[str]) -> "Encoded":
-        """List whole files, one image each, in the given order; nothing is read, nothing need exist yet."""
+        """List whole files, one image each, in the given order; nothing is read, and files need not exist yet."""
         n = len(names)
         files = np.array(names, dtype=np.str_)
         return cls(str(root), files, np.arange(n), np.zeros(n, dtype=np.int64), np.full(n, WHOLE, dtype=np.int64))
@@ -45,11 +48,11 @@ class Encoded:
         return len(self.file)
 
     def name(self, i: int) -> str:
-        """Return the full path of the file that holds image `i`."""
+        """Return the full path of the file with image `i`."""
         return f"{self.root}/{self.files[self.file[i]]}"
 
     def read(self, i: int) -> bytes:
-        """Return the encoded bytes of image `i`; raises UserError with its path where they cannot be read."""
+        """Return the encoded bytes of image `i`; raise UserError with its path if they cannot be read."""
         length = int(self.length[i])
         try:
             with open(self.name(i), "rb") as file:
@@ -60,16 +63,16 @@ class Encoded:
         except OSError as error:
             raise UserError(f"{self.name(i)}: cannot be read: {error.strerror}") from error
         if len(content) < length:
-            raise UserError(f"{self.name(i)}: ends before image {i}: {len(content)} of {length} bytes are there")
+            raise UserError(f"{self.name(i)}: ends within image {i}: it has {len(content)} of {length} bytes")
         return content
 
     def sizes(self) -> np.ndarray:
-        """Return the bytes of every image, int64 (N,); raises UserError naming the first files that are missing."""
+        """Return the size of every image in bytes, int64 (N,); raise UserError that lists missing files."""
         return self._sizes
 
     @functools.cached_property
     def _sizes(self) -> np.ndarray:
-        # asked for by every fingerprint of the set: a million files are looked at once
+        # cached because every fingerprint needs it, and a million calls of stat are slow
         sizes = np.array(self.length)
         whole = np.flatnonzero(sizes == WHOLE)
         missing: list[str] = []
@@ -79,15 +82,14 @@ class Encoded:
             except OSError:
                 missing.append(str(self.files[self.file[i]]))
         if missing:
-            listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-            raise UserError(f"{self.root}: {len(missing)} of {len(self)} image files are missing: {listed}")
+            raise UserError(f"{self.root}: {len(missing)} of {len(self)} image files are missing: {first_few(missing)}")
         return sizes
 
     def fingerprint(self, *, content: bool) -> str:
         """Hash the names and sizes of all images, and with `content` also their bytes, into 16 hex characters.
 
-        Reading every byte is right for a set that is decoded into memory anyway; for one that is streamed, names and
-        sizes must do.
+        Use `content` for a dataset that is decoded into memory anyway; for a streamed one, names and sizes have to
+        suffice.
         """
         digest = hashlib.blake2b(digest_size=8)
         for name in self.files:

@@ -1,7 +1,7 @@
-"""Batches of images that are decoded again each time: for sets that do not fit into memory.
+"""Batches of images that are decoded for every use: for datasets that do not fit into memory.
 
-Everything random is drawn in the calling thread, in the order of the batches, and threads only carry it out, so the
-pixels depend neither on how many threads there are nor on which is first.
+All random draws happen in the calling thread, in the order of the batches; threads only decode. So the pixels depend
+neither on the number of threads nor on their timing.
 """
 
 import os
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from raybench.data.images import ImageData
-from raybench.data.reading.decode import decode, describe
-from raybench.data.reading.decoding import available_cpus, encoded_images
+from raybench.data.reading.decode_dataset import available_cpus, encoded_images
+from raybench.data.reading.decode_image import decode, describe
 from raybench.data.reading.encoded import CHANNELS
 from raybench.data.reading.short_side import ShortSide
 from raybench.data.transforms.augment import Augment, Draws, finish, window
@@ -26,27 +26,27 @@ from raybench.data.transforms.resized_crop import box
 from raybench.data.transforms.views import View, scale
 from raybench.errors import UserError
 
-AHEAD = 1  # batches that are decoded while the one before is used
-SHARES = 4  # pieces of a batch per thread, so that none waits long for the slowest
+AHEAD = 1  # batches that are decoded while the previous one is used
+CHUNKS_PER_THREAD = 4  # of a batch, so that no thread waits long for the slowest
 
 
 @dataclass
-class Pending:
+class PendingBatch:
     """A batch that is being decoded."""
 
-    places: np.ndarray
-    pixels: Tensor  # (B, S, S, 3) uint8, filled by the futures
+    positions: np.ndarray
+    pixels: Tensor  # (B, S, S, 3) uint8, written by the futures
     draws: Draws | None
     futures: list[Future[None]]
 
 
 class StreamedSplit:
-    """The samples `ids` of a set of encoded images, in the order of `ids`; positions are places in `ids`.
+    """The samples `ids` of a dataset of encoded images, in the order of `ids`; positions index into `ids`.
 
-    Without a generator a batch is the evaluation view, always the same. With one, `augment` is applied to it;
-    `random_resized_crop` takes the place of the view: a part of the whole image is scaled once to the view's size.
-    `cached` is read instead of decoding, for training, and for evaluation where the view is the same pixels.
-    Files are opened and threads started at the first batch, so a split can be sent to another process.
+    Without a generator, a batch is the evaluation view and deterministic. With one, `augment` is applied to the view;
+    `random_resized_crop` replaces the view: a part of the original image is scaled once to the size of the view.
+    `short_side_cache` is read instead of decoding in training, and in evaluation if the pixels are identical. Files are
+    opened and threads started at the first batch, so a split can be sent to another process.
     """
 
     def __init__(
@@ -59,23 +59,26 @@ class StreamedSplit:
         dtype: torch.dtype = torch.float32,
         augment: Sequence[str] = (),
         channels_last: bool = False,
-        cached: ShortSide | None = None,
+        short_side_cache: ShortSide | None = None,
         workers: int | None = None,
     ) -> None:
-        """`workers` are threads; None for as many as this process may use, shared by all its splits."""
+        """`workers` is the number of threads; None for as many as this process may use, shared by all its splits."""
         self.images = encoded_images(data)
         self.ids = np.asarray(ids, dtype=np.int64)
         if len(self.ids) and (self.ids.min() < 0 or self.ids.max() >= data.num_samples):
             raise UserError(
                 f"ids run from {self.ids.min()} to {self.ids.max()}, but there are {data.num_samples} samples"
             )
-        if cached is not None and len(cached) != data.num_samples:
-            raise UserError(f"{cached.folder} caches {len(cached)} images, but there are {data.num_samples} samples")
+        if short_side_cache is not None and len(short_side_cache) != data.num_samples:
+            raise UserError(
+                f"{short_side_cache.folder} caches {len(short_side_cache)} images, but there are {data.num_samples} "
+                "samples"
+            )
         self.view = view
         self.device = torch.device(device)
         self.augment = Augment.parse(augment)
         self.augment.check_size(view.size, view.size)
-        self.cached = cached
+        self.short_side_cache = short_side_cache
         self.workers = workers or available_cpus()
         labels = torch.from_numpy(data.labels[self.ids]).to(self.device)
         self.labels = labels if data.task == "single" else labels.float()
@@ -88,48 +91,48 @@ class StreamedSplit:
 
     @property
     def exact(self) -> bool:
-        """Say whether training sees the pixels that it would without the cache; evaluation always does."""
-        if self.cached is None or not self.cached.shrunk:
+        """Return whether training reads the same pixels as without the cache; evaluation always does."""
+        if self.short_side_cache is None or not self.short_side_cache.shrunk:
             return True
-        return not self.augment.resized_crop and self.cached.is_exact_for(self.view)
+        return not self.augment.resized_crop and self.short_side_cache.is_exact_for(self.view)
 
     def batch(self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """Return normalized images (B, 3, S, S) and their labels (int64 classes, or float32 (B, L) of 0 and 1).
 
-        Draws come from the generator alone. Raises CorruptImage for an image that cannot be decoded.
+        Draws come from the generator only. Raises CorruptImage for an image that cannot be decoded.
         """
-        return self.finished(self.begun(positions, generator))
+        return self.finish_batch(self.start_batch(positions, generator))
 
     def batches(
         self, orders: Iterable[np.ndarray], *, generator: np.random.Generator | None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of `orders`, equal to one call of `batch` for each; with threads, the next is decoded
-        while the caller works with the one before.
+        """Yield the batches of `orders`, equal to calling `batch` for each; with several threads, the next batch is
+        decoded while the caller uses the current one.
         """
-        waiting: deque[Pending] = deque()
+        waiting: deque[PendingBatch] = deque()
         try:
             for positions in orders:
-                waiting.append(self.begun(positions, generator))
+                waiting.append(self.start_batch(positions, generator))
                 if len(waiting) > (AHEAD if self.workers > 1 else 0):
-                    yield self.finished(waiting.popleft())
+                    yield self.finish_batch(waiting.popleft())
             while waiting:
-                yield self.finished(waiting.popleft())
+                yield self.finish_batch(waiting.popleft())
         finally:
             for pending in waiting:
                 for future in pending.futures:
                     future.cancel()
 
-    def begun(self, positions: np.ndarray | Tensor, generator: np.random.Generator | None) -> Pending:
-        """Draw what a batch needs, and have it decoded."""
-        places = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
-        n = len(places)
+    def start_batch(self, positions: np.ndarray | Tensor, generator: np.random.Generator | None) -> PendingBatch:
+        """Draw the augmentation of a batch and start decoding it."""
+        array = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
+        n = len(array)
         draws = self.augment.draw(n, generator) if generator is not None and self.augment else None
         shape = (n, self.view.size, self.view.size, CHANNELS)
         if self.device.type == "cuda":
             pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         else:
-            pixels = torch.from_numpy(np.empty(shape, dtype=np.uint8))  # in huge pages, as in `normalize`
-        rows, ids = pixels.numpy(), self.ids[places].tolist()
+            pixels = torch.from_numpy(np.empty(shape, dtype=np.uint8))  # uses huge pages, see `normalize`
+        rows, ids = pixels.numpy(), self.ids[array].tolist()
 
         def fill(start: int, end: int) -> None:
             for k in range(start, end):
@@ -137,42 +140,42 @@ class StreamedSplit:
 
         if self.workers == 1:
             fill(0, n)
-            return Pending(places, pixels, draws, [])
-        size = -(-n // (self.workers * SHARES)) or 1
+            return PendingBatch(array, pixels, draws, [])
+        size = -(-n // (self.workers * CHUNKS_PER_THREAD)) or 1
         submit = pool(os.getpid(), self.workers).submit
         futures = [submit(fill, start, min(start + size, n)) for start in range(0, n, size)]
-        return Pending(places, pixels, draws, futures)
+        return PendingBatch(array, pixels, draws, futures)
 
-    def finished(self, pending: Pending) -> tuple[Tensor, Tensor]:
-        """Wait for a batch, and do the rest on the device."""
+    def finish_batch(self, pending: PendingBatch) -> tuple[Tensor, Tensor]:
+        """Wait for a batch to be decoded, then finish it on the device."""
         for future in pending.futures:
             future.result()
         pixels = pending.pixels.to(self.device, non_blocking=True)
         if pending.draws is not None:
             pixels = finish(pixels, pending.draws)
-        return self.normalize(pixels), self.labels[torch.from_numpy(pending.places).to(self.device)]
+        return self.normalize(pixels), self.labels[torch.from_numpy(pending.positions).to(self.device)]
 
     def image(self, i: int, draws: Draws | None, k: int) -> np.ndarray:
-        """Return one image as the batch has it at place `k`: uint8 (S, S, 3)."""
+        """Return one image as it appears at position `k` of the batch: uint8 (S, S, 3)."""
         if draws is None:
             return self.view.apply(self.source(i, exactly=True))
-        if draws.part is None:
+        if draws.crop_uniforms is None:
             image = self.view.apply(self.source(i, exactly=False))
         else:
-            whole = self.source(i, exactly=False)
-            top, left, height, width = box(draws.part[k], *whole.shape[:2])
-            part = torch.from_numpy(whole[top : top + height, left : left + width])
-            image = scale(part, self.view.size, self.view.size).numpy()
+            original = self.source(i, exactly=False)
+            top, left, height, width = box(draws.crop_uniforms[k], *original.shape[:2])
+            crop = torch.from_numpy(original[top : top + height, left : left + width])
+            image = scale(crop, self.view.size, self.view.size).numpy()
         return window(image, draws, k, self.augment)
 
     def source(self, i: int, *, exactly: bool) -> np.ndarray:
-        """Return a whole image (H, W, 3): decoded, or as it is cached."""
-        if self.cached is not None and (not exactly or self.cached.is_exact_for(self.view)):
-            return self.cached.image(i)
+        """Return an original image (H, W, 3): decoded, or from the cache."""
+        if self.short_side_cache is not None and (not exactly or self.short_side_cache.is_exact_for(self.view)):
+            return self.short_side_cache.image(i)
         return decode(self.images.read(i), describe(self.images, i))
 
 
 @cache
 def pool(process: int, workers: int) -> ThreadPoolExecutor:
-    """Return the threads of this process; `process` is there because a fork does not take them along."""
+    """Return the threads of this process; `process` is part of the key because a fork does not inherit threads."""
     return ThreadPoolExecutor(workers, thread_name_prefix="decode")

@@ -1,7 +1,8 @@
-"""Affine maps of whole batches, nearest pixel, in the fixed-point arithmetic of Pillow: the same pixels everywhere.
+"""Affine transforms of batches, nearest neighbor, in Pillow's fixed-point arithmetic, so that all devices agree
+exactly.
 
-A map is six numbers (a, b, c, d, e, f) per image: the pixel at (x, y) of the result is taken from the point
-(a x + b y + c, d x + e y + f) of the image, pixel centers at halves, and is black where that lies outside.
+A transform is six numbers (a, b, c, d, e, f) per image: the output pixel at (x, y) is read from the point (a x + b y +
+c, d x + e y + f) of the image, with pixel centers at half-integers, and is black outside the image.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ def draw(n: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def shears_and_scales(drawn: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the maps (n, 6) that scale images and shear them along x, about their center."""
+    """Return the transforms (n, 6) that scale images and shear them along x, about their center."""
     scale, tangent = drawn[:, 0], np.tan(np.radians(drawn[:, 1]))
     x, y, zero = width / 2, height / 2, np.zeros(len(drawn))
     a, b = 1 / scale, tangent / scale
@@ -27,10 +28,9 @@ def shears_and_scales(drawn: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def move(pixels: Tensor, maps: np.ndarray) -> Tensor:
-    """Map each of `pixels` (B, H, W, C) by its row of `maps` (B, 6); what lies outside is 0.
+    """Transform each of `pixels` (B, H, W, C) by its row of `maps` (B, 6); pixels from outside the image are 0.
 
-    Equal to `Image.transform(size, AFFINE, map, NEAREST)`, which is what torchvision's RandomAffine and AutoAugment do
-    by default.
+    Equal to `Image.transform(size, AFFINE, map, NEAREST)`, the default of torchvision's RandomAffine and AutoAugment.
     """
     n, height, width, channels = pixels.shape
     a, b, c, d, e, f = maps.T

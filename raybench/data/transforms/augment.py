@@ -1,13 +1,13 @@
-"""The training augmentations, for whole batches of uint8 images: no image is handled on its own where it need not be.
+"""Training augmentation of whole batches of uint8 images.
 
-They are applied in one order, whatever the order of their names, which is that of the sources:
+The operations are applied in the order of the reference implementations, regardless of the order of their names:
 
     crop, crop_reflect or random_resized_crop; flip; affine; jitter; grayscale; autoaugment
 
-All draws come from one numpy generator, and the same draws give the same pixels on every device; only the scaling of
-random_resized_crop may differ by a level. Crops and flips are exact copies of pixels, made in one of three equal ways:
-a gather over a sliding-window view of a padded and mirrored copy (fastest on a CPU, costs that copy), a gather by index
-arithmetic (any device, no copy), or image by image (as images come out of a decoder).
+All draws come from one numpy generator, and the same draws give the same pixels on every device, except that the
+scaling of random_resized_crop may differ by one level. Crops and flips copy pixels exactly, in one of three equivalent
+ways: a gather over a sliding-window view of a padded and mirrored copy (fastest on a CPU, needs memory for the copy), a
+gather by index arithmetic (any device, no copy), or image by image (for images that come from a decoder).
 """
 
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ PADDING = 4
 CHUNK = 4096
 Name = Literal["crop", "crop_reflect", "random_resized_crop", "flip", "affine", "jitter", "grayscale", "autoaugment"]
 NAMES: tuple[str, ...] = get_args(Name)
-CROPS = ("crop", "crop_reflect", "random_resized_crop")  # of which there may be one
+CROPS = ("crop", "crop_reflect", "random_resized_crop")  # mutually exclusive
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for a batch; None where the augmentation is not asked for."""
+    """The random draws of a batch; None for an augmentation that is off."""
 
     top: np.ndarray  # (B,) int64, 0 to 2 * padding: where each window starts in the padded image
     left: np.ndarray  # (B,) int64
     flip: np.ndarray  # (B,) int64, 0 or 1: whether it is then mirrored
-    part: np.ndarray | None = None  # (B, 22): random_resized_crop
+    crop_uniforms: np.ndarray | None = None  # (B, 22): random_resized_crop
     affine: np.ndarray | None = None  # (B, 2): scale, shear
     jitter: tuple[np.ndarray, np.ndarray] | None = None  # (B, 3) factors, (B, 3) order
     gray: np.ndarray | None = None  # (B,) bool
@@ -44,7 +44,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Augment:
-    """The training augmentation of an experiment, e.g. Augment.parse(["crop", "flip"])."""
+    """The training augmentation of an experiment, for example Augment.parse(["crop", "flip"])."""
 
     padding: int = 0
     border: Literal["zeros", "reflect"] = "zeros"
@@ -57,26 +57,26 @@ class Augment:
 
     @classmethod
     def parse(cls, names: Sequence[str]) -> "Augment":
-        """Read a list of names, in any order.
+        """Build the augmentation from a list of names, in any order.
 
-        - crop: padded by 4 with zeros; crop_reflect: with the mirrored border
-        - random_resized_crop: 8 to 100 % of the area, ratio 3/4 to 4/3, scaled to the size of the view
-        - flip: left and right, with probability 0.5
-        - affine: sheared by up to 10 degrees along x and scaled by 0.8 to 1.2, nearest pixel, black outside
+        - crop: random crop after padding by 4 with zeros; crop_reflect: after padding with the mirrored border
+        - random_resized_crop: 8 to 100 % of the area, aspect ratio 3/4 to 4/3, scaled to the size of the view
+        - flip: horizontally, with probability 0.5
+        - affine: shear by up to 10 degrees along x and scale by 0.8 to 1.2, nearest neighbor, black outside
         - jitter: brightness, contrast and saturation by up to 20 %, in random order
         - grayscale: with probability 0.1
         - autoaugment: the policy for CIFAR-10
 
-        Raises UserError for an unknown name, one given twice, and for two crops.
+        Raises UserError for an unknown or repeated name, and for two crops.
         """
         for name in names:
             if name not in NAMES:
                 raise unknown("augmentation", name, NAMES)
             if list(names).count(name) > 1:
-                raise UserError(f"augment: {name} is given twice; each is applied once")
+                raise UserError(f"augment: {name} is listed twice; each is applied once")
         crops = [name for name in CROPS if name in names]
         if len(crops) > 1:
-            raise UserError(f"augment: give {' or '.join(crops)}, not both")
+            raise UserError(f"augment: use {' or '.join(crops)}, not both")
         return cls(
             padding=PADDING if {"crop", "crop_reflect"} & set(crops) else 0,
             border="reflect" if "crop_reflect" in crops else "zeros",
@@ -93,23 +93,23 @@ class Augment:
 
     @property
     def moves(self) -> bool:
-        """Say whether pixels are moved by whole numbers: a padded crop, or a flip."""
+        """Return whether pixels move by whole numbers: a padded crop or a flip."""
         return self.flip or self.padding > 0
 
     def check_size(self, height: int, width: int) -> None:
-        """Raise UserError where images of this size cannot be augmented so."""
+        """Raise UserError if images of this size cannot be augmented."""
         if self.border == "reflect" and self.padding >= min(height, width):
-            raise UserError(f"crop_reflect needs images of more than {self.padding} pixels a side")
+            raise UserError(f"crop_reflect needs images larger than {self.padding} x {self.padding} pixels")
 
     def draw(self, n: int, generator: np.random.Generator) -> Draws:
-        """Draw for `n` images, uniform and independent."""
+        """Draw the augmentation of `n` images, uniform and independent."""
         top = generator.integers(0, 2 * self.padding + 1, n)
         left = generator.integers(0, 2 * self.padding + 1, n)
         return Draws(
             top=top,
             left=left,
             flip=generator.integers(0, 2, n) if self.flip else np.zeros(n, dtype=np.int64),
-            part=resized_crop.draw(n, generator) if self.resized_crop else None,
+            crop_uniforms=resized_crop.draw(n, generator) if self.resized_crop else None,
             affine=affine.draw(n, generator) if self.affine else None,
             jitter=color.draw_jitter(n, generator) if self.jitter else None,
             gray=generator.random(n) < color.GRAY_PROBABILITY if self.grayscale else None,
@@ -118,31 +118,31 @@ class Augment:
 
 
 def finish(pixels: Tensor, draws: Draws) -> Tensor:
-    """Apply what comes after crop and flip to uint8 `pixels` (B, H, W, C), on any device."""
+    """Apply the operations after crop and flip to uint8 `pixels` (B, H, W, C), on any device."""
     if draws.affine is not None:
         pixels = affine.move(pixels, affine.shears_and_scales(draws.affine, *pixels.shape[1:3]))
     if draws.jitter is not None:
         pixels = color.jitter(pixels, *draws.jitter)
     if draws.gray is not None:
-        pixels = color.changed(pixels, draws.gray, lambda chosen, _: color.grayscale(chosen), draws.gray)
+        pixels = color.changed(pixels, draws.gray, lambda selected, _: color.grayscale(selected), draws.gray)
     if draws.policy is not None:
         pixels = autoaugment.autoaugment(pixels, draws.policy)
     return pixels
 
 
 def window(image: np.ndarray, draws: Draws, k: int, augment: Augment) -> np.ndarray:
-    """Return image (H, W, C) as it is cropped and flipped at place `k` of a batch; equal to what `gather` returns."""
+    """Return image (H, W, C), cropped and flipped by the draws at position `k`; equal to what `gather` returns."""
     height, width = image.shape[:2]
     p = augment.padding
     if p:
         padded = np.pad(image, ((p, p), (p, p), (0, 0)), mode="reflect" if augment.border == "reflect" else "constant")
         image = padded[draws.top[k] :, draws.left[k] :][:height, :width]
-    # numpy mirrors pixels of three bytes one by one
+    # torch mirrors pixels of three bytes faster than numpy
     return torch.from_numpy(image).flip(1).numpy() if draws.flip[k] else image
 
 
 def gather(images: Tensor, rows: Tensor, draws: Draws, augment: Augment) -> Tensor:
-    """Take augmented `rows` (B,) of uint8 `images` (N, H, W, C) on any device: (B, H, W, C)."""
+    """Gather augmented `rows` (B,) of uint8 `images` (N, H, W, C) on any device: (B, H, W, C)."""
     height, width = images.shape[1:3]
     device = images.device
     y = torch.from_numpy(draws.top).to(device)[:, None] + torch.arange(height, device=device) - augment.padding
@@ -156,14 +156,14 @@ def gather(images: Tensor, rows: Tensor, draws: Draws, augment: Augment) -> Tens
 
 
 def reflect(index: Tensor, size: int) -> Tensor:
-    """Mirror indices that lie outside 0..size-1 at the border, the border pixel itself not repeated."""
+    """Mirror indices outside 0..size-1 at the border, without repeating the border pixel."""
     return size - 1 - (size - 1 - index.abs()).abs()
 
 
 class Windows:
-    """A padded and mirrored uint8 copy of images[ids], (N, H, W, C), of which any augmented batch is one gather.
+    """A padded and mirrored uint8 copy of images[ids], (N, H, W, C); any augmented batch is one gather from it.
 
-    Costs N (H + 8) (W + 8) C bytes for crops, twice that with flips (480 MB for the 50,000 of CIFAR-10).
+    Takes N (H + 8) (W + 8) C bytes for crops, twice that with flips (480 MB for the 50,000 of CIFAR-10).
     """
 
     def __init__(self, images: np.ndarray, ids: np.ndarray, augment: Augment) -> None:
@@ -171,12 +171,12 @@ class Windows:
         p = augment.padding
         mode: Literal["reflect", "constant"] = "reflect" if augment.border == "reflect" else "constant"
         padded = np.empty((1 + augment.flip, len(ids), height + 2 * p, width + 2 * p, channels), dtype=np.uint8)
-        for start in range(0, len(ids), CHUNK):  # in pieces, so that building takes little more than the result
-            chosen = slice(start, start + CHUNK)
-            padded[0, chosen] = np.pad(images[ids[chosen]], ((0, 0), (p, p), (p, p), (0, 0)), mode=mode)
+        for start in range(0, len(ids), CHUNK):  # in chunks, so that the peak memory is little more than the result
+            chunk = slice(start, start + CHUNK)
+            padded[0, chunk] = np.pad(images[ids[chunk]], ((0, 0), (p, p), (p, p), (0, 0)), mode=mode)
         if augment.flip:
             padded[1] = padded[0, :, :, ::-1]
-        # Pixels and channels are one axis, so that numpy copies whole image rows and not single pixels.
+        # Pixels and channels form one axis, so that numpy copies image rows instead of single pixels.
         pixels = padded.reshape(*padded.shape[:3], (width + 2 * p) * channels)
         view = np.lib.stride_tricks.sliding_window_view(pixels, (height, width * channels), axis=(2, 3))
         self.windows = view[:, :, :, ::channels]  # (2, N, 2p + 1, 2p + 1, H, W * C)
@@ -185,11 +185,12 @@ class Windows:
 
     @staticmethod
     def size(shape: tuple[int, ...], augment: Augment) -> int:
-        """Return the bytes that windows over images of `shape` (N, H, W, C) take."""
+        """Return the memory in bytes of windows over images of `shape` (N, H, W, C)."""
         n, height, width, channels = shape
         return n * (height + 2 * augment.padding) * (width + 2 * augment.padding) * channels * (1 + augment.flip)
 
     def gather(self, rows: np.ndarray, draws: Draws) -> np.ndarray:
-        """Take the augmented `rows` (B,): uint8 (B, H, W, C), equal to what the function `gather` returns."""
+        """Gather the augmented `rows` (B,): uint8 (B, H, W, C), equal to the function `gather`."""
         left = np.where(draws.flip == 1, self.span - draws.left, draws.left)
-        return self.windows[draws.flip, rows, draws.top, left].reshape(len(rows), *self.shape)
+        images: np.ndarray = self.windows[draws.flip, rows, draws.top, left]
+        return images.reshape(len(rows), *self.shape)

@@ -1,7 +1,7 @@
-"""AutoAugment's policy for CIFAR-10 (Cubuk et al. 2019, arXiv 1805.09501) for whole batches, as torchvision applies it.
+"""AutoAugment's policy for CIFAR-10 (Cubuk et al. 2019, arXiv 1805.09501) on whole batches, as torchvision applies it.
 
-Each image gets one of 25 pairs of operations; each of the two is done with its own probability, and turned to either
-side with equal chance. Images that get the same operation are worked on together.
+Each image gets one of 25 pairs of operations; each operation is applied with its own probability, with a random sign.
+Images with the same operation are processed together.
 """
 
 import math
@@ -15,7 +15,7 @@ from raybench.data.transforms import color
 from raybench.data.transforms.affine import move
 
 LEVELS = 10
-NONE = 0  # level of an operation that has none
+NONE = 0  # the level of an operation without a magnitude
 
 # Pairs of (operation, probability, level)
 POLICY = (
@@ -49,36 +49,36 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Choices:
-    """What was drawn for a batch."""
+    """The random draws of a batch."""
 
-    pair: np.ndarray  # (B,) int64, a row of POLICY
-    chance: np.ndarray  # (B, 2) float64 in [0, 1): done where it is at most the operation's probability
-    positive: np.ndarray  # (B, 2) bool: which way it turns
+    pair: np.ndarray  # (B,) int64: row of POLICY
+    chance: np.ndarray  # (B, 2) float64 in [0, 1): applied if at most the probability of the operation
+    positive: np.ndarray  # (B, 2) bool: the sign of the magnitude
 
 
 def draw(n: int, generator: np.random.Generator) -> Choices:
-    """Draw a pair of operations for each of `n` images, and which of them are done."""
+    """Draw a pair of operations for each of `n` images, and whether each is applied."""
     pair = generator.integers(0, len(POLICY), n)
     return Choices(pair, generator.random((n, 2)), generator.integers(0, 2, (n, 2)) == 1)
 
 
 def autoaugment(pixels: Tensor, choices: Choices) -> Tensor:
-    """Change uint8 `pixels` (B, H, W, C) as chosen; equal to torchvision's AutoAugment of Pillow images."""
-    for turn in (0, 1):
-        steps = [pair[turn] for pair in POLICY]
-        done = choices.chance[:, turn] <= np.array([probability for _, probability, _ in steps])[choices.pair]
-        names = np.array([name for name, _, _ in steps])[choices.pair]
-        levels = np.array([level for _, _, level in steps])[choices.pair]
-        sides = np.where(choices.positive[:, turn], 1.0, -1.0)
+    """Apply the drawn operations to uint8 `pixels` (B, H, W, C); equal to torchvision on Pillow images."""
+    for step in (0, 1):
+        operations = [pair[step] for pair in POLICY]
+        applied = choices.chance[:, step] <= np.array([probability for _, probability, _ in operations])[choices.pair]
+        names = np.array([name for name, _, _ in operations])[choices.pair]
+        levels = np.array([level for _, _, level in operations])[choices.pair]
+        signs = np.where(choices.positive[:, step], 1.0, -1.0)
         for name, operation in OPERATIONS.items():
             values = magnitudes(name, *pixels.shape[1:3])[levels]
-            signed = values * sides if name in SIGNED else values
-            pixels = color.changed(pixels, done & (names == name), operation, signed)
+            signed = values * signs if name in SIGNED else values
+            pixels = color.changed(pixels, applied & (names == name), operation, signed)
     return pixels
 
 
 def magnitudes(name: str, height: int, width: int) -> np.ndarray:
-    """Return what the ten levels of an operation mean for images of this size, (10,) float64."""
+    """Return the ten magnitudes of an operation for images of this size, (10,) float64."""
     if name == "posterize":
         return 8 - np.round(np.arange(LEVELS) / ((LEVELS - 1) / 4))
     ends = {
@@ -92,24 +92,24 @@ def magnitudes(name: str, height: int, width: int) -> np.ndarray:
 
 
 def shear_y(pixels: Tensor, slopes: np.ndarray) -> Tensor:
-    """Move each column by its slope, about the upper left corner."""
+    """Shift each column vertically, in proportion to its distance from the left edge."""
     return move(pixels, maps(len(slopes), d=slopes))
 
 
 def translate_x(pixels: Tensor, shifts: np.ndarray) -> Tensor:
-    """Move each image to the right by a whole number of pixels."""
+    """Shift each image to the right by a whole number of pixels."""
     return move(pixels, maps(len(shifts), c=-np.trunc(shifts)))
 
 
 def translate_y(pixels: Tensor, shifts: np.ndarray) -> Tensor:
-    """Move each image down by a whole number of pixels."""
+    """Shift each image down by a whole number of pixels."""
     return move(pixels, maps(len(shifts), f=-np.trunc(shifts)))
 
 
 def rotate(pixels: Tensor, degrees: np.ndarray) -> Tensor:
-    """Turn each image counter-clockwise about its center."""
+    """Rotate each image counter-clockwise about its center."""
     x, y = pixels.shape[2] / 2, pixels.shape[1] / 2
-    # Pillow rounds the sine and cosine, so that quarter turns are exact
+    # Pillow rounds sine and cosine, so that rotations by 90 degrees are exact
     sine = np.array([round(math.sin(-math.radians(angle % 360)), 15) for angle in degrees])
     cosine = np.array([round(math.cos(-math.radians(angle % 360)), 15) for angle in degrees])
     shift_x, shift_y = cosine * -x + sine * -y + x, -sine * -x + cosine * -y + y
@@ -117,7 +117,7 @@ def rotate(pixels: Tensor, degrees: np.ndarray) -> Tensor:
 
 
 def maps(n: int, **entries: np.ndarray) -> np.ndarray:
-    """Return affine maps (n, 6) with the given entries, the others as in the identity."""
+    """Return affine transforms (n, 6) with the given coefficients, the others as in the identity."""
     identity = {"a": 1.0, "b": 0.0, "c": 0.0, "d": 0.0, "e": 1.0, "f": 0.0}
     return np.stack([np.broadcast_to(entries.get(name, value), n) for name, value in identity.items()], axis=1)
 

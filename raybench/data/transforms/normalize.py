@@ -1,4 +1,4 @@
-"""From uint8 pixels to what a model takes: (pixels / 255 - mean) / std, channels first, widened, in its precision."""
+"""Turn uint8 pixels into model input: (pixels / 255 - mean) / std, channels first, in the dtype of the model."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGE = 2**16  # values of an image from which on a batch is normalized image by image, so that it stays in the cache
+LARGE = 2**16  # images with at least this many values are normalized one by one, so that they stay in the CPU cache
 
 
 class Normalizer:
-    """Normalize batches of images of one width, on one device."""
+    """Normalize batches of images of one width on one device."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Normalizer:
         channels_last: bool = False,
     ) -> None:
         """`channels=3` repeats a single channel."""
-        # One multiplier and offset for each value of an image row: a loop over 3 channels costs four times as much.
+        # One multiplier and offset per value of an image row; a loop over 3 channels takes four times as long.
         self.offset = torch.tensor(mean, dtype=torch.float32).mul(255).repeat(width).to(device)
         self.scale = torch.tensor(std, dtype=torch.float32).mul(255).reciprocal().repeat(width).to(device)
         self.dtype = dtype
@@ -38,7 +38,7 @@ class Normalizer:
         if height * width * channels < LARGE or pixels.device.type != "cpu":
             values = rows.float().sub_(self.offset).mul_(self.scale)
         else:
-            # numpy asks for huge pages, without which the kernel takes three times as long as the arithmetic
+            # numpy allocates huge pages; without them, page faults take three times as long as the arithmetic
             values = torch.from_numpy(np.empty(rows.shape, dtype=np.float32))
             for image, value in zip(rows, values):
                 torch.sub(image, self.offset, out=value).mul_(self.scale)

@@ -1,7 +1,7 @@
-"""What a model sees of an image of any size: one fixed square, by a named geometry.
+"""The evaluation view: one square of fixed size from an image of any size.
 
-`crop` is the usual evaluation view. The other two are what some released code does to the same images; they change the
-aspect ratio, and stand here so that a printed number can be repeated and the difference be seen.
+`crop` is the usual evaluation view. The other two occur in released code; they change the aspect ratio and exist to
+reproduce reported numbers.
 """
 
 from typing import Annotated, Literal
@@ -18,10 +18,10 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class View(BaseModel):
-    """A square of `size` pixels. `resize` is what the image is scaled to before the center is cut out of it.
+    """A square of `size` pixels; `resize` is the size to scale to before the center crop.
 
-    crop: the shorter side is scaled to `resize` (default: `size`), then the center is cut out. squash: both sides are
-    scaled to `size`. squash_crop: both sides are scaled to `resize`, then the center is cut out.
+    crop: scale the short side to `resize` (default: `size`), then crop the center. squash: scale both sides to `size`.
+    squash_crop: scale both sides to `resize`, then crop the center.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,18 +41,18 @@ class View(BaseModel):
     def _fits(self) -> "View":
         with attach_key("data", "view", "resize"):
             if self.resize is not None and self.fit == "squash":
-                raise UserError("fit squash scales straight to size, it takes no resize (allowed: crop, squash_crop)")
+                raise UserError("fit squash scales directly to size and takes no resize (allowed: crop, squash_crop)")
             if self.resize is not None and self.resize < self.size:
-                raise UserError(f"resize {self.resize} is smaller than size {self.size}; nothing could be cut out")
+                raise UserError(f"resize {self.resize} is smaller than size {self.size}; it should be at least size")
         return self
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width that an image is scaled to before its center is cut out."""
-        side = self.resize or self.size
+        """Return the height and width to scale an image to before the center crop."""
+        target = self.resize or self.size
         if self.fit != "crop":
-            return side, side
-        short = min(height, width)  # the other side is rounded down, as torchvision does: 500 x 375 becomes 341 x 256
-        return side * height // short, side * width // short
+            return target, target
+        short = min(height, width)  # the long side is rounded down, as in torchvision: 500 x 375 becomes 341 x 256
+        return target * height // short, target * width // short
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Return the view of a uint8 image (H, W, 3): uint8 (size, size, 3)."""
@@ -66,6 +66,6 @@ def scale(pixels: Tensor, height: int, width: int) -> Tensor:
     """Scale uint8 (H, W, 3) to (height, width, 3), bilinear with antialiasing, within one level of Pillow's."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    x = pixels[None].permute(0, 3, 1, 2)  # strides with which torch leaves the channels last, also in the result
+    x = pixels[None].permute(0, 3, 1, 2)  # these strides make torch return channels last
     x = F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
     return x.permute(0, 2, 3, 1)[0]

@@ -6,9 +6,9 @@ import pytest
 from pictures import encode, oriented, picture, write_files
 
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, LEFT_OUT, TEST, TRAIN, ImageData
-from raybench.data.reading import decoding
-from raybench.data.reading.decode import CorruptImage, decode
-from raybench.data.reading.decoding import available_cpus, decode_all, inspect_all
+from raybench.data.reading import decode_dataset
+from raybench.data.reading.decode_dataset import available_cpus, check_all, decode_all
+from raybench.data.reading.decode_image import CorruptImage, decode
 from raybench.data.reading.encoded import Encoded
 from raybench.data.transforms.views import View
 from raybench.errors import UserError
@@ -59,20 +59,20 @@ def test_a_set_can_be_decoded_into_a_memory_map(tmp_path):
         decode_all(data, VIEW, out=np.zeros((2, 3), dtype=np.uint8))
 
 
-@pytest.mark.parametrize("work", [lambda data, **o: decode_all(data, VIEW, **o), inspect_all])
+@pytest.mark.parametrize("work", [lambda data, **o: decode_all(data, VIEW, **o), check_all])
 def test_all_corrupt_files_are_named_at_once(tmp_path, work):
     many = {f"bad/{i}.jpg": b"" for i in range(6)}
     with pytest.raises(UserError) as found:
         work(make_set(tmp_path, SOUND | CORRUPT | many), workers=2)
     text = str(found.value)
-    assert text.startswith("10 of 32 images are corrupt; repair them, or leave them out with data.on_corrupt: skip:\n")
+    assert text.startswith("10 of 32 images are corrupt; repair them, or exclude them with data.on_corrupt: skip:\n")
     for name in [*CORRUPT, "bad/0.jpg"]:
         assert f"{tmp_path}/{name}: " in text
     assert "bad/1.jpg" not in text
     assert text.endswith("and 5 more")
 
 
-@pytest.mark.parametrize("work", [lambda data, **o: decode_all(data, VIEW, **o), inspect_all])
+@pytest.mark.parametrize("work", [lambda data, **o: decode_all(data, VIEW, **o), check_all])
 def test_corrupt_samples_are_left_out_and_listed(tmp_path, work):
     data = make_set(tmp_path, CORRUPT | SOUND)
     left, skipped = work(data, on_corrupt="skip")
@@ -85,7 +85,7 @@ def test_corrupt_samples_are_left_out_and_listed(tmp_path, work):
         np.testing.assert_array_equal(left.images[4:], decode_all(make_set(tmp_path, SOUND), VIEW)[0].pixels)
 
 
-@pytest.mark.parametrize("work", [lambda data, **o: decode_all(data, VIEW, **o), inspect_all])
+@pytest.mark.parametrize("work", [lambda data, **o: decode_all(data, VIEW, **o), check_all])
 def test_what_is_left_out_already_is_not_read(tmp_path, work):
     data = make_set(tmp_path, CORRUPT | SOUND)
     part = data.part.copy()
@@ -96,7 +96,7 @@ def test_what_is_left_out_already_is_not_read(tmp_path, work):
     assert left.part.tolist() == part.tolist()
 
 
-@pytest.mark.parametrize("work", [lambda data, **o: decode_all(data, VIEW, **o), inspect_all])
+@pytest.mark.parametrize("work", [lambda data, **o: decode_all(data, VIEW, **o), check_all])
 def test_a_missing_file_is_refused_even_where_corrupt_ones_are_skipped(tmp_path, work):
     data = make_set(tmp_path, SOUND | CORRUPT)
     (tmp_path / "sound/7.jpg").unlink()
@@ -105,13 +105,13 @@ def test_a_missing_file_is_refused_even_where_corrupt_ones_are_skipped(tmp_path,
 
 
 def test_a_fault_that_is_not_the_images_stops_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "decode", lambda *_: 1 / 0)
+    monkeypatch.setattr(decode_dataset, "decode", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         decode_all(make_set(tmp_path, SOUND), VIEW)
 
 
 def test_an_array_has_nothing_to_decode(make_data):
-    with pytest.raises(UserError, match=r"images are an array of \(60, 8, 8, 3\) already"):
+    with pytest.raises(UserError, match=r"images are already an array of shape \(60, 8, 8, 3\)"):
         decode_all(make_data(), VIEW)
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pictures import by_pillow, encode, oriented, picture, write_files
 from PIL import Image, ImageFile
 
-from raybench.data.reading import decode as decode_module
-from raybench.data.reading.decode import CorruptImage, decode, look, torchvision_decoder
+from raybench.data.reading import decode_image as decode_module
+from raybench.data.reading.decode_image import CorruptImage, check_file, decode, torchvision_decoder
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
@@ -121,7 +121,7 @@ def test_an_image_that_ends_half_way_is_refused_with_its_name(name, share):
     ("content", "message"),
     [
         (b"", r"^x: is empty \(0 bytes\)"),
-        (b"no image at all", r"^x: no image, or cut off in its header \(15 bytes, they begin with b'no image'\)"),
+        (b"no image at all", r"^x: not an image, or truncated in its header \(15 bytes, starting with b'no image'\)"),
         (b"\xff\xd8\xff\xe0" + bytes(40), "^x: "),
         (JPEGS["jpeg"][:60], "^x: "),
         (LOSSLESS["png"][:20], "^x: "),
@@ -165,7 +165,7 @@ def test_a_setting_of_pillow_that_hides_truncation_is_refused(monkeypatch):
 @pytest.mark.parametrize("name", ALL)
 def test_looking_at_a_whole_image_finds_nothing(tmp_path, name):
     images = Encoded.of_files(tmp_path, write_files(tmp_path, {"a": ALL[name]}))
-    look(images, 0)  # raises where it finds something
+    check_file(images, 0)  # raises where it finds something
     assert decode(images.read(0), "a").shape[2] == 3
 
 
@@ -174,7 +174,7 @@ def test_looking_at_a_whole_image_finds_nothing(tmp_path, name):
 def test_looking_at_a_truncated_image_finds_it(tmp_path, name, keep):
     images = Encoded.of_files(tmp_path, write_files(tmp_path, {"a": ALL[name][:keep]}))
     with pytest.raises(CorruptImage, match=f"^{tmp_path}/a: "):
-        look(images, 0)
+        check_file(images, 0)
 
 
 def test_looking_decodes_only_what_seems_damaged(tmp_path, monkeypatch):
@@ -182,7 +182,7 @@ def test_looking_decodes_only_what_seems_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(decode_module, "decode", lambda content, name: decoded.append(name))
     names = write_files(tmp_path, {"a": JPEGS["jpeg"], "b": LOSSLESS["png"], "c": JPEGS["jpeg"][:-90]})
     for i in range(3):
-        look(Encoded.of_files(tmp_path, names), i)
+        check_file(Encoded.of_files(tmp_path, names), i)
     assert decoded == [f"{tmp_path}/c"]
 
 
@@ -192,14 +192,14 @@ def test_images_inside_a_larger_file_are_looked_at_one_by_one(tmp_path):
     lengths = np.array([len(part) for part in parts])
     images = Encoded(str(tmp_path), np.array(["shard"]), np.zeros(4, int), np.cumsum(lengths) - lengths, lengths)
     for i in (0, 1, 3):
-        look(images, i)
+        check_file(images, i)
     with pytest.raises(CorruptImage, match=r"shard \(image 2\): "):
-        look(images, 2)
+        check_file(images, 2)
 
 
 def test_looking_at_a_missing_file_names_it(tmp_path):
     with pytest.raises(UserError, match=r"gone\.jpg: cannot be read: No such file"):
-        look(Encoded.of_files(tmp_path, ["gone.jpg"]), 0)
+        check_file(Encoded.of_files(tmp_path, ["gone.jpg"]), 0)
 
 
 def test_decoding_leaves_writable_contiguous_pixels():

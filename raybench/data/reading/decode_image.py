@@ -1,8 +1,8 @@
-"""From the bytes of one image file to its pixels: uint8 RGB, upright by its EXIF orientation, as Pillow gives them.
+"""Decode one image file to uint8 RGB pixels, rotated upright by its EXIF orientation, as Pillow does.
 
-Plain gray and color JPEG goes through torchvision's decoder, which makes the same pixels without Pillow's copies of
-them (1.0 to 1.3 times as fast, and threads do not wait for each other); everything else goes through Pillow, PNG too,
-where metadata may follow the pixels. A file that ends early is refused, never filled up with gray.
+Plain gray and color JPEG files use torchvision's decoder, which gives the same pixels without Pillow's extra copies
+(1.0 to 1.3 times as fast, and it releases the interpreter lock); everything else uses Pillow, including PNG, where
+metadata may follow the pixels. A truncated file is an error and is never padded with gray.
 """
 
 import functools
@@ -20,21 +20,21 @@ from torch import Tensor
 from raybench.data.reading.encoded import WHOLE, Encoded
 from raybench.errors import UserError
 
-PIXELS_LIMIT = 89_478_485  # above it Pillow decides whether an image is a decompression bomb
+PIXELS_LIMIT = 89_478_485  # above this, Pillow decides whether an image is a decompression bomb
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 JPEG_END, PNG_END = b"\xff\xd9", b"\x00\x00\x00\x00IEND\xaeB`\x82"
-TAIL = 64  # bytes at the end in which an end marker is looked for: some writers put padding after it
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of a JPEG's frame header
+TAIL = 64  # bytes at the end that are searched for an end marker; some writers add padding after it
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of the frame header of a JPEG
 RGB = 3  # torchvision.io.ImageReadMode.RGB
 
 
 class CorruptImage(UserError):
-    """An image that cannot be decoded; the message names the file and says what is wrong."""
+    """An image that cannot be decoded; the message names the file and the defect."""
 
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """What a JPEG says of itself before its first scan."""
+    """Properties of a JPEG from the segments before its first scan."""
 
     bits: int
     pixels: int
@@ -43,11 +43,11 @@ class JpegHeader:
 
 
 def decode(content: bytes, name: str) -> np.ndarray:
-    """Return the pixels of an encoded image, uint8 (H, W, 3); of several frames, the first.
+    """Return the pixels of an encoded image, uint8 (H, W, 3); the first frame if there are several.
 
-    Equal to `ImageOps.exif_transpose(Image.open(...)).convert("RGB")`, within a level or two for JPEG: alpha is
-    dropped, palettes and CMYK are converted, gray of 16 bits is cut off at 255. Raises CorruptImage, which names the
-    image as `name`. Not found out: a JPEG whose pixels are damaged or cut short between sound markers.
+    Equal to `ImageOps.exif_transpose(Image.open(...)).convert("RGB")`, within one or two levels for JPEG: alpha is
+    dropped, palettes and CMYK are converted, 16-bit gray is clipped at 255. Raises CorruptImage, which names the image
+    as `name`. Does not detect damaged or missing pixels between valid markers of a JPEG.
     """
     if not content:
         raise CorruptImage(f"{name}: is empty (0 bytes)")
@@ -55,11 +55,11 @@ def decode(content: bytes, name: str) -> np.ndarray:
     return decode_by_pillow(content, name) if pixels is None else pixels
 
 
-def look(encoded: Encoded, i: int) -> None:
-    """Raise CorruptImage where image `i` seems damaged, from its header and its end (about 30 us, nothing is decoded).
+def check_file(encoded: Encoded, i: int) -> None:
+    """Raise CorruptImage if image `i` is damaged, judging by its header and its end (about 30 us, without decoding).
 
-    Finds a file that ends early; damage in the middle shows only when it is decoded. What is neither JPEG nor PNG,
-    and what seems damaged, is decoded to be sure.
+    Detects truncated files; damage in the middle shows only when the image is decoded. Files that are neither JPEG nor
+    PNG, and files that seem damaged, are decoded to be sure.
     """
     start, length = int(encoded.offset[i]), int(encoded.length[i])
     try:
@@ -71,22 +71,22 @@ def look(encoded: Encoded, i: int) -> None:
             file.seek(start + max(0, length - TAIL))
             tail = file.read(min(TAIL, length))
             if head.startswith(JPEG):
-                whole = JPEG_END in tail and read_jpeg_header(file, start) is not None
+                intact = JPEG_END in tail and read_jpeg_header(file, start) is not None
             else:
-                whole = head == PNG and PNG_END in tail
+                intact = head == PNG and PNG_END in tail
     except OSError as error:
         raise UserError(f"{encoded.name(i)}: cannot be read: {error.strerror}") from error
-    if not whole:
+    if not intact:
         decode(encoded.read(i), describe(encoded, i))
 
 
 def describe(encoded: Encoded, i: int) -> str:
-    """Name image `i` in an error: its file, and its number where the file holds several."""
+    """Name image `i` in an error message: its file, and its number if the file holds several images."""
     return encoded.name(i) if encoded.length[i] == WHOLE else f"{encoded.name(i)} (image {i})"
 
 
 def decode_plain_jpeg(content: bytes) -> np.ndarray | None:
-    """Decode a JPEG of 8 bits, gray or color, without metadata; None where it is not that, or not whole."""
+    """Decode an 8-bit gray or color JPEG without metadata; return None for any other file and on failure."""
     header = read_jpeg_header(io.BytesIO(content), 0)
     decoder = torchvision_decoder()
     if header is None or decoder is None or header.bits != 8 or header.components not in (1, 3):
@@ -96,13 +96,15 @@ def decode_plain_jpeg(content: bytes) -> np.ndarray | None:
     try:
         return decoder(torch.frombuffer(bytearray(content), dtype=torch.uint8), RGB, False).permute(1, 2, 0).numpy()
     except RuntimeError:
-        return None  # Pillow has the last word, and says what is wrong
+        return None  # Pillow decides, and reports the defect
 
 
 def decode_by_pillow(content: bytes, name: str) -> np.ndarray:
-    """Decode any format that Pillow knows; raises CorruptImage."""
+    """Decode any format that Pillow supports; raise CorruptImage on failure."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise UserError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set: it fills truncated images with gray; set it False")
+        raise UserError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so truncated images are padded with gray; set it to False"
+        )
     try:
         with Image.open(io.BytesIO(content)) as image:
             ImageOps.exif_transpose(image, in_place=True)
@@ -111,32 +113,32 @@ def decode_by_pillow(content: bytes, name: str) -> np.ndarray:
         raise
     except UnidentifiedImageError as error:
         raise CorruptImage(
-            f"{name}: no image, or cut off in its header ({len(content)} bytes, they begin with {content[:8]!r})"
+            f"{name}: not an image, or truncated in its header ({len(content)} bytes, starting with {content[:8]!r})"
         ) from error
-    except Exception as error:  # whatever a decoder of foreign bytes raises is about those bytes
+    except Exception as error:  # any error of a decoder is caused by the bytes
         raise CorruptImage(f"{name}: cannot be decoded: {error}") from error
 
 
 def read_jpeg_header(file: BinaryIO, start: int) -> JpegHeader | None:
-    """Walk the segments of the JPEG that begins at `start` up to its first scan; None where they are broken."""
-    place = start + 2
+    """Read the segments of the JPEG that begins at `start` up to its first scan; None if they are invalid."""
+    position = start + 2
     frame = b""
     has_metadata = False
     while True:
-        file.seek(place)
+        file.seek(position)
         segment = file.read(10)
         if len(segment) < 4 or segment[0] != 0xFF:
             return None
         marker = segment[1]
         if marker == 0xFF:  # a fill byte
-            place += 1
+            position += 1
             continue
         if marker == 0xDA:
             break
         if marker in FRAMES:
             frame = segment
         has_metadata |= marker == 0xE1
-        place += 2 + int.from_bytes(segment[2:4], "big")
+        position += 2 + int.from_bytes(segment[2:4], "big")
     if len(frame) < 10:
         return None
     height, width = int.from_bytes(frame[5:7], "big"), int.from_bytes(frame[7:9], "big")
@@ -145,12 +147,12 @@ def read_jpeg_header(file: BinaryIO, start: int) -> JpegHeader | None:
 
 @functools.cache
 def torchvision_decoder() -> Callable[[Tensor, int, bool], Tensor] | None:
-    """Return the operator behind torchvision.io.decode_jpeg, or None where torchvision was built without it.
+    """Return the operator behind torchvision.io.decode_jpeg, or None if torchvision was built without it.
 
-    The function itself warns at every call that it is to leave torchvision; when it has left, Pillow does the work.
+    The Python function warns at every call that torchvision will remove it; once it is gone, Pillow decodes instead.
     """
     try:
-        import torchvision.io  # noqa: F401  (late: it takes longer to import than torch itself)
+        import torchvision.io  # noqa: F401  (imported late: it takes longer than torch itself)
 
         return torch.ops.image.decode_jpeg
     except (ImportError, AttributeError, RuntimeError):
