@@ -12,12 +12,12 @@ from raybench import models
 from raybench.engine.prediction import Predictions
 from raybench.jobs.plan import AuditedModel, chosen_metrics, predictions_keys, untrained_model
 from raybench.jobs.predict import StoredPredictions
-from raybench.metrics.conformal import set_members
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions import signals
 from raybench.metrics.functions.conformal_quantile import thresholds
 from raybench.metrics.functions.conformal_scores import true_label_scores
-from raybench.metrics.functions.representation import knn_predict
+from raybench.metrics.functions.conformal_sets import set_members
+from raybench.metrics.functions.knn import knn_predict
 from raybench.scenario.scenario import NUMERICS, Scenario
 from raybench.scoring import metric_rows
 from raybench.storage import tables

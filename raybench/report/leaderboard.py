@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from raybench.metrics.functions.statistics import gap_to_reference, mean_interval
+from raybench.metrics.functions.intervals import mean_interval
+from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.report import ranking
 from raybench.report.anchor import PER_ALPHA, Anchor, Column, anchor_for, anchor_note
 

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
-from raybench.metrics import divergence, downstream, nomus_metrics, regression
+from raybench.metrics import divergence, downstream, membership_inference, nomus, regression
 from raybench.metrics.accuracy import accuracy
-from raybench.metrics.conformal import coverage_interval, cr
+from raybench.metrics.conformal import cr
 from raybench.metrics.functions import composite, intervals
 from raybench.metrics.functions.cka import cka
+from raybench.metrics.functions.conformal_quantile import rank
 from raybench.scoring.metric_rows import get_metric, metric_spec
 
 
@@ -35,15 +37,16 @@ def test_products_and_means_of_agreements():
     own, retrained, alike = (dict.fromkeys(sets, value) for value in (0.8, 0.81, 0.9))
     assert says("agr", composite.agr(own, retrained, alike).value)
     assert says("agr", composite.agr(own, retrained, alike, variant="mean").value, digits=3)
-    halves = (composite.Agreement(value, {}, "product") for value in (0.95, 0.35))
-    assert says("h_lr", composite.h_lr(*halves).value)
+    assert says("h_lr", composite.h_lr(0.95, 0.35))
 
 
 def test_what_calibration_alone_does_to_coverage():
+    # coverage with n exchangeable calibration samples is Beta(k, n + 1 - k); `numpy_higher` takes rank k + 1
     for n in (39, 200, 2000):
-        assert says("coverage", coverage_interval(n, 0.05).sd, digits=3)
-    assert says("coverage", coverage_interval(39, 0.05, rule="numpy_higher").mean, digits=3)
-    assert says("coverage", coverage_interval(2000, 0.05, rule="numpy_higher").mean, digits=4)
+        k = rank(n, 0.05)
+        assert says("coverage", beta(k, n + 1 - k).std(), digits=3)
+    assert says("coverage", (rank(39, 0.05) + 1) / 40, digits=3)
+    assert says("coverage", (rank(2000, 0.05) + 1) / 2001, digits=4)
 
 
 @pytest.mark.parametrize("rule", ["exact", "numpy_higher"])
@@ -72,8 +75,8 @@ def test_sides_of_unequal_size(balance, score):
     for seed in range(50):
         rng = np.random.default_rng(seed)
         sides = [with_losses(rng.gamma(0.5, 1, n) + 1e-6) for n in (120, 480)]
-        accuracies.append(nomus_metrics.mia(*sides[0], *sides[1], balance=balance)["_accuracy"].value)
-        scores.append(nomus_metrics.forgetting_score(*sides[0], *sides[1], balance=balance).value)
+        accuracies.append(membership_inference.mia(*sides[0], *sides[1], balance=balance)["_accuracy"].value)
+        scores.append(nomus.forgetting_score(*sides[0], *sides[1], balance=balance).value)
     assert says("mia", np.mean(accuracies), close=0.005)
     assert says("forgetting_score", np.mean(scores))
     assert np.mean(scores) == pytest.approx(score, abs=0.005)
@@ -84,7 +87,7 @@ def test_noise_of_the_score_at_150_a_side():
     for seed in range(300):
         rng = np.random.default_rng(seed)
         sides = [with_losses(rng.gamma(0.5, 1, 150) + 1e-6) for _ in range(2)]
-        scores.append(nomus_metrics.forgetting_score(*sides[0], *sides[1]).value)
+        scores.append(nomus.forgetting_score(*sides[0], *sides[1]).value)
     assert says("forgetting_score", np.quantile(scores, 0.95))
 
 
@@ -94,8 +97,8 @@ def test_a_label_that_an_attack_can_read():
     for males, n in ((2669, 10183), (1051, 2002)):
         logits = np.stack([np.full(n, 2.0), np.zeros(n)], axis=1) + rng.normal(0, 0.1, (n, 2))
         sides.append((logits, (np.arange(n) < males).astype(int)))
-    assert says("mia_label_matched", nomus_metrics.mia(*sides[0], *sides[1])["_accuracy"].value)
-    assert says("mia_label_matched", nomus_metrics.mia_label_matched(*sides[0], *sides[1])["_accuracy"].value)
+    assert says("mia_label_matched", membership_inference.mia(*sides[0], *sides[1])["_accuracy"].value)
+    assert says("mia_label_matched", membership_inference.mia_label_matched(*sides[0], *sides[1])["_accuracy"].value)
 
 
 def test_one_mistake_of_twenty_nats():

@@ -15,7 +15,7 @@ from raybench.jobs.predict import Predictor, StoredPredictions
 from raybench.jobs.score import SAMPLED, Scorer, read_rows, score_jobs
 from raybench.metrics.divergence import zrf
 from raybench.metrics.functions import signals
-from raybench.metrics.functions.representation import knn_predict
+from raybench.metrics.functions.knn import knn_predict
 from raybench.storage import tables
 
 

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 Array = np.ndarray | torch.Tensor | Any  # anything numpy can read: (N,), (N, C), a list, a scalar
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 def as_array(values: Array, *, name: str = "values", finite: bool = False, dtype: Any = np.float64) -> np.ndarray:
@@ -46,6 +50,11 @@ def as_groups(values: Array, n: int) -> np.ndarray:
     if groups.shape != (n,):
         raise ValueError(f"groups of shape {groups.shape} given for {n} samples")
     return groups
+
+
+def take(values: Array, rows: Ints) -> np.ndarray:
+    """Return the given rows of an array, in its own type."""
+    return as_array(values, dtype=None)[rows]
 
 
 def as_logits_and_labels(logits: Array, labels: Array, *, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:

@@ -60,3 +60,13 @@ def curve(
 def larger_side(is_member: np.ndarray) -> float:
     """Return the accuracy of always naming the larger side."""
     return float(max(is_member.mean(), 1 - is_member.mean()))
+
+
+def named_rates(auc: Estimate, tpr: dict[float, Estimate]) -> dict[str, Estimate]:
+    """Return AUC and true positive rates under the names of a metric's parts."""
+    return {"_auc": auc, **{f"_tpr_at_fpr_{fpr:g}": rate for fpr, rate in tpr.items()}}
+
+
+def named_estimates(attack: AttackResult) -> dict[str, Estimate]:
+    """Return accuracy, AUC, true positive rates and efficacy under the names of a metric's parts."""
+    return {"_accuracy": attack.accuracy, **named_rates(attack.auc, attack.tpr), "_efficacy": attack.efficacy}

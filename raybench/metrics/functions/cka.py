@@ -58,19 +58,6 @@ def cka_estimate(
     return estimate._replace(low=max(-1.0, estimate.low), high=min(1.0, estimate.high))
 
 
-def rbf_cka(x: Array, y: Array, *, estimator: Literal["unbiased", "biased"] = "unbiased") -> float:
-    """Return CKA with kernels exp(-d^2 / 2 s^2), s^2 the median of the non-zero squared distances of each side.
-
-    It has no small sums to merge and holds N x N matrices: for at most 5,000 samples. The median of an even number is
-    the mean of the middle two (the released torch class takes the lower one: the fifth digit differs).
-    """
-    first, second = _paired(x, y)
-    if len(first) > 5000:
-        raise ValueError(f"RBF CKA holds N x N kernels: give at most 5,000 samples, got {len(first)}")
-    kernels = [_rbf_kernel(side.double()) for side in (first, second)]
-    return _defined(_gram_values(kernels[0], kernels[1], estimator, 0)[0], estimator)
-
-
 def _paired(x: Array, y: Array) -> tuple[torch.Tensor, torch.Tensor]:
     first, second = as_features(x, name="x"), as_features(y, name="y")
     if len(first) != len(second):
@@ -137,14 +124,6 @@ def _batch_values(x: torch.Tensor, y: torch.Tensor, batch_size: int) -> np.ndarr
         )
     pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)
     return np.array([_defined(_values(a, b, "biased", 0)[0], "biased") for a, b in pairs])
-
-
-def _rbf_kernel(x: torch.Tensor) -> torch.Tensor:
-    squared = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square_()
-    distances = squared[squared > 0]
-    if not len(distances):
-        raise ValueError("features are constant, so their RBF kernel has no bandwidth")
-    return torch.exp(squared / (-2 * float(np.median(distances.cpu().numpy()))))
 
 
 def _defined(value: float, estimator: str) -> float:

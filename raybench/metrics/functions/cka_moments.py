@@ -82,36 +82,13 @@ class CkaMoments:
             self.sums = added.double() if self.sums is None else self.sums.add_(added)
         return self
 
-    def merge(self, other: "CkaMoments") -> "CkaMoments":
-        """Return the sums of both; raise ValueError where they were made with different pilots or widths."""
-        return self._combined(other, 1)
-
     def without(self, part: "CkaMoments") -> "CkaMoments":
-        """Return the sums of this without those of `part`, which must have been added to it."""
-        return self._combined(part, -1)
-
-    def finish(self, estimator: str = "unbiased") -> float:
-        """Return linear CKA, `unbiased` or `biased`; raise ValueError for constant features or too few samples."""
-        if estimator not in ("unbiased", "biased"):
-            raise ValueError(f"unknown estimator {estimator!r}: merged sums give 'unbiased' or 'biased' CKA")
-        if self.sums is None:
-            raise ValueError("no features were added")
-        value = float(linear_cka(self.sums, self.width, estimator))
-        if value != value:
-            raise ValueError(f"{estimator} CKA is not defined: the features of one side are constant")
-        return value
-
-    def _combined(self, other: "CkaMoments", sign: int) -> "CkaMoments":
-        if self.sums is None or other.sums is None or self.pilot is None or other.pilot is None:
+        """Return the sums of this without those of `part`, which must have been added to it with the same pilot."""
+        if self.sums is None or part.sums is None:
             raise ValueError("no features were added to one of the two")
-        same = all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(self.pilot, other.pilot))
-        if self.width != other.width or not same:
-            raise ValueError(
-                "sums merge only with equal widths and one pilot: give every shard the same Pilot.of(x, y)"
-            )
         result = CkaMoments(self.pilot)
         result.width = self.width
-        result.sums = torch.add(self.sums, other.sums.to(self.sums.device), alpha=sign)
+        result.sums = torch.sub(self.sums, part.sums)
         return result
 
 

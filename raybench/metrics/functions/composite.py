@@ -4,6 +4,7 @@ NoMUS alone rewards collapse: a constant majority model gets about 0.89 on MUCAC
 `accuracy.majority_baseline` and the gaps of the parts beside it. All inputs are fractions in 0..1.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,8 @@ from typing import Literal
 import numpy as np
 
 from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.spec import Estimate
+from raybench.metrics.functions.intervals import difference
 
 Variant = Literal["product", "mean"]
 
@@ -22,15 +25,6 @@ class Agreement:
     value: float
     parts: dict[str, float]
     variant: str
-
-
-@dataclass(frozen=True)
-class HarmonicScore:
-    """H-LR, with the logit and the representation agreement it joins."""
-
-    value: float
-    agl: Agreement
-    agr: Agreement
 
 
 def forgetting_score(accuracy: float, *, reference: float = 0.5) -> float:
@@ -52,19 +46,6 @@ def nomus(accuracy: float, score: float, weight: float = 0.5) -> float:
         raise ValueError(f"a forgetting score lies in 0..0.5, got {score}")
     share = _fraction(weight, "weight")
     return share * _fraction(accuracy, "accuracy") + (1 - share) * (1 - 2 * score)
-
-
-def average_gap(
-    unlearned: Mapping[str, float],
-    retrained: Mapping[str, float],
-    *,
-    metrics: Sequence[str] = ("UA", "RA", "TA", "MIA"),
-) -> float:
-    """Return the mean of |unlearned - retrained| over `metrics`, in percentage points from fractions; lower is better.
-
-    Source: Jia et al. 2023 (arXiv 2304.04934) and SalUn (arXiv 2310.12508).
-    """
-    return 100 * float(np.mean([1 - agreement for agreement in _agreements(unlearned, retrained, metrics).values()]))
 
 
 def agl(unlearned: Mapping[str, float], retrained: Mapping[str, float], *, variant: Variant = "product") -> Agreement:
@@ -98,31 +79,22 @@ def agr(
     return _join(parts, variant)
 
 
-def h_lr(agl: Agreement, agr: Agreement) -> HarmonicScore:
-    """Return the harmonic mean of logit and representation agreement, 0 where both are 0; in 0..1, 1 is retrained."""
-    total = agl.value + agr.value
-    return HarmonicScore(2 * agl.value * agr.value / total if total else 0.0, agl, agr)
+def h_lr(agl: float, agr: float) -> float:
+    """Return the harmonic mean."""
+    total = agl + agr
+    return 2 * agl * agr / total if total else 0.0
 
 
-def tug_of_war(
-    unlearned: Mapping[str, float],
-    retrained: Mapping[str, float],
-    *,
-    splits: Sequence[str] = ("forget", "retain", "test"),
-) -> float:
-    """Return the product over splits of 1 - |accuracy_u - accuracy_r|, in 0..1, 1 is retrained.
-
-    Source: Zhao et al. 2024 (arXiv 2406.01257). Give an attack's accuracy under "forget" for its ToW-MIA.
-    """
-    return float(np.prod(list(_agreements(unlearned, retrained, splits).values())))
-
-
-def indiscernibility(accuracy: float) -> float:
-    """Return 1 - |2 M - 1| for the (balanced) accuracy M of a membership attack: 1 is chance, 0 a perfect attack.
-
-    The name is that of Cadet et al. 2024 (arXiv 2410.01276). Equal to 1 - 2 * forgetting score.
-    """
-    return 1 - abs(2 * _fraction(accuracy, "accuracy") - 1)
+def tug_of_war(unlearned: Mapping[str, Estimate], retrained: Mapping[str, Estimate]) -> Estimate:
+    """Return the product over splits."""
+    values = [{name: estimate.value for name, estimate in side.items()} for side in (unlearned, retrained)]
+    value = float(np.prod(list(_agreements(*values, list(unlearned)).values())))
+    factors = [_agreement(estimate, retrained[name]) for name, estimate in unlearned.items()]
+    others = [math.prod(other.value for other in factors if other is not factor) for factor in factors]
+    below = math.hypot(*((factor.value - factor.low) * rest for factor, rest in zip(factors, others)))
+    above = math.hypot(*((factor.high - factor.value) * rest for factor, rest in zip(factors, others)))
+    n = sum(estimate.n for estimate in unlearned.values())
+    return Estimate(value, max(0.0, value - below), min(1.0, value + above), n, "mover")
 
 
 def pareto_ranks(values: Array, *, best: Sequence[Literal["lowest", "highest"]] | None = None) -> np.ndarray:
@@ -158,6 +130,14 @@ def _agreements(
         if missing:
             raise ValueError(f"{side} lacks {', '.join(missing)} (it has {', '.join(numbers) or 'nothing'})")
     return {name: 1 - abs(_fraction(unlearned[name], name) - _fraction(retrained[name], name)) for name in names}
+
+
+def _agreement(unlearned: Estimate, retrained: Estimate) -> Estimate:
+    """Return 1 - |unlearned - retrained|; its interval maps that of the difference."""
+    gap = difference(unlearned, retrained)
+    ends = [1 - abs(end) for end in (gap.low, gap.high)]
+    high = 1.0 if gap.low <= 0 <= gap.high else max(ends)
+    return Estimate(1 - abs(gap.value), min(ends), high, unlearned.n, gap.interval)
 
 
 def _join(parts: dict[str, float], variant: Variant) -> Agreement:

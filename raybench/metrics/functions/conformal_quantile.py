@@ -8,24 +8,14 @@ coverage).
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from scipy.stats import beta, betabinom
 
 from raybench.metrics.framework.arrays import Array, as_array
 
 Rule = Literal["exact", "numpy_higher"]
 Calibration = Literal["marginal", "mondrian", "retain_only", "forget_only"]
-
-
-class CoverageInterval(NamedTuple):
-    """Where the coverage of a valid predictor falls: mean, standard deviation and a central interval."""
-
-    mean: float
-    sd: float
-    low: float
-    high: float
 
 
 def rank(n: int, alpha: float) -> int:
@@ -124,28 +114,6 @@ def thresholds(
         given = by_role[calibration]
         return given(scores, labels, alphas, num_classes=num_classes, forget_classes=forget_classes, rule=rule)
     raise ValueError(f"unknown calibration {calibration!r} (allowed: {', '.join([*by_class, *by_role])})")
-
-
-def coverage_interval(
-    n: int, alpha: float, *, num_test: int | None = None, rule: Rule = "exact", confidence: float = 0.95
-) -> CoverageInterval:
-    """Return the law of coverage on exchangeable data given `n` calibration samples: Beta(k, n + 1 - k).
-
-    With `num_test`, of the coverage measured on that many samples (Beta-binomial). A retrained model outside four
-    standard deviations means that calibration and test are not exchangeable. Source: Vovk 2012; Angelopoulos and Bates
-    2021, arXiv 2107.07511.
-    """
-    k = rank(n, alpha)
-    if k > n:
-        raise ValueError(f"alpha {alpha} needs {smallest_calibration(alpha)} calibration samples or more, got {n}")
-    if rule == "numpy_higher":
-        k = min(k + 1, n)
-    tail = (1 - confidence) / 2
-    law, scale = (beta(k, n + 1 - k), 1) if num_test is None else (betabinom(num_test, k, n + 1 - k), num_test)
-    low, high = law.ppf([tail, 1 - tail])
-    return CoverageInterval(
-        float(law.mean()) / scale, float(law.std()) / scale, float(low) / scale, float(high) / scale
-    )
 
 
 def _of_sorted(values: np.ndarray, alpha: float, rule: Rule) -> float:

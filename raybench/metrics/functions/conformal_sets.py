@@ -1,12 +1,12 @@
 """Prediction sets from logits: which samples' labels they hold, and how large they are, all alphas from one softmax."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from raybench.metrics.framework.arrays import Array, as_logits_and_labels
-from raybench.metrics.functions.conformal_quantile import thresholds
+from raybench.metrics.functions.conformal_quantile import Calibration, Rule, thresholds
 from raybench.metrics.functions.conformal_scores import ScoreName, score_blocks, true_label_scores
 from raybench.metrics.functions.softmax import NARROW
 
@@ -74,3 +74,43 @@ def _row_counts(scores: np.ndarray, q: np.ndarray) -> np.ndarray:
         by_class = np.ascontiguousarray(scores.T) <= limit
         return np.add.reduce(by_class.view(np.uint8), axis=0, dtype=np.uint8)
     return (scores <= q).astype(np.float32) @ np.ones(len(q), dtype=np.float32)
+
+
+class CoverageRatio(NamedTuple):
+    """One entry for each alpha: the share of samples covered, mean set size, and their ratio."""
+
+    alphas: np.ndarray
+    thresholds: np.ndarray  # (alphas, C), on the scale of the score
+    coverage: np.ndarray  # in 0..1
+    set_size: np.ndarray  # in 0..C
+    ratio: np.ndarray  # in 0..1, 1 / C for full sets; NaN exactly where `all_empty`
+    all_empty: np.ndarray  # True where no set holds any class, so that the ratio is 0 / 0
+
+
+def coverage_ratio(
+    logits: Array,
+    labels: Array,
+    calibration_logits: Array,
+    calibration_labels: Array,
+    *,
+    alphas: float | Sequence[float] = (0.05, 0.1, 0.15, 0.2),
+    score: ScoreName = "lac",
+    rule: Rule = "exact",
+    calibration: Calibration = "marginal",
+    forget_classes: Sequence[int] = (),
+) -> CoverageRatio:
+    """Return coverage, set size and CR of logits (N, C) at every alpha, from one softmax over each array.
+
+    A threshold without enough calibration samples is +inf and its sets are full. Raise ValueError for labels (N, L).
+    """
+    settings: dict[str, Any] = {
+        "score": score,
+        "rule": rule,
+        "calibration": calibration,
+        "forget_classes": forget_classes,
+    }
+    cut, inside, sizes = prediction_sets(logits, labels, calibration_logits, calibration_labels, alphas, **settings)
+    share, size = inside.mean(axis=1), sizes.mean(axis=1)
+    empty = size == 0
+    ratio = np.divide(share, size, out=np.full(len(size), np.nan), where=~empty)
+    return CoverageRatio(np.atleast_1d(np.asarray(alphas, dtype=float)), cut, share, size, ratio, empty)

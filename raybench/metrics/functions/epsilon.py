@@ -15,8 +15,7 @@ import numpy as np
 
 from raybench.metrics.framework.arrays import Array, as_array, as_vector
 from raybench.metrics.functions.gaussian_epsilon import gaussian
-from raybench.metrics.functions.klom import klom
-from raybench.metrics.functions.model_signals import as_populations, legacy, margins, scaled_confidences
+from raybench.metrics.functions.model_signals import as_populations
 from raybench.metrics.functions.threshold_sweep import (
     best_interval,
     best_threshold,
@@ -25,22 +24,6 @@ from raybench.metrics.functions.threshold_sweep import (
     epsilon_table,
     smoothed_tables,
 )
-
-__all__ = [
-    "CAP",
-    "Estimator",
-    "ceiling",
-    "certified_lower_bound",
-    "competition_bins",
-    "competition_score",
-    "forgetting_quality",
-    "gaussian",
-    "klom",
-    "legacy",
-    "margins",
-    "per_sample",
-    "scaled_confidences",
-]
 
 Estimator = Literal["released", "competition", "cross_fitted", "gaussian", "threshold"]
 CAP = 50.0  # what the competition writes for infinity
@@ -140,11 +123,6 @@ def ceiling(n_unlearned: int, n_retrained: int, delta: float = 0.05) -> float:
         raise ValueError(f"need at least one model a side, got {n_unlearned} and {n_retrained}")
     shares = n_unlearned * (1 - delta - 1 / n_retrained), n_retrained * (1 - delta - 1 / n_unlearned)
     return float(np.log(max(*shares, 1.0)))
-
-
-def competition_bins(n_models: int) -> int:
-    """Return how many bins the competition's code gives points for: 14 at 512 models a side (its note says 13)."""
-    return 2 * int(np.ceil(np.log(n_models - 1)))
 
 
 def forgetting_quality(epsilons: Array, *, bins: int = 13, width: float = 0.5) -> float:

@@ -10,9 +10,15 @@ from typing import Literal
 import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from raybench.metrics.framework.arrays import Array, as_array, as_groups
+from raybench.metrics.framework.arrays import Array, Ints, as_array, as_groups
+from raybench.metrics.framework.tensors import as_class_labels
 
 Balance = Literal["none", "truncate_members", "smaller_side"]
+
+
+def shuffled_rows(n: int, seed: int) -> Ints:
+    """Return the rows 0..n-1 in random order."""
+    return np.random.default_rng(seed).permutation(n)
 
 
 def shuffled_splits(is_member: np.ndarray, *, splits: int, test_fraction: float, seed: int) -> np.ndarray:
@@ -108,3 +114,23 @@ def _by_label(labels: Array, seed: int) -> dict[tuple[Hashable, ...], np.ndarray
     names, index = np.unique(rows, axis=0, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(rows))
     return {tuple(name): order[index.ravel()[order] == i] for i, name in enumerate(names.tolist())}
+
+
+def stratified_split(labels: Array, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the bank and of the queries, sorted: `test_fraction` of every class, rounded, by `seed`.
+
+    It depends on the labels (N,) and the seed alone. Raise ValueError where no class is large enough to give a query.
+    """
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
+    given = as_class_labels(labels, len(labels))
+    order = np.random.default_rng(seed).permutation(len(given))
+    by_class = order[np.argsort(given[order], kind="stable")]
+    _, counts = np.unique(given, return_counts=True)
+    rank = np.arange(len(given)) - np.repeat(np.cumsum(counts) - counts, counts)
+    is_query = (rank + 0.5) / np.repeat(counts, counts) > 1 - test_fraction
+    if not is_query.any():
+        raise ValueError(
+            f"no class is large enough to ask about {test_fraction:g} of it ({counts.max()} samples at most)"
+        )
+    return np.sort(by_class[~is_query]), np.sort(by_class[is_query])

@@ -5,14 +5,16 @@ effective sample size (Korn and Graubard 1998) and AUCs the clustered variance (
 no certainty (all 20 right does not mean always right), so such cases fall back on exact binomial bounds.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from raybench.metrics.framework.arrays import Array, as_array, as_groups, as_vector
+from raybench.metrics.framework.arrays import Array, as_groups, as_vector
 from raybench.metrics.framework.spec import Estimate
+
+BLOCKS = 50  # of samples, for the jackknife
 
 
 def clopper_pearson(successes: float, n: float, *, confidence: float = 0.95) -> Estimate:
@@ -134,50 +136,6 @@ def jackknife(values_left_out: Array, full: float, n: int, *, confidence: float 
     return Estimate(float(full), float(full) - half, float(full) + half, n, "jackknife")
 
 
-def bootstrap_models(
-    statistic: Callable[..., float],
-    populations: Sequence[Array],
-    *,
-    resamples: int = 500,
-    scheme: Literal["bootstrap", "half"] = "bootstrap",
-    paired: bool = False,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Estimate:
-    """Return statistic(*populations) with an interval from resampling models, the same draw for all samples.
-
-    A population is (models, ...), most often (models, samples): the samples share the models, so resampling samples
-    (or 1.96 sd / sqrt(samples)) gives intervals far too short. `half` draws half of the models without replacement: no
-    duplicates, hence no ties, for statistics over thresholds; its spread needs no rescaling (n/m (1 - m/n) = 1 at
-    m = n/2), and its center is moved to the full value because bias depends on n. `paired` draws the same models in
-    every population. n is the smallest number of models.
-    """
-    arrays = [as_array(population, name="population") for population in populations]
-    sizes = [len(array) for array in arrays]
-    if min(sizes) < 2:
-        raise ValueError(f"resampling needs at least two models in each population, got {sizes}")
-    if paired and len(set(sizes)) > 1:
-        raise ValueError(f"paired populations must have as many models each, got {sizes}")
-    rng = np.random.default_rng(seed)
-    full = float(statistic(*arrays))
-    replicas = np.empty(resamples)
-    for i in range(resamples):
-        first = _draw(rng, sizes[0], scheme)
-        replicas[i] = statistic(
-            *(a[first if paired or j == 0 else _draw(rng, len(a), scheme)] for j, a in enumerate(arrays))
-        )
-    if np.isnan(replicas).any():
-        raise ValueError(f"the statistic is NaN on {int(np.isnan(replicas).sum())} of {resamples} resamples")
-    if scheme == "half":
-        if not np.isfinite(replicas).all() or not np.isfinite(full):
-            raise ValueError("the statistic is infinite on some half samples: use scheme='bootstrap'")
-        replicas = replicas + (full - float(np.median(replicas)))
-    tail = (1 - confidence) / 2
-    # order statistics, not interpolation: replicas may be infinite
-    low, high = np.quantile(replicas, tail, method="lower"), np.quantile(replicas, 1 - tail, method="higher")
-    return Estimate(full, float(low), float(high), min(sizes), f"{scheme} over models")
-
-
 def _proportion(successes: float, n: float, confidence: float) -> tuple[float, float]:
     if not n > 0:
         raise ValueError("a proportion of no samples is not defined")
@@ -218,9 +176,33 @@ def _clustered_variance(
     return variance + 2 * shared / (len(above) * len(below)), units
 
 
-def _draw(rng: np.random.Generator, size: int, scheme: str) -> np.ndarray:
-    if scheme == "bootstrap":
-        return rng.integers(size, size=size)
-    if scheme == "half":
-        return rng.permutation(size)[: size // 2]
-    raise ValueError(f"unknown scheme {scheme!r} (allowed: bootstrap, half)")
+def complement(estimate: Estimate) -> Estimate:
+    """Return 1 - estimate."""
+    return Estimate(1 - estimate.value, 1 - estimate.high, 1 - estimate.low, estimate.n, estimate.interval)
+
+
+def bounded_mean(values: Array, *, high: float = float("inf")) -> Estimate:
+    """Return `mean_interval` of values in 0..high, with its ends kept in that range."""
+    estimate = mean_interval(values)
+    return estimate._replace(low=max(0.0, estimate.low), high=min(high, estimate.high)) if estimate.n > 1 else estimate
+
+
+def jackknife_of_sums(sums: np.ndarray, statistic: Callable[[np.ndarray], float], *, n: int) -> Estimate:
+    """Return statistic(total), in 0..1, of `sums` (blocks, ...) over blocks of the n samples; interval: jackknife.
+
+    The blocks should be of about equal size. Of one block, low and high are NaN and say so.
+    """
+    total = sums.sum(axis=0)
+    full = statistic(total)
+    if len(sums) == 1:
+        return jackknife([full], full, n)
+    estimate = jackknife([statistic(total - part) for part in sums], full, n)
+    return estimate._replace(low=max(0.0, estimate.low), high=min(1.0, estimate.high))
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """Return first - second of two independent shares, n summed; interval from theirs (Newcombe 1998, method 10)."""
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, max(-1.0, value - below), min(1.0, value + above), first.n + second.n, "mover")

@@ -30,13 +30,6 @@ class TopK(NamedTuple):
     ids: np.ndarray  # (Q, k)
     labels: np.ndarray  # (Q, k)
 
-    def merge(self, other: "TopK") -> "TopK":
-        """Return the k nearest of both; k is the larger of the two, and ids must not repeat."""
-        k = max(self.ids.shape[1], other.ids.shape[1])
-        similarity, ids, labels = (np.concatenate(pair, axis=1) for pair in zip(self, other, strict=True))
-        order = np.lexsort((ids, -similarity), axis=1)[:, :k]
-        return TopK(*(np.take_along_axis(part, order, axis=1) for part in (similarity, ids, labels)))
-
     def vote(self, k: int | None = None) -> np.ndarray:
         """Return the most common label of the k nearest (all, if None) as (Q,); a tie goes to the lowest label."""
         labels = self.labels[:, :k]

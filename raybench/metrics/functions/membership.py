@@ -22,42 +22,10 @@ from raybench.metrics.functions.attack_result import (
     read_signal,
     stack,
 )
-from raybench.metrics.functions.composite import forgetting_score
 from raybench.metrics.functions.folds import Balance, balanced_rows, group_folds, match_labels, shuffled_splits
-from raybench.metrics.functions.intervals import proportion, resampled_mean
+from raybench.metrics.functions.intervals import complement, proportion, resampled_mean
 from raybench.metrics.functions.logistic_regression import decision_values
-from raybench.metrics.functions.roc import Roc, auc, roc
-from raybench.metrics.functions.signals import (
-    confidence,
-    correctness,
-    entropy,
-    loss,
-    margin,
-    modified_entropy,
-    scaled_confidence,
-)
-from raybench.metrics.functions.svc_attack import svc
-
-__all__ = [
-    "AttackResult",
-    "Roc",
-    "auc",
-    "confidence",
-    "correctness",
-    "entropy",
-    "forgetting_score",
-    "group_folds",
-    "logistic",
-    "loss",
-    "loss_auc",
-    "margin",
-    "match_labels",
-    "modified_entropy",
-    "roc",
-    "scaled_confidence",
-    "svc",
-    "threshold",
-]
+from raybench.metrics.functions.roc import roc
 
 Side = Literal["low", "high"]
 
@@ -149,16 +117,11 @@ def threshold(
         called[test] = joined[test] >= _best_cut(joined[~test & is_member], joined[~test & ~is_member])
     caught = proportion(called[is_member], groups=sides[0] if sides else None)
     kept_out = proportion(~called[~is_member], groups=sides[1] if sides else None)
-    efficacy = Estimate(1 - caught.value, 1 - caught.high, 1 - caught.low, caught.n, caught.interval)
+    efficacy = complement(caught)
     if target is not None:
         efficacy = proportion(sign * one_signal(target, "target") < _best_cut(*scores))
     per_fold = (_mean_where(called, held_out & is_member) + _mean_where(~called, held_out & ~is_member)) / 2
     return AttackResult(_mean_of(caught, kept_out), *curve(scores, sides, fprs), efficacy, 0.5, per_fold)
-
-
-def loss_auc(member_losses: Array, non_member_losses: Array) -> float:
-    """Return the AUC of -loss, in 0..1: above 0.5 members have lower losses and are recognized. For use in sweeps."""
-    return auc(non_member_losses, member_losses)
 
 
 def _sign(member_side: Side) -> float:

@@ -6,19 +6,11 @@ code does in one mode, it keeps every epsilon finite.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from raybench.metrics.framework.arrays import Array, as_array
 from raybench.metrics.functions import signals
-
-
-class LegacyLogits(NamedTuple):
-    """Logits (models, samples, classes) and labels (samples,)."""
-
-    logits: np.ndarray
-    labels: np.ndarray
 
 
 def margins(logits: Array | Sequence[Array], labels: Array) -> np.ndarray:
@@ -32,17 +24,6 @@ def scaled_confidences(logits: Array | Sequence[Array], labels: Array) -> np.nda
     At most the margin, and at least the margin - ln(classes - 1).
     """
     return _per_model(signals.scaled_confidence, logits, labels)
-
-
-def legacy(array: Array) -> LegacyLogits:
-    """Split the released layout (samples, 1 + models, classes) into logits by model and labels."""
-    whole = as_array(array, name="legacy logits", finite=True, dtype=None)
-    if whole.ndim != 3 or whole.shape[1] < 2:
-        raise ValueError(f"legacy logits must have shape (samples, 1 + models, classes), got {whole.shape}")
-    one_hot = whole[:, 0]
-    if not (np.isin(one_hot, (0, 1)).all() and (one_hot.sum(axis=1) == 1).all()):
-        raise ValueError("slot 0 of the model axis must hold the one-hot labels")
-    return LegacyLogits(np.ascontiguousarray(whole[:, 1:].swapaxes(0, 1)), one_hot.argmax(axis=1))
 
 
 def as_population(values: Array, *, name: str, least: int = 2) -> np.ndarray:

@@ -21,9 +21,9 @@ from raybench.metrics.functions.epsilon import (
     certified_lower_bound,
     competition_score,
     forgetting_quality,
-    klom,
     per_sample,
 )
+from raybench.metrics.functions.klom import klom
 from raybench.metrics.functions.likelihood import u_lira
 from raybench.metrics.functions.model_signals import margins, scaled_confidences
 

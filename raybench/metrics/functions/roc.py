@@ -40,11 +40,6 @@ class Roc:
         doubled = np.dot(np.diff(self.false_positives), self.true_positives[1:] + self.true_positives[:-1])
         return float(doubled / (2 * self.n_member * self.n_non_member))
 
-    def tpr_at(self, fpr: float) -> float:
-        """Return the largest true positive rate whose false positive rate is at most `fpr`."""
-        cut = np.searchsorted(self.false_positives, _allowed(fpr, self.n_non_member), side="right") - 1
-        return float(self.true_positives[cut] / self.n_member)
-
 
 def roc(member_scores: Array, non_member_scores: Array) -> Roc:
     """Return the ROC curve of scores (M,) and (N,): each distinct score is a threshold, equal scores stay together."""

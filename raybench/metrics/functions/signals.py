@@ -51,19 +51,13 @@ def entropy(logits: Array) -> np.ndarray:
     return np.abs(np.sum(np.exp(log_p) * log_p, axis=1))
 
 
-def modified_entropy(
-    logits: Array, labels: Array, *, protocol: Literal["corrected", "released"] = "corrected"
-) -> np.ndarray:
+def modified_entropy(logits: Array, labels: Array) -> np.ndarray:
     """Return -(1 - p_y) log p_y - sum over other classes of p log(1 - p), (N,), >= 0, 0 for a sure right answer.
 
     Source: Song and Mittal 2021, arXiv 2003.10595, eq. 8. `released` is the helper of the SalUn family of repositories:
     it rewrites the columns of all classes that occur anywhere among the labels, and takes log p for log(1 - p), so with
     all classes present it is -sum (1 - p) log p, the same whatever the sample's label.
     """
-    if protocol == "released":
-        return _released_modified_entropy(*as_logits_and_labels(logits, labels))
-    if protocol != "corrected":
-        raise ValueError(f"unknown protocol {protocol!r} (allowed: corrected, released)")
     return _per_sample(_modified_entropy, logits, labels)
 
 
@@ -101,10 +95,27 @@ def _modified_entropy(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.abs(own + terms.sum(axis=1) - _own(terms, y))
 
 
-def _released_modified_entropy(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if y.ndim != 1:
-        raise ValueError("the released modified entropy is defined for one class per sample only")
-    p = np.exp(z - logsumexp(z, axis=1, keepdims=True))
-    log_p = np.log(np.where(p > 0, p, 1e-30))
-    occurs = np.isin(np.arange(z.shape[1]), y)
-    return -np.sum(np.where(occurs, 1 - p, p) * log_p, axis=1)
+SignalName = Literal["confidence", "correctness", "entropy", "loss", "margin", "modified_entropy", "scaled_confidence"]
+
+
+SIGNALS: dict[str, Callable[..., np.ndarray]] = {
+    "confidence": confidence,
+    "correctness": correctness,
+    "entropy": lambda logits, labels: entropy(logits),
+    "loss": loss,
+    "margin": margin,
+    "modified_entropy": modified_entropy,
+    "scaled_confidence": scaled_confidence,
+}
+
+
+LOW_FOR_MEMBERS = ("entropy", "loss", "modified_entropy")
+
+
+def named_signal(name: SignalName, logits: Array, labels: Array) -> np.ndarray:
+    if name not in SIGNALS:
+        raise ValueError(f"unknown signal {name!r} (allowed: {', '.join(SIGNALS)})")
+    scores, targets = as_logits_and_labels(logits, labels)
+    if name == "entropy" and targets.ndim != 1:
+        raise ValueError("the entropy needs one class per sample, labels (N,); these are multi-label")
+    return SIGNALS[name](scores, targets)

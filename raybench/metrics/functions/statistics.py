@@ -14,36 +14,8 @@ from scipy.special import nctdtrinc, stdtr, stdtrit
 from raybench.metrics.framework.arrays import Array, as_array, as_vector
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.intervals import (
-    bootstrap_models,
-    clopper_pearson,
-    delong,
-    jackknife,
     mean_interval,
-    proportion,
-    wilson,
 )
-
-__all__ = [
-    "Gap",
-    "NoiseFloor",
-    "PairedTest",
-    "RankInterval",
-    "benjamini_hochberg",
-    "bonferroni",
-    "bootstrap_models",
-    "clopper_pearson",
-    "delong",
-    "gap_to_reference",
-    "holm",
-    "jackknife",
-    "mean_interval",
-    "minimum_detectable_difference",
-    "noise_floor",
-    "paired_test",
-    "proportion",
-    "rank_intervals",
-    "wilson",
-]
 
 NAN = float("nan")
 
@@ -60,16 +32,6 @@ class Gap:
     n: int
     n_reference: int
     interval: str
-
-
-@dataclass(frozen=True)
-class NoiseFloor:
-    """Gaps of each retrained model to all the others: what a perfect method would show."""
-
-    gaps: np.ndarray  # (N,) signed
-    mean_absolute: float
-    largest: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -119,16 +81,6 @@ def gap_to_reference(values: Array, reference_values: Array, *, confidence: floa
     half = float(stdtrit(freedom, 0.5 + confidence / 2) * error)
     z = gap / sd if sd else (0.0 if gap == 0 else NAN)
     return Gap(gap, gap - half, gap + half, z, percentile, m, n, interval)
-
-
-def noise_floor(reference_values: Array) -> NoiseFloor:
-    """Return the gap of each of N >= 2 retrained models to the mean of the other N - 1."""
-    reference = as_vector(reference_values, name="reference_values")
-    n = len(reference)
-    if n < 2:
-        raise ValueError("a noise floor needs at least two retrained models")
-    gaps = (reference - reference.mean()) * n / (n - 1)
-    return NoiseFloor(gaps, float(np.abs(gaps).mean()), float(np.abs(gaps).max()), n)
 
 
 def paired_test(first: Array, second: Array, *, confidence: float = 0.95, seed: int = 0) -> PairedTest:
@@ -193,26 +145,12 @@ def minimum_detectable_difference(
     return float(shift * sd * np.sqrt(1 / n + 1 / n_reference))
 
 
-def bonferroni(p_values: Array) -> np.ndarray:
-    """Return p-values (k,) adjusted for any one false claim among k: p times k, at most 1."""
-    p = _p_values(p_values)
-    return np.minimum(p * len(p), 1.0)
-
-
 def holm(p_values: Array) -> np.ndarray:
     """Return p-values (k,) adjusted for any one false claim among k, never larger than Bonferroni's. Holm 1979."""
     p = _p_values(p_values)
     order = np.argsort(p, kind="stable")
     adjusted = np.maximum.accumulate(np.minimum(p[order] * (len(p) - np.arange(len(p))), 1.0))
     return _unsort(adjusted, order)
-
-
-def benjamini_hochberg(p_values: Array) -> np.ndarray:
-    """Return p-values (k,) adjusted for the expected share of false claims. Benjamini and Hochberg 1995."""
-    p = _p_values(p_values)
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
-    return _unsort(np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0), order)
 
 
 def _welch_freedom(own: float, theirs: float, m: int, n: int) -> float:

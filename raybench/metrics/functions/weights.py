@@ -24,19 +24,6 @@ class WeightDistance(NamedTuple):
     size: int  # number of weights
 
 
-def l2(weights: Weights, reference: Weights) -> float:
-    """Return the Euclidean distance over all weights, 0 and up."""
-    return distance(weights, reference).l2
-
-
-def cosine(weights: Weights, reference: Weights) -> float:
-    """Return the cosine over all weights as one vector, -1..1; raise ValueError where one side is all zeros."""
-    value = distance(weights, reference).cosine
-    if value is None:
-        raise ValueError("the cosine is not defined: all weights of one side are zero")
-    return value
-
-
 def distance(weights: Weights, reference: Weights) -> WeightDistance:
     """Return all distances over all weights as one vector; raise ValueError where names or shapes differ."""
     sums = [_sums(a, b) for _, a, b in _pairs(weights, reference)]
