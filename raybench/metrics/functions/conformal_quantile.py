@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array
 
 Rule = Literal["exact", "numpy_higher"]
 Calibration = Literal["marginal", "mondrian", "retain_only", "forget_only"]
@@ -43,7 +43,7 @@ def quantile(scores: Array, alpha: float, rule: Rule = "exact") -> float:
 
 def marginal(
     scores: Array, labels: Array, alphas: float | Sequence[float], *, num_classes: int, rule: Rule = "exact"
-) -> np.ndarray:
+) -> Floats:
     """Return one threshold for all classes, as (alphas, num_classes), from the scores of true labels (n,)."""
     values, _ = _checked(scores, labels)
     return _spread(values, num_classes, alphas, rule)
@@ -51,7 +51,7 @@ def marginal(
 
 def mondrian(
     scores: Array, labels: Array, alphas: float | Sequence[float], *, num_classes: int, rule: Rule = "exact"
-) -> np.ndarray:
+) -> Floats:
     """Return a threshold for each class, (alphas, num_classes), from its own samples; +inf where they are too few.
 
     Source: Vovk, Lindsay, Nouretdinov and Gammerman 2003 (class-conditional coverage).
@@ -69,7 +69,7 @@ def retain_only(
     num_classes: int,
     forget_classes: Sequence[int],
     rule: Rule = "exact",
-) -> np.ndarray:
+) -> Floats:
     """Return the threshold of the classes that stay, applied to all classes: the informative one for class forgetting.
 
     `forget_only` calibrates on the forgotten class itself, as released code does; its coverage is then 1 - alpha by
@@ -88,7 +88,7 @@ def forget_only(
     num_classes: int,
     forget_classes: Sequence[int],
     rule: Rule = "exact",
-) -> np.ndarray:
+) -> Floats:
     """Return the threshold of the forgotten classes' calibration samples, applied to all classes (released code)."""
     values, targets = _checked(scores, labels)
     kept = np.isin(targets, _given_classes(forget_classes))
@@ -104,7 +104,7 @@ def thresholds(
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),
     rule: Rule = "exact",
-) -> np.ndarray:
+) -> Floats:
     """Return thresholds (alphas, num_classes) by the named calibration."""
     by_class = {"marginal": marginal, "mondrian": mondrian}
     by_role = {"retain_only": retain_only, "forget_only": forget_only}
@@ -116,7 +116,7 @@ def thresholds(
     raise ValueError(f"unknown calibration {calibration!r} (allowed: {', '.join([*by_class, *by_role])})")
 
 
-def _of_sorted(values: np.ndarray, alpha: float, rule: Rule) -> float:
+def _of_sorted(values: Floats, alpha: float, rule: Rule) -> float:
     n = len(values)
     k = rank(n, alpha)
     if rule not in ("exact", "numpy_higher"):
@@ -128,13 +128,13 @@ def _of_sorted(values: np.ndarray, alpha: float, rule: Rule) -> float:
     return float(np.quantile(values, k / n, method="higher"))
 
 
-def _spread(values: np.ndarray, num_classes: int, alphas: float | Sequence[float], rule: Rule) -> np.ndarray:
+def _spread(values: Floats, num_classes: int, alphas: float | Sequence[float], rule: Rule) -> Floats:
     ordered = np.sort(values)
     column = np.array([_of_sorted(ordered, float(alpha), rule) for alpha in np.atleast_1d(alphas)])
     return np.repeat(column[:, None], num_classes, axis=1)
 
 
-def _checked(scores: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
+def _checked(scores: Array, labels: Array) -> tuple[Floats, Ints]:
     values = as_array(scores, name="calibration scores")
     targets = as_array(labels, name="calibration labels", dtype=np.int64)
     if values.ndim != 1 or values.shape != targets.shape:
@@ -144,7 +144,7 @@ def _checked(scores: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
     return values, targets
 
 
-def _given_classes(forget_classes: Sequence[int]) -> np.ndarray:
+def _given_classes(forget_classes: Sequence[int]) -> Ints:
     classes = np.atleast_1d(np.asarray(forget_classes, dtype=np.int64))
     if not len(classes):
         raise ValueError("calibration by role needs `forget_classes`, the classes that were forgotten")

@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array
 from raybench.metrics.functions.softmax import log_softmax, row_blocks
 
 ScoreName = Literal["lac", "margin", "aps", "raps"]
 
 
-def lac(logits: Array) -> np.ndarray:
+def lac(logits: Array) -> Floats:
     """Return -log p_y for each class, (N, C) in [0, inf); `-expm1(-s)` turns a score or threshold into 1 - p_y.
 
     Source: Sadinle, Lei and Wasserman 2019 (least ambiguous classifier); Eq. 1 of Shi et al. 2025, arXiv 2501.19403.
@@ -25,7 +25,7 @@ def lac(logits: Array) -> np.ndarray:
     return np.negative(scores, out=scores)
 
 
-def margin(logits: Array) -> np.ndarray:
+def margin(logits: Array) -> Floats:
     """Return the largest other probability minus p_y for each class, (N, C) in [-1, 1]."""
     p = np.exp(log_softmax(as_array(logits, name="logits", dtype=None)))
     if p.shape[1] < 2:
@@ -35,7 +35,7 @@ def margin(logits: Array) -> np.ndarray:
     return np.where(is_first, top[:, :1], top[:, 1:]) - p
 
 
-def aps(logits: Array, *, u: Array = 1.0) -> np.ndarray:
+def aps(logits: Array, *, u: Array = 1.0) -> Floats:
     """Return the mass of the classes more likely than y plus u * p_y, (N, C) in [0, 1].
 
     `u` is 1 (deterministic, the default) or one uniform draw for each sample (N,). Equal probabilities do not count as
@@ -46,7 +46,7 @@ def aps(logits: Array, *, u: Array = 1.0) -> np.ndarray:
     return np.round(more_likely + as_array(u, name="u").reshape(-1, 1) * p, 12)
 
 
-def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: int = 5) -> np.ndarray:
+def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: int = 5) -> Floats:
     """Return `aps` plus penalty * max(0, rank of y - free_ranks), (N, C); the most likely class has rank 1.
 
     Source: Angelopoulos et al. 2021, arXiv 2009.14193 (regularized adaptive prediction sets).
@@ -55,10 +55,10 @@ def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: in
     return aps(logits, u=u) + penalty * np.maximum(0, rank - free_ranks)
 
 
-SCORES: dict[str, Callable[..., np.ndarray]] = {"lac": lac, "margin": margin, "aps": aps, "raps": raps}
+SCORES: dict[str, Callable[..., Floats]] = {"lac": lac, "margin": margin, "aps": aps, "raps": raps}
 
 
-def score_blocks(logits: np.ndarray, score: ScoreName) -> Iterator[tuple[slice, np.ndarray]]:
+def score_blocks(logits: Floats, score: ScoreName) -> Iterator[tuple[slice, Floats]]:
     """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, whatever N and C."""
     if score not in SCORES:
         raise ValueError(f"unknown conformal score {score!r} (allowed: {', '.join(SCORES)})")
@@ -66,7 +66,7 @@ def score_blocks(logits: np.ndarray, score: ScoreName) -> Iterator[tuple[slice, 
         yield rows, SCORES[score](logits[rows])
 
 
-def true_label_scores(logits: np.ndarray, labels: np.ndarray, score: ScoreName) -> np.ndarray:
+def true_label_scores(logits: Floats, labels: Ints, score: ScoreName) -> Floats:
     """Return the score of each sample's own label, (N,)."""
     own = np.empty(len(logits))
     for rows, scores in score_blocks(logits, score):
@@ -74,7 +74,7 @@ def true_label_scores(logits: np.ndarray, labels: np.ndarray, score: ScoreName) 
     return own
 
 
-def _ranked(logits: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ranked(logits: Array) -> tuple[Floats, Floats, Ints]:
     """Return p, the mass of the strictly more likely classes, and the rank (1 + their number), each (N, C)."""
     p = np.exp(log_softmax(as_array(logits, name="logits", dtype=None)))
     order = np.argsort(-p, axis=1, kind="stable")

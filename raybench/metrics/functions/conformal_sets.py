@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_logits_and_labels
+from raybench.metrics.framework.arrays import Array, Bools, Floats, Ints, as_logits_and_labels
 from raybench.metrics.functions.conformal_quantile import Calibration, Rule, thresholds
 from raybench.metrics.functions.conformal_scores import ScoreName, score_blocks, true_label_scores
 from raybench.metrics.functions.softmax import NARROW
@@ -20,7 +20,7 @@ def prediction_sets(
     *,
     score: ScoreName = "lac",
     **settings: Any,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Floats, Bools, Ints]:
     """Return thresholds (alphas, C), whether each set holds its sample's label and its size, both (alphas, N).
 
     A threshold without enough calibration samples is +inf. Raise ValueError for labels (N, L) and for calibration
@@ -36,9 +36,7 @@ def prediction_sets(
     return cut, *_members(values, targets, cut, score)
 
 
-def set_members(
-    logits: Array, labels: Array, cut: np.ndarray, *, score: ScoreName = "lac"
-) -> tuple[np.ndarray, np.ndarray]:
+def set_members(logits: Array, labels: Array, cut: Floats, *, score: ScoreName = "lac") -> tuple[Bools, Ints]:
     """Return whether each set holds its sample's label, and its size: bool and int (alphas, N), for `cut` (alphas, C).
 
     Membership is S <= q in the expression that made the calibration scores; `p >= 1 - q` loses the boundary in floats.
@@ -46,45 +44,15 @@ def set_members(
     return _members(*single_label(logits, labels), cut, score)
 
 
-def single_label(logits: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Return logits (N, C) and labels (N,); raise ValueError for labels (N, L)."""
-    values, targets = as_logits_and_labels(logits, labels, dtype=None)
-    if targets.ndim != 1:
-        raise ValueError("prediction sets need one class per sample, labels (N,); these are multi-label")
-    return values, targets
-
-
-def _members(
-    logits: np.ndarray, labels: np.ndarray, cut: np.ndarray, score: ScoreName
-) -> tuple[np.ndarray, np.ndarray]:
-    inside = np.empty((len(cut), len(logits)), dtype=bool)
-    sizes = np.empty((len(cut), len(logits)), dtype=np.int64)
-    for rows, scores in score_blocks(logits, score):
-        own = scores[np.arange(len(scores)), labels[rows]]
-        for a, q in enumerate(cut):
-            inside[a, rows] = own <= q[labels[rows]]
-            sizes[a, rows] = _row_counts(scores, q)
-    return inside, sizes
-
-
-def _row_counts(scores: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Return how many of each row are at most q; 4x faster than a sum of booleans along the rows."""
-    if scores.shape[1] < NARROW:
-        limit = q[0] if (q == q[0]).all() else q[:, None]  # a column compares 5x slower than a number
-        by_class = np.ascontiguousarray(scores.T) <= limit
-        return np.add.reduce(by_class.view(np.uint8), axis=0, dtype=np.uint8)
-    return (scores <= q).astype(np.float32) @ np.ones(len(q), dtype=np.float32)
-
-
 class CoverageRatio(NamedTuple):
     """One entry for each alpha: the share of samples covered, mean set size, and their ratio."""
 
-    alphas: np.ndarray
-    thresholds: np.ndarray  # (alphas, C), on the scale of the score
-    coverage: np.ndarray  # in 0..1
-    set_size: np.ndarray  # in 0..C
-    ratio: np.ndarray  # in 0..1, 1 / C for full sets; NaN exactly where `all_empty`
-    all_empty: np.ndarray  # True where no set holds any class, so that the ratio is 0 / 0
+    alphas: Floats
+    thresholds: Floats  # (alphas, C), on the scale of the score
+    coverage: Floats  # in 0..1
+    set_size: Floats  # in 0..C
+    ratio: Floats  # in 0..1, 1 / C for full sets; NaN exactly where `all_empty`
+    all_empty: Bools  # True where no set holds any class, so that the ratio is 0 / 0
 
 
 def coverage_ratio(
@@ -114,3 +82,31 @@ def coverage_ratio(
     empty = size == 0
     ratio = np.divide(share, size, out=np.full(len(size), np.nan), where=~empty)
     return CoverageRatio(np.atleast_1d(np.asarray(alphas, dtype=float)), cut, share, size, ratio, empty)
+
+
+def single_label(logits: Array, labels: Array) -> tuple[Floats, Ints]:
+    """Return logits (N, C) and labels (N,); raise ValueError for labels (N, L)."""
+    values, targets = as_logits_and_labels(logits, labels, dtype=None)
+    if targets.ndim != 1:
+        raise ValueError("prediction sets need one class per sample, labels (N,); these are multi-label")
+    return values, targets
+
+
+def _members(logits: Floats, labels: Ints, cut: Floats, score: ScoreName) -> tuple[Bools, Ints]:
+    inside = np.empty((len(cut), len(logits)), dtype=bool)
+    sizes = np.empty((len(cut), len(logits)), dtype=np.int64)
+    for rows, scores in score_blocks(logits, score):
+        own = scores[np.arange(len(scores)), labels[rows]]
+        for a, q in enumerate(cut):
+            inside[a, rows] = own <= q[labels[rows]]
+            sizes[a, rows] = _row_counts(scores, q)
+    return inside, sizes
+
+
+def _row_counts(scores: Floats, q: Floats) -> np.ndarray:
+    """Return how many of each row are at most q; 4x faster than a sum of booleans along the rows."""
+    if scores.shape[1] < NARROW:
+        limit = q[0] if (q == q[0]).all() else q[:, None]  # a column compares 5x slower than a number
+        by_class = np.ascontiguousarray(scores.T) <= limit
+        return np.asarray(np.add.reduce(by_class.view(np.uint8), axis=0, dtype=np.uint8))
+    return (scores <= q).astype(np.float32) @ np.ones(len(q), dtype=np.float32)

@@ -6,13 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Floats, as_array
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.intervals import clopper_pearson
 from raybench.metrics.functions.softmax import log_softmax, row_blocks
 
 
-def jensen_shannon(logits: Array, reference_logits: Array) -> np.ndarray:
+def jensen_shannon(logits: Array, reference_logits: Array) -> Floats:
     """Return the Jensen-Shannon divergence of the two softmaxes of each sample (N,), in bits: 0 equal, 1 disjoint.
 
     Symmetric. Source: Lin 1991. What released unlearning code computes under this name is told at `zrf`.
@@ -20,7 +20,7 @@ def jensen_shannon(logits: Array, reference_logits: Array) -> np.ndarray:
     return _by_block(_jensen_shannon, logits, reference_logits)
 
 
-def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to"] = "from") -> np.ndarray:
+def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to"] = "from") -> Floats:
     """Return KL(reference || model) for each sample (N,) in nats, 0 for equal; `to` is KL(model || reference).
 
     `from` weighs what the reference finds likely. The mean over batch and classes in released code is C times less.
@@ -31,7 +31,7 @@ def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to
     return _by_block(_kl, model, reference)
 
 
-def l2_of_probabilities(logits: Array, reference_logits: Array) -> np.ndarray:
+def l2_of_probabilities(logits: Array, reference_logits: Array) -> Floats:
     """Return the Euclidean distance of the two softmaxes for each sample (N,), 0 to sqrt(2)."""
     return _by_block(lambda a, b: np.linalg.norm(np.exp(a) - np.exp(b), axis=1), logits, reference_logits)
 
@@ -72,7 +72,7 @@ def completeness(
     return Estimate(overlap, max(0.0, overlap - half), min(1.0, overlap + half), n, "delta")
 
 
-def _pair(logits: Array, reference_logits: Array, min_columns: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def _pair(logits: Array, reference_logits: Array, min_columns: int = 2) -> tuple[Floats, Floats]:
     model = as_array(logits, name="logits", finite=True, dtype=None)
     reference = as_array(reference_logits, name="reference logits", finite=True, dtype=None)
     if model.ndim != 2 or model.shape != reference.shape:
@@ -84,19 +84,18 @@ def _pair(logits: Array, reference_logits: Array, min_columns: int = 2) -> tuple
     return model, reference
 
 
-def _by_block(
-    compare: Callable[[np.ndarray, np.ndarray], np.ndarray], logits: Array, reference_logits: Array
-) -> np.ndarray:
+def _by_block(compare: Callable[[Floats, Floats], Floats], logits: Array, reference_logits: Array) -> Floats:
     model, reference = _pair(logits, reference_logits)
     blocks = row_blocks(model.shape)
     return np.concatenate([compare(log_softmax(model[rows]), log_softmax(reference[rows])) for rows in blocks])
 
 
-def _kl(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
+def _kl(log_p: Floats, log_q: Floats) -> Floats:
     # rounding leaves -1e-17 for equal rows
-    return np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0)
+    divergences: Floats = np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0)
+    return divergences
 
 
-def _jensen_shannon(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
+def _jensen_shannon(log_p: Floats, log_q: Floats) -> Floats:
     middle = np.logaddexp(log_p, log_q) - math.log(2)
     return np.minimum((_kl(log_p, middle) + _kl(log_q, middle)) / (2 * math.log(2)), 1)

@@ -9,11 +9,12 @@ prove is 3.00 at 80 models and no more (`certified_lower_bound`). Compare with t
 number of models. Results are in the order of the samples (the released code reorders them).
 """
 
-from typing import Literal, NamedTuple
+import math
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array, as_vector
 from raybench.metrics.functions.gaussian_epsilon import gaussian
 from raybench.metrics.functions.model_signals import as_populations
 from raybench.metrics.functions.threshold_sweep import (
@@ -32,12 +33,12 @@ CAP = 50.0  # what the competition writes for infinity
 class _Normals(NamedTuple):
     """Per sample, (S, 1): means and standard deviations of both populations."""
 
-    mean_r: np.ndarray
-    sd_r: np.ndarray
-    mean_u: np.ndarray
-    sd_u: np.ndarray
+    mean_r: Floats
+    sd_r: Floats
+    mean_u: Floats
+    sd_u: Floats
 
-    def log_ratio(self, x: np.ndarray) -> np.ndarray:
+    def log_ratio(self, x: Floats) -> Floats:
         """Return ln(unlearned density / retrained density) of x (S, models); densities themselves would underflow."""
         mr, sr, mu, su = self
         return np.log(sr / su) + ((x - mr) / sr) ** 2 / 2 - ((x - mu) / su) ** 2 / 2
@@ -45,7 +46,7 @@ class _Normals(NamedTuple):
 
 def per_sample(
     unlearned: Array, retrained: Array, delta: float = 0.05, *, estimator: Estimator = "released", folds: int = 2
-) -> np.ndarray:
+) -> Floats:
     """Return epsilon of each sample, (S,), of signals (M, S) of unlearned and (N, S) of retrained models; 0 is alike.
 
     - `released`: the best cut of the ratio of two normals fitted to the scored models, high or low by the medians; a
@@ -84,7 +85,7 @@ def per_sample(
         ranges = np.sort([np.ptp(u, axis=1), np.ptp(r, axis=1)], axis=0)
         best = np.clip(_usable(best_interval(counts, table)), 0, CAP)
         return np.where(ranges[0] < 0.01 * ranges[1], CAP, best)
-    allowed = ", ".join(Estimator.__args__)  # type: ignore[attr-defined]
+    allowed = ", ".join(get_args(Estimator))
     raise ValueError(f"unknown estimator {estimator!r} (allowed: {allowed})")
 
 
@@ -95,7 +96,7 @@ def certified_lower_bound(
     *,
     alpha: float = 0.05,
     correction: Literal["none", "bonferroni"] = "none",
-) -> np.ndarray:
+) -> Floats:
     """Return a value (S,) >= 0 that epsilon exceeds with confidence 1 - alpha, from signals (M, S) and (N, S).
 
     Normals and cut come from every other model, error counts from the rest, each bounded by Clopper-Pearson at
@@ -163,29 +164,30 @@ def _check_delta(delta: float) -> None:
         raise ValueError(f"delta must lie in 0..1, got {delta}")
 
 
-def _fit(u: np.ndarray, r: np.ndarray, *, ddof: int = 1) -> _Normals:
+def _fit(u: Floats, r: Floats, *, ddof: int = 1) -> _Normals:
     """Fit a normal to each sample's models (S, models); a spread of 0 is raised to a thousandth of the median one."""
 
-    def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def moments(x: Floats) -> tuple[Floats, Floats]:
         sd = x.std(axis=1, ddof=ddof, keepdims=True)
         return x.mean(axis=1, keepdims=True), np.maximum(sd, max(1e-6, 1e-3 * float(np.median(sd))))
 
     return _Normals(*moments(r), *moments(u))
 
 
-def _log_median_ratio(log_ratios: np.ndarray) -> np.ndarray:
+def _log_median_ratio(log_ratios: Floats) -> Floats:
     """Return ln of the median ratio of each sample; of an even number of models the two middle ratios are averaged."""
     middle = log_ratios.shape[1] // 2
     ordered = np.partition(log_ratios, (middle - 1, middle), axis=1)
-    return np.logaddexp(ordered[:, middle - 1 + log_ratios.shape[1] % 2], ordered[:, middle]) - np.log(2)
+    log_sum: Floats = np.logaddexp(ordered[:, middle - 1 + log_ratios.shape[1] % 2], ordered[:, middle])
+    return log_sum - math.log(2)
 
 
-def _usable(best: np.ndarray) -> np.ndarray:
+def _usable(best: Floats) -> Floats:
     """No cut is left where all scores are tied: nothing tells the two apart."""
     return np.where(np.isneginf(best), 0.0, best)
 
 
-def _cross_fitted(u: np.ndarray, r: np.ndarray, delta: float, folds: int) -> np.ndarray:
+def _cross_fitted(u: Floats, r: Floats, delta: float, folds: int) -> Floats:
     fold_u, fold_r = np.arange(u.shape[1]) % folds, np.arange(r.shape[1]) % folds
     smallest = min(u.shape[1], r.shape[1])
     if folds < 2 or smallest < folds or smallest - -(-smallest // folds) < 2:
@@ -202,8 +204,8 @@ def _cross_fitted(u: np.ndarray, r: np.ndarray, delta: float, folds: int) -> np.
 
 
 def _transfer(
-    fit_u: np.ndarray, fit_r: np.ndarray, held_u: np.ndarray, held_r: np.ndarray, tables: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    fit_u: Floats, fit_r: Floats, held_u: Floats, held_r: Floats, tables: Floats
+) -> list[tuple[Ints, Ints, Ints]]:
     """Choose normals, direction and cut on some models; return the direction and the others' counts above it, (S,).
 
     Twice: for the first and for the last of equally good choices.

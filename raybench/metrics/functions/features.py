@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.framework.tensors import as_class_labels, as_features
 from raybench.metrics.functions.intervals import wilson
@@ -18,13 +18,11 @@ from raybench.metrics.functions.intervals import wilson
 class ClassDrift(NamedTuple):
     """How far the features of each class moved; one entry a class, in ascending order."""
 
-    classes: np.ndarray
-    counts: np.ndarray
-    cosine: (
-        np.ndarray
-    )  # mean over samples of 1 - cosine to the reference's feature, 0..2; 1 where a feature is all zeros
-    euclidean: np.ndarray  # mean distance to the reference's feature over the mean norm of all reference features
-    centroid: np.ndarray  # distance of the class means, on the same scale: what is left of the drift after averaging
+    classes: Floats
+    counts: Ints
+    cosine: Floats  # mean over samples of 1 - cosine to the reference's feature, 0..2; 1 where a feature is all zeros
+    euclidean: Floats  # mean distance to the reference's feature over the mean norm of all reference features
+    centroid: Floats  # distance of the class means, on the same scale: what is left of the drift after averaging
 
 
 def linear_probe(
@@ -82,5 +80,5 @@ def class_drift(features: Array, reference_features: Array, labels: Array) -> Cl
     )
 
 
-def _numpy(values: Array, name: str) -> np.ndarray:
+def _numpy(values: Array, name: str) -> Floats:
     return as_features(values, name=name).cpu().double().numpy()

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from raybench.metrics.framework.arrays import Array, Ints, as_array, as_groups
+from raybench.metrics.framework.arrays import Array, Bools, Ints, as_array, as_groups
 from raybench.metrics.framework.tensors import as_class_labels
 
 Balance = Literal["none", "truncate_members", "smaller_side"]
@@ -21,7 +21,7 @@ def shuffled_rows(n: int, seed: int) -> Ints:
     return np.random.default_rng(seed).permutation(n)
 
 
-def shuffled_splits(is_member: np.ndarray, *, splits: int, test_fraction: float, seed: int) -> np.ndarray:
+def shuffled_splits(is_member: Bools, *, splits: int, test_fraction: float, seed: int) -> Bools:
     """Return overlapping stratified test masks, those of scikit-learn's StratifiedShuffleSplit."""
     splitter = StratifiedShuffleSplit(n_splits=splits, test_size=test_fraction, random_state=seed)
     mask = np.zeros((splits, len(is_member)), dtype=bool)
@@ -34,7 +34,7 @@ def shuffled_splits(is_member: np.ndarray, *, splits: int, test_fraction: float,
     return mask
 
 
-def group_folds(groups: Array, is_member: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
+def group_folds(groups: Array, is_member: Bools, *, folds: int, seed: int) -> Bools:
     """Return disjoint test masks that hold out whole groups and together hold out every sample once.
 
     Groups go from large to small, equal ones in random order, to the fold that has least of their side so far, so each
@@ -58,10 +58,11 @@ def group_folds(groups: Array, is_member: np.ndarray, *, folds: int, seed: int) 
     for group in order:
         fold_of[group] = np.argmin(load @ shares[group])
         load[fold_of[group]] += shares[group]
-    return fold_of[index] == np.arange(folds)[:, None]
+    held_out: Bools = fold_of[index] == np.arange(folds)[:, None]
+    return held_out
 
 
-def balanced_rows(n_member: int, n_non_member: int, *, balance: Balance, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def balanced_rows(n_member: int, n_non_member: int, *, balance: Balance, seed: int) -> tuple[Ints, Ints]:
     """Return the rows of members and of non-members to keep: all, or as many as the smaller side has, shuffled.
 
     `truncate_members` is the NoMUS protocol: members are always shuffled (numpy's legacy generator) and cut to the
@@ -84,7 +85,7 @@ def balanced_rows(n_member: int, n_non_member: int, *, balance: Balance, seed: i
     return members[:size], others[:size]
 
 
-def match_labels(member_labels: Array, non_member_labels: Array, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def match_labels(member_labels: Array, non_member_labels: Array, *, seed: int) -> tuple[Ints, Ints]:
     """Return rows of members and of non-members that hold each label, (N,) or the whole row of (N, L), equally often.
 
     Otherwise an attack reads the label, not membership: knowing sex alone gives 0.631 on MUCAC. Raise ValueError where
@@ -99,24 +100,7 @@ def match_labels(member_labels: Array, non_member_labels: Array, *, seed: int) -
     return first, second
 
 
-def _dealt(is_member: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Return the folds where every sample is its own group: each side is shuffled and dealt out like cards."""
-    order = np.random.default_rng(seed).permutation(len(is_member))
-    fold_of = np.empty(len(is_member), dtype=np.int64)
-    for side in (order[is_member[order]], order[~is_member[order]]):
-        fold_of[side] = np.arange(len(side)) % folds
-    return fold_of == np.arange(folds)[:, None]
-
-
-def _by_label(labels: Array, seed: int) -> dict[tuple[Hashable, ...], np.ndarray]:
-    array = as_array(labels, name="labels", finite=True)
-    rows = array.reshape(len(array), -1)
-    names, index = np.unique(rows, axis=0, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(rows))
-    return {tuple(name): order[index.ravel()[order] == i] for i, name in enumerate(names.tolist())}
-
-
-def stratified_split(labels: Array, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def stratified_split(labels: Array, test_fraction: float, seed: int) -> tuple[Ints, Ints]:
     """Return the positions of the bank and of the queries, sorted: `test_fraction` of every class, rounded, by `seed`.
 
     It depends on the labels (N,) and the seed alone. Raise ValueError where no class is large enough to give a query.
@@ -134,3 +118,21 @@ def stratified_split(labels: Array, test_fraction: float, seed: int) -> tuple[np
             f"no class is large enough to ask about {test_fraction:g} of it ({counts.max()} samples at most)"
         )
     return np.sort(by_class[~is_query]), np.sort(by_class[is_query])
+
+
+def _dealt(is_member: Bools, folds: int, seed: int) -> Bools:
+    """Return the folds where every sample is its own group: each side is shuffled and dealt out like cards."""
+    order = np.random.default_rng(seed).permutation(len(is_member))
+    fold_of = np.empty(len(is_member), dtype=np.int64)
+    for side in (order[is_member[order]], order[~is_member[order]]):
+        fold_of[side] = np.arange(len(side)) % folds
+    held_out: Bools = fold_of == np.arange(folds)[:, None]
+    return held_out
+
+
+def _by_label(labels: Array, seed: int) -> dict[tuple[Hashable, ...], Ints]:
+    array = as_array(labels, name="labels", finite=True)
+    rows = array.reshape(len(array), -1)
+    names, index = np.unique(rows, axis=0, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return {tuple(name): order[index.ravel()[order] == i] for i, name in enumerate(names.tolist())}

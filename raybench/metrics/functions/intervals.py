@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from raybench.metrics.framework.arrays import Array, as_groups, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, as_groups, as_vector
 from raybench.metrics.framework.spec import Estimate
 
 BLOCKS = 50  # of samples, for the jackknife
@@ -136,46 +136,6 @@ def jackknife(values_left_out: Array, full: float, n: int, *, confidence: float 
     return Estimate(float(full), float(full) - half, float(full) + half, n, "jackknife")
 
 
-def _proportion(successes: float, n: float, confidence: float) -> tuple[float, float]:
-    if not n > 0:
-        raise ValueError("a proportion of no samples is not defined")
-    if not 0 <= successes <= n * (1 + 1e-12):
-        raise ValueError(f"successes must lie in 0..{n}, got {successes}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
-    return min(successes / n, 1.0), (1 - confidence) / 2
-
-
-def _placements(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return for each score the share of `others` below it, ties counting half."""
-    ordered = np.sort(others)
-    return (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / (2 * len(ordered))
-
-
-def _cluster_sums(residuals: np.ndarray, groups: Array | None) -> tuple[np.ndarray, int]:
-    if groups is None:
-        return residuals, len(residuals)
-    names, index = np.unique(as_groups(groups, len(residuals)), return_inverse=True)
-    return np.bincount(index, weights=residuals, minlength=len(names)), len(names)
-
-
-def _clustered_variance(
-    above: np.ndarray, below: np.ndarray, member_groups: Array, non_member_groups: Array
-) -> tuple[float, int]:
-    member_side, m = _cluster_sums(above, member_groups)
-    other_side, n = _cluster_sums(below, non_member_groups)
-    units = min(m, n)
-    if units < 2:
-        return 0.0, units
-    first, second = np.unique(as_groups(member_groups, len(above))), np.unique(as_groups(non_member_groups, len(below)))
-    _, i, j = np.intersect1d(first, second, assume_unique=True, return_indices=True)
-    total = len(first) + len(second) - len(i)
-    shared = float(member_side[i] @ other_side[j]) * total / (total - 1)
-    variance = m / (m - 1) * float(member_side @ member_side) / len(above) ** 2
-    variance += n / (n - 1) * float(other_side @ other_side) / len(below) ** 2
-    return variance + 2 * shared / (len(above) * len(below)), units
-
-
 def complement(estimate: Estimate) -> Estimate:
     """Return 1 - estimate."""
     return Estimate(1 - estimate.value, 1 - estimate.high, 1 - estimate.low, estimate.n, estimate.interval)
@@ -206,3 +166,44 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     below = math.hypot(first.value - first.low, second.high - second.value)
     above = math.hypot(first.high - first.value, second.value - second.low)
     return Estimate(value, max(-1.0, value - below), min(1.0, value + above), first.n + second.n, "mover")
+
+
+def _proportion(successes: float, n: float, confidence: float) -> tuple[float, float]:
+    if not n > 0:
+        raise ValueError("a proportion of no samples is not defined")
+    if not 0 <= successes <= n * (1 + 1e-12):
+        raise ValueError(f"successes must lie in 0..{n}, got {successes}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    return min(successes / n, 1.0), (1 - confidence) / 2
+
+
+def _placements(scores: Floats, others: Floats) -> Floats:
+    """Return for each score the share of `others` below it, ties counting half."""
+    ordered = np.sort(others)
+    return (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / (2 * len(ordered))
+
+
+def _cluster_sums(residuals: Floats, groups: Array | None) -> tuple[Floats, int]:
+    if groups is None:
+        return residuals, len(residuals)
+    names, index = np.unique(as_groups(groups, len(residuals)), return_inverse=True)
+    sums = np.bincount(index, weights=residuals, minlength=len(names)).astype(np.float64, copy=False)
+    return sums, len(names)
+
+
+def _clustered_variance(
+    above: Floats, below: Floats, member_groups: Array, non_member_groups: Array
+) -> tuple[float, int]:
+    member_side, m = _cluster_sums(above, member_groups)
+    other_side, n = _cluster_sums(below, non_member_groups)
+    units = min(m, n)
+    if units < 2:
+        return 0.0, units
+    first, second = np.unique(as_groups(member_groups, len(above))), np.unique(as_groups(non_member_groups, len(below)))
+    _, i, j = np.intersect1d(first, second, assume_unique=True, return_indices=True)
+    total = len(first) + len(second) - len(i)
+    shared = float(member_side[i] @ other_side[j]) * total / (total - 1)
+    variance = m / (m - 1) * float(member_side @ member_side) / len(above) ** 2
+    variance += n / (n - 1) * float(other_side @ other_side) / len(below) ** 2
+    return variance + 2 * shared / (len(above) * len(below)), units

@@ -6,13 +6,13 @@ it with that value at the same number of models, never with 0.
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, Floats
 from raybench.metrics.functions.model_signals import as_populations
 
 _CLIP = 100.0
 
 
-def klom(unlearned: Array, retrained: Array, *, bins: int = 20, floor: float = 1e-5) -> np.ndarray:
+def klom(unlearned: Array, retrained: Array, *, bins: int = 20, floor: float = 1e-5) -> Floats:
     """Return KL(unlearned || retrained) of the scaled confidences (M, S) and (N, S), in nats, (S,); lower is better.
 
     Histograms of `bins` equal bins over the sample's joint range, both ends counted (released code loses the largest
@@ -29,9 +29,10 @@ def klom(unlearned: Array, retrained: Array, *, bins: int = 20, floor: float = 1
     q /= q.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0)
-    return np.maximum(terms.sum(axis=0), 0.0)
+    divergences: Floats = np.maximum(terms.sum(axis=0), 0.0)
+    return divergences
 
 
-def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def _shares(values: Floats, edges: Floats) -> Floats:
     at_least = np.stack([(values >= edge).sum(axis=0) for edge in edges[:-1]] + [np.zeros(values.shape[1], dtype=int)])
     return -np.diff(at_least, axis=0) / len(values)

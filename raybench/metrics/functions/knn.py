@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.framework.tensors import as_class_labels, as_features, product
 from raybench.metrics.functions.intervals import wilson
@@ -26,16 +26,17 @@ _SPARE = 4  # proposed beyond k, so that rounding seldom calls for a second sear
 class TopK(NamedTuple):
     """The k nearest of the bank rows seen so far, nearest first; states over shards of a bank merge exactly."""
 
-    similarity: np.ndarray  # (Q, k) float64: cosine, or minus the squared distance
-    ids: np.ndarray  # (Q, k)
-    labels: np.ndarray  # (Q, k)
+    similarity: Floats  # (Q, k) float64: cosine, or minus the squared distance
+    ids: Ints  # (Q, k)
+    labels: Ints  # (Q, k)
 
-    def vote(self, k: int | None = None) -> np.ndarray:
+    def vote(self, k: int | None = None) -> Ints:
         """Return the most common label of the k nearest (all, if None) as (Q,); a tie goes to the lowest label."""
         labels = self.labels[:, :k]
         counts = (labels[:, :, None] == labels[:, None, :]).sum(axis=2)
         winning = counts == counts.max(axis=1, keepdims=True)
-        return np.where(winning, labels, np.iinfo(np.int64).max).min(axis=1)
+        lowest: Ints = np.where(winning, labels, np.iinfo(np.int64).max).min(axis=1)
+        return lowest
 
 
 def knn_predict(
@@ -46,7 +47,7 @@ def knn_predict(
     metric: DistanceName = "cosine",
     *,
     bank_ids: Array | None = None,
-) -> np.ndarray:
+) -> Ints:
     """Return the label of each query (Q,) by the uniform vote of its k nearest rows of the bank."""
     return nearest(bank, bank_labels, queries, k, metric, bank_ids=bank_ids).vote()
 
@@ -114,9 +115,11 @@ def _search(
     for dtype in (torch.float32, torch.float64):
         if not len(pending) or (dtype == torch.float32 and (double or not full_single)):
             continue
-        asked = queries[pending]
-        proposed, cutoff = _propose(asked.to(dtype), bank, min(k + _SPARE, len(bank)), metric)
-        exact = torch.cat([_pairwise(q, bank[c], metric) for q, c in zip(asked.split(16), proposed.split(16))])
+        points = queries[pending]
+        proposed, cutoff = _propose(points.to(dtype), bank, min(k + _SPARE, len(bank)), metric)
+        exact = torch.cat(
+            [_pairwise(q, bank[c], metric) for q, c in zip(torch.split(points, 16), torch.split(proposed, 16))]
+        )
         order = _order(exact, ids[proposed])[:, :k]
         similarity[pending], positions[pending] = exact.gather(1, order), proposed.gather(1, order)
         if proposed.shape[1] < len(bank):
@@ -126,7 +129,8 @@ def _search(
         else:
             pending = pending[:0]
     for query in pending.tolist():
-        exact = torch.cat([_pairwise(queries[query : query + 1], part[None], metric)[0] for part in bank.split(1024)])
+        point = queries[query : query + 1]
+        exact = torch.cat([_pairwise(point, part[None], metric)[0] for part in torch.split(bank, 1024)])
         order = _order(exact[None], ids[None])[0, :k]
         similarity[query], positions[query] = exact[order], order
     return similarity, positions

@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from raybench.metrics.framework.arrays import Bools, Floats, Ints
+
 Mode = Literal["online", "offline"]
 Variance = Literal["per_example", "global"]
 _BLOCK_ELEMENTS = 1 << 15  # 256 KB of float64: half a dozen such arrays are alive at once
@@ -18,15 +20,15 @@ _BLOCK_ELEMENTS = 1 << 15  # 256 KB of float64: half a dozen such arrays are ali
 class _Side(NamedTuple):
     """The models on one side of each sample: their number, mean and sum of squares around it, (S,)."""
 
-    size: np.ndarray
-    mean: np.ndarray
-    squares: np.ndarray
+    size: Ints
+    mean: Floats
+    squares: Floats
 
 
-_Pooled = tuple[np.ndarray, np.ndarray]  # variances (models, 1), of trained models and of the others
+_Pooled = tuple[Floats, Floats]  # variances (models, 1), of trained models and of the others
 
 
-def left_out_scores(x: np.ndarray, trained: np.ndarray, mode: Mode, variance: Variance) -> np.ndarray:
+def left_out_scores(x: Floats, trained: Bools, mode: Mode, variance: Variance) -> Floats:
     """Return the scores (models, samples) of every model, left out of what it is compared with."""
     check_mode(mode)
     if variance not in ("per_example", "global"):
@@ -51,7 +53,7 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"unknown mode {mode!r} (allowed: online, offline)")
 
 
-def need(count: np.ndarray, least: int, side: str) -> None:
+def need(count: Ints, least: int, side: str) -> None:
     """Refuse samples with fewer than `least` models on a side."""
     if count.min() < least:
         raise ValueError(
@@ -69,22 +71,22 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
 class _Moments(NamedTuple):
     """A block of samples: entries minus the mean of their own side, and what describes both sides of each sample."""
 
-    own: np.ndarray  # (models, b)
-    squared: np.ndarray  # (models, b)
-    trained: np.ndarray  # (models, b) 1 where the model was trained on the sample, else 0
-    others: np.ndarray  # (models, b) 1 - trained
+    own: Floats  # (models, b)
+    squared: Floats  # (models, b)
+    trained: Floats  # (models, b) 1 where the model was trained on the sample, else 0
+    others: Floats  # (models, b) 1 - trained
     into: _Side
     out: _Side
-    floor: np.ndarray  # (b,) the smallest variance to divide by
+    floor: Floats  # (b,) the smallest variance to divide by
 
-    def pick(self, of_trained: np.ndarray | float, of_others: np.ndarray | float) -> np.ndarray:
+    def pick(self, of_trained: Floats | float, of_others: Floats | float) -> Floats:
         """Return the value of each entry's side; np.where branches on random masks and takes five times as long."""
         picked = self.trained * of_trained
         picked += self.others * of_others
         return picked
 
 
-def _moments(x: np.ndarray, member: np.ndarray) -> _Moments:
+def _moments(x: Floats, member: Bools) -> _Moments:
     trained = member.astype(np.float64)
     others = 1 - trained
     x = x - x.mean(axis=0)
@@ -101,7 +103,7 @@ def _moments(x: np.ndarray, member: np.ndarray) -> _Moments:
     return _Moments(own, squared, trained, others, into, out, floor)
 
 
-def _log_ratio(moments: _Moments, pooled: _Pooled | None) -> np.ndarray:
+def _log_ratio(moments: _Moments, pooled: _Pooled | None) -> Floats:
     """Return ln of the density under trained models over that under the others; own side without the target itself."""
     into, out = moments.into, moments.out
     far = moments.pick(into.mean - out.mean, out.mean - into.mean)
@@ -125,7 +127,7 @@ def _log_ratio(moments: _Moments, pooled: _Pooled | None) -> np.ndarray:
     return far
 
 
-def _distance_above(moments: _Moments, pooled: _Pooled | None) -> np.ndarray:
+def _distance_above(moments: _Moments, pooled: _Pooled | None) -> Floats:
     """Return how many standard deviations of the others the target lies above their mean."""
     into, out = moments.into, moments.out
     distance = moments.own * moments.pick(1.0, out.size / (out.size - 1))
@@ -138,7 +140,7 @@ def _distance_above(moments: _Moments, pooled: _Pooled | None) -> np.ndarray:
     return distance / np.sqrt(variance)
 
 
-def _left_out_variance(moments: _Moments) -> np.ndarray:
+def _left_out_variance(moments: _Moments) -> Floats:
     freedom = [np.maximum(side.size - 2, 1) for side in (moments.into, moments.out)]
     shares = [side.size / (np.maximum(side.size - 1, 1) * f) for side, f in zip((moments.into, moments.out), freedom)]
     variance = moments.pick(moments.into.squares / freedom[0], moments.out.squares / freedom[1])
@@ -146,7 +148,7 @@ def _left_out_variance(moments: _Moments) -> np.ndarray:
     return np.maximum(variance, moments.floor, out=variance)
 
 
-def _pooled(x: np.ndarray, trained: np.ndarray, blocks: list[slice], mode: str) -> _Pooled:
+def _pooled(x: Floats, trained: Bools, blocks: list[slice], mode: str) -> _Pooled:
     """Return for each target (models, 1) the variance within samples, of trained models and of the others, without it.
 
     A model that is trained on a sample takes nothing from the others' sum there, and the other way round.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Bools, Floats, as_array
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.attack_result import FPRS
 from raybench.metrics.functions.leave_one_out import Mode, Variance, check_mode, left_out_scores, need
@@ -24,8 +24,8 @@ from raybench.metrics.functions.roc import tpr_at_fprs
 class LikelihoodAttack:
     """Scores of every model on every sample, and how well they tell members from non-members."""
 
-    scores: np.ndarray  # (models, samples)
-    member: np.ndarray  # (models, samples) bool
+    scores: Floats  # (models, samples)
+    member: Bools  # (models, samples) bool
     auc: Estimate
     tpr: dict[float, Estimate]  # at each false positive rate
 
@@ -102,7 +102,7 @@ def rmia(
     return _attack(np.stack(beaten), trained, fprs)
 
 
-def _signals_and_members(signals: Array, member: Array) -> tuple[np.ndarray, np.ndarray]:
+def _signals_and_members(signals: Array, member: Array) -> tuple[Floats, Bools]:
     x = as_population(signals, name="signals")
     given = as_array(member, name="member", dtype=None)
     if given.shape != x.shape:
@@ -112,7 +112,7 @@ def _signals_and_members(signals: Array, member: Array) -> tuple[np.ndarray, np.
     return x, given.astype(bool, copy=False)
 
 
-def _attack(scores: np.ndarray, trained: np.ndarray, fprs: Sequence[float]) -> LikelihoodAttack:
+def _attack(scores: Floats, trained: Bools, fprs: Sequence[float]) -> LikelihoodAttack:
     if trained.all() or not trained.any():
         raise ValueError("an attack needs members and non-members")
     model = np.broadcast_to(np.arange(len(scores))[:, None], scores.shape)[trained]
@@ -120,16 +120,17 @@ def _attack(scores: np.ndarray, trained: np.ndarray, fprs: Sequence[float]) -> L
     return LikelihoodAttack(scores, trained, auc_over_models(scores, trained), rates)
 
 
-def _confidence_ratios(x: np.ndarray, trained: np.ndarray, mode: str, offline_scale: float) -> np.ndarray:
+def _confidence_ratios(x: Floats, trained: Bools, mode: str, offline_scale: float) -> Floats:
     """Return the target's confidence over the mean one of the other models, (models, samples)."""
-    p = np.maximum(expit(x), 1e-300)  # 0 / 0 where every model underflows
+    p: Floats = np.maximum(expit(x), 1e-300)  # 0 / 0 where every model underflows
     outside = ~trained
 
-    def left_out_mean(on_side: np.ndarray, side: str) -> np.ndarray:
+    def left_out_mean(on_side: Bools, side: str) -> Floats:
         count = on_side.sum(axis=0)
         need(count, 2, side)
         total = np.einsum("ij,ij->j", on_side, p)
-        return np.where(on_side, (total - p) / (count - 1), total / count)
+        means: Floats = np.where(on_side, (total - p) / (count - 1), total / count)
+        return means
 
     out = left_out_mean(outside, "not trained on it")
     if mode == "offline":

@@ -10,17 +10,19 @@ from typing import Literal
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from raybench.metrics.framework.arrays import Bools, Floats
+
 MAX_STEPS = 200
 
 
 def decision_values(
-    features: np.ndarray,
-    is_member: np.ndarray,
-    train: np.ndarray,
+    features: Floats,
+    is_member: Bools,
+    train: Bools,
     *,
     standardize: bool = False,
     solver: str | Literal["newton", "lbfgs"] = "newton",
-) -> np.ndarray:
+) -> Floats:
     """Return the decision values (S, N) of all samples under the model fitted on each of the training masks (S, N).
 
     Features are (N, F); `standardize` scales them to the mean and sd of each training part before the penalty acts.
@@ -39,12 +41,11 @@ def decision_values(
     target, weights = is_member.astype(np.float64), train.astype(np.float64)
     # the splits differ little: the optimum on all samples is two or three steps from each of theirs
     start = _newton(design, target, np.ones((1, len(target))), penalty[:1], np.zeros((1, design.shape[1])))
-    return _newton(design, target, weights, penalty, np.repeat(start, len(train), axis=0)) @ design.T
+    values: Floats = _newton(design, target, weights, penalty, np.repeat(start, len(train), axis=0)) @ design.T
+    return values
 
 
-def _newton(
-    design: np.ndarray, target: np.ndarray, weights: np.ndarray, penalty: np.ndarray, start: np.ndarray
-) -> np.ndarray:
+def _newton(design: Floats, target: Floats, weights: Floats, penalty: Floats, start: Floats) -> Floats:
     """Return coefficients (S, D) that minimize the penalized log-loss of each row of `weights` (S, N)."""
     size = design.shape[1]
     products = (design[:, :, None] * design[:, None, :]).reshape(len(design), size * size)
@@ -72,8 +73,8 @@ def _newton(
 
 
 def _evaluate(
-    design: np.ndarray, target: np.ndarray, weights: np.ndarray, coefficients: np.ndarray, penalty: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    design: Floats, target: Floats, weights: Floats, coefficients: Floats, penalty: Floats
+) -> tuple[Floats, Floats]:
     """Return the probabilities (S, N) and the penalized log-loss (S,), from one exponential."""
     values = coefficients @ design.T
     small = np.exp(-np.abs(values))
@@ -82,11 +83,12 @@ def _evaluate(
     return p, log_loss + np.sum(penalty * coefficients**2, axis=1) / 2
 
 
-def _lbfgs(features: np.ndarray, is_member: np.ndarray, rows: np.ndarray, standardize: bool) -> np.ndarray:
+def _lbfgs(features: Floats, is_member: Bools, rows: Bools, standardize: bool) -> Floats:
     scaled = (features - features[rows].mean(axis=0)) / _scale(features[rows]) if standardize else features
-    return LogisticRegression().fit(scaled[rows], is_member[rows]).decision_function(scaled)
+    values: Floats = LogisticRegression().fit(scaled[rows], is_member[rows]).decision_function(scaled)
+    return values
 
 
-def _scale(features: np.ndarray) -> np.ndarray:
+def _scale(features: Floats) -> Floats:
     scale = features.std(axis=0)
     return np.where(scale > 0, scale, 1.0)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_groups
+from raybench.metrics.framework.arrays import Array, Bools, Floats, as_groups
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.attack_result import (
     FPRS,
@@ -131,8 +131,8 @@ def _sign(member_side: Side) -> float:
 
 
 def _held_out_scores(
-    signals: list[np.ndarray], sides: list[np.ndarray] | None, folds: int, seed: int, standardize: bool, solver: str
-) -> list[np.ndarray]:
+    signals: list[Floats], sides: list[Floats] | None, folds: int, seed: int, standardize: bool, solver: str
+) -> list[Floats]:
     features, is_member = stack(*signals)
     groups = np.concatenate(sides[::-1]) if sides else np.arange(len(features))
     held_out = group_folds(groups, is_member, folds=max(folds, 2), seed=seed)
@@ -141,7 +141,7 @@ def _held_out_scores(
     return [scores[is_member], scores[~is_member]]
 
 
-def _best_cut(members: np.ndarray, others: np.ndarray) -> float:
+def _best_cut(members: Floats, others: Floats) -> float:
     points = roc(members, others)
     best = int(np.argmax(points.tpr - points.fpr))
     cut = float(points.thresholds[best])
@@ -151,8 +151,9 @@ def _best_cut(members: np.ndarray, others: np.ndarray) -> float:
     return halfway if halfway > points.thresholds[best + 1] else cut
 
 
-def _mean_where(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return (values & mask).sum(axis=1) / mask.sum(axis=1)
+def _mean_where(values: Bools, mask: Bools) -> Floats:
+    means: Floats = (values & mask).sum(axis=1) / mask.sum(axis=1)
+    return means
 
 
 def _mean_of(first: Estimate, second: Estimate) -> Estimate:

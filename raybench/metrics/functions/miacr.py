@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit
 from sklearn.svm import SVC
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.conformal_quantile import Rule, quantile
 from raybench.metrics.functions.intervals import clopper_pearson
@@ -62,7 +62,7 @@ def membership_coverage_ratio(
 
 def membership_probabilities(
     member_confidences: Array, non_member_confidences: Array, confidences: Array, *, C: float = 3.0, levels: int = 128
-) -> np.ndarray:
+) -> Floats:
     """Return P(member) (N,) of samples by their true-label probability, from an attack fitted on both sides' own.
 
     A support vector machine (RBF, gamma 1) with Platt's sigmoid, as in released code, on confidences rounded to
@@ -82,11 +82,12 @@ def membership_probabilities(
     side, step = np.nonzero(counts)
     machine = SVC(C=C, kernel="rbf", gamma=1.0).fit(steps[step, None], side, sample_weight=counts[side, step])
     slope, offset = _platt(machine.decision_function(steps[:, None]), counts)
-    wanted = _probabilities(confidences, "confidences")
-    return expit(slope * machine.decision_function(wanted[:, None]) + offset)
+    queries = _probabilities(confidences, "confidences")
+    p: Floats = expit(slope * machine.decision_function(queries[:, None]) + offset)
+    return p
 
 
-def _platt(decisions: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+def _platt(decisions: Floats, counts: Ints) -> tuple[float, float]:
     """Return the slope and offset of P = expit(slope * decision + offset), by Newton's method; `counts` (2, levels)."""
     others, members = counts.sum(axis=1)
     weight = counts.sum(axis=0)
@@ -102,7 +103,7 @@ def _platt(decisions: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     return float(fit[0]), float(fit[1])
 
 
-def _probabilities(values: Array, name: str) -> np.ndarray:
+def _probabilities(values: Array, name: str) -> Floats:
     p = as_array(values, name=name, finite=True)
     if p.ndim != 1 or not len(p):
         raise ValueError(f"{name} must be a non-empty array (N,), got shape {p.shape}")

@@ -7,11 +7,12 @@ a second instead of many.
 import numpy as np
 from scipy.special import ndtri
 
+from raybench.metrics.framework.arrays import Bools, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.intervals import clopper_pearson
 
 
-def auc_over_models(scores: np.ndarray, member: np.ndarray, *, confidence: float = 0.95) -> Estimate:
+def auc_over_models(scores: Floats, member: Bools, *, confidence: float = 0.95) -> Estimate:
     """Return P(member > non-member) + P(equal) / 2 over all entries of scores (models, samples), in 0..1.
 
     `member` is boolean, of the same shape; a model may have entries on both sides. Exact under ties. Where no variance
@@ -48,7 +49,7 @@ def auc_over_models(scores: np.ndarray, member: np.ndarray, *, confidence: float
     return Estimate(auc, max(0.0, auc - half), min(1.0, auc + half), m + n, "delong, clustered by model")
 
 
-def _runs(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _runs(ordered: Floats) -> tuple[Ints, Ints]:
     """Return where the run of equal values around each position starts, and where it ends (exclusive)."""
     positions = np.arange(len(ordered))
     new = ordered[1:] != ordered[:-1]

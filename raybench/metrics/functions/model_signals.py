@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Floats, as_array
 from raybench.metrics.functions import signals
 
 
-def margins(logits: Array | Sequence[Array], labels: Array) -> np.ndarray:
+def margins(logits: Array | Sequence[Array], labels: Array) -> Floats:
     """Return the label's logit minus the largest other, (models, samples), of logits (models, samples, classes)."""
     return _per_model(signals.margin, logits, labels)
 
 
-def scaled_confidences(logits: Array | Sequence[Array], labels: Array) -> np.ndarray:
+def scaled_confidences(logits: Array | Sequence[Array], labels: Array) -> Floats:
     """Return log(p / (1 - p)) of the label, (models, samples), of logits (models, samples, classes).
 
     At most the margin, and at least the margin - ln(classes - 1).
@@ -26,7 +26,7 @@ def scaled_confidences(logits: Array | Sequence[Array], labels: Array) -> np.nda
     return _per_model(signals.scaled_confidence, logits, labels)
 
 
-def as_population(values: Array, *, name: str, least: int = 2) -> np.ndarray:
+def as_population(values: Array, *, name: str, least: int = 2) -> Floats:
     """Return a finite signal (models, samples) in float64; raise ValueError for fewer than `least` models."""
     array = as_array(values, name=name, finite=True)
     if array.ndim != 2 or not array.size:
@@ -36,7 +36,7 @@ def as_population(values: Array, *, name: str, least: int = 2) -> np.ndarray:
     return array
 
 
-def as_populations(unlearned: Array, retrained: Array, *, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def as_populations(unlearned: Array, retrained: Array, *, least: int = 2) -> tuple[Floats, Floats]:
     """Return both signals (models, samples), on the same samples; the numbers of models may differ."""
     u = as_population(unlearned, name="unlearned", least=least)
     r = as_population(retrained, name="retrained", least=least)
@@ -45,9 +45,7 @@ def as_populations(unlearned: Array, retrained: Array, *, least: int = 2) -> tup
     return u, r
 
 
-def _per_model(
-    signal: Callable[[Array, Array], np.ndarray], logits: Array | Sequence[Array], labels: Array
-) -> np.ndarray:
+def _per_model(signal: Callable[[Array, Array], Floats], logits: Array | Sequence[Array], labels: Array) -> Floats:
     # one model at a time: float64 copies of a whole population would be large
     models = [signal(of_model, labels) for of_model in logits]
     if not models:

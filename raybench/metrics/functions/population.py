@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_vector
 from raybench.metrics.framework.spec import Estimate, MetricSpec
 from raybench.metrics.functions.epsilon import (
     CAP,
@@ -36,14 +36,15 @@ NAN = float("nan")
 class Models(NamedTuple):
     """What is read from a population: signals (models, samples) and, where known, accuracies (models,)."""
 
-    margins: np.ndarray
-    confidences: np.ndarray
-    retain_accuracy: np.ndarray | None = None
-    test_accuracy: np.ndarray | None = None
+    margins: Floats
+    confidences: Floats
+    retain_accuracy: Floats | None = None
+    test_accuracy: Floats | None = None
 
-    def take(self, rows: np.ndarray) -> "Models":
+    def take(self, rows: Ints) -> "Models":
         """Return the population of some of the models."""
-        return Models(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
+        accuracies = (None if part is None else part[rows] for part in (self.retain_accuracy, self.test_accuracy))
+        return Models(self.margins[rows], self.confidences[rows], *accuracies)
 
 
 def read_models(
@@ -187,7 +188,7 @@ def _halves(
         )
 
 
-def _interval(replicas: np.ndarray, value: float, n: int, how: str) -> Estimate:
+def _interval(replicas: Floats, value: float, n: int, how: str) -> Estimate:
     low, high = np.quantile(replicas, 0.025, method="lower"), np.quantile(replicas, 0.975, method="higher")
     return Estimate(value, float(low), float(high), n, how)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_vector
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.intervals import proportion
 
@@ -18,19 +18,19 @@ from raybench.metrics.functions.intervals import proportion
 class Roc:
     """Counts above each threshold, from the strictest cut (nothing is called a member) to the loosest (everything)."""
 
-    thresholds: np.ndarray  # (T,) descending, the first is infinity; "member" is score >= threshold
-    true_positives: np.ndarray  # (T,) members called members
-    false_positives: np.ndarray  # (T,) non-members called members
+    thresholds: Floats  # (T,) descending, the first is infinity; "member" is score >= threshold
+    true_positives: Ints  # (T,) members called members
+    false_positives: Ints  # (T,) non-members called members
     n_member: int
     n_non_member: int
 
     @property
-    def tpr(self) -> np.ndarray:
+    def tpr(self) -> Floats:
         """Return the true positive rates (T,), ascending in 0..1."""
         return self.true_positives / self.n_member
 
     @property
-    def fpr(self) -> np.ndarray:
+    def fpr(self) -> Floats:
         """Return the false positive rates (T,), ascending in 0..1."""
         return self.false_positives / self.n_non_member
 

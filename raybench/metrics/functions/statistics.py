@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import nctdtrinc, stdtr, stdtrit
 
-from raybench.metrics.framework.arrays import Array, as_array, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array, as_vector
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.intervals import (
     mean_interval,
@@ -145,7 +145,7 @@ def minimum_detectable_difference(
     return float(shift * sd * np.sqrt(1 / n + 1 / n_reference))
 
 
-def holm(p_values: Array) -> np.ndarray:
+def holm(p_values: Array) -> Floats:
     """Return p-values (k,) adjusted for any one false claim among k, never larger than Bonferroni's. Holm 1979."""
     p = _p_values(p_values)
     order = np.argsort(p, kind="stable")
@@ -160,28 +160,29 @@ def _welch_freedom(own: float, theirs: float, m: int, n: int) -> float:
     return total**2 / (own**2 / (m - 1) + theirs**2 / (n - 1))
 
 
-def _paired_differences(first: Array, second: Array) -> np.ndarray:
-    one, two = as_vector(first, name="first"), as_vector(second, name="second")
-    if len(one) != len(two) or len(one) < 2:
-        raise ValueError(f"a paired test needs at least two pairs of seeds, got {len(one)} and {len(two)} values")
-    return one - two
+def _paired_differences(first: Array, second: Array) -> Floats:
+    a, b = as_vector(first, name="first"), as_vector(second, name="second")
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"a paired test needs at least two pairs of seeds, got {len(a)} and {len(b)} values")
+    differences: Floats = a - b
+    return differences
 
 
-def _paired_p(differences: np.ndarray) -> float:
+def _paired_p(differences: Floats) -> float:
     mean, sd = differences.mean(), differences.std(ddof=1)
     if sd <= 1e-12 * abs(mean):
         return 1.0 if mean == 0 else 0.0
     return float(2 * stdtr(len(differences) - 1, -abs(mean) / sd * np.sqrt(len(differences))))
 
 
-def _p_values(p_values: Array) -> np.ndarray:
+def _p_values(p_values: Array) -> Floats:
     p = as_vector(p_values, name="p_values")
     if p.min() < 0 or p.max() > 1:
         raise ValueError(f"p-values must lie in 0..1, got {p.min()}..{p.max()}")
     return p
 
 
-def _unsort(adjusted: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _unsort(adjusted: Floats, order: Ints) -> Floats:
     result = np.empty_like(adjusted)
     result[order] = adjusted
     return result

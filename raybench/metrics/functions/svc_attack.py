@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.svm import SVC
 
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.attack_result import FPRS, AttackResult, curve, larger_side, read_signal, stack
 from raybench.metrics.functions.intervals import proportion
@@ -66,14 +66,15 @@ def svc(
     )
 
 
-def _rounded(features: np.ndarray, levels: int) -> np.ndarray:
+def _rounded(features: Floats, levels: int) -> Floats:
     if features.shape[1] > 1 or len(np.unique(features)) <= levels:
         return features
     low, step = features.min(), np.ptp(features) / (levels - 1)
-    return low + np.round((features - low) / step) * step
+    rounded: Floats = low + np.round((features - low) / step) * step
+    return rounded
 
 
-def _unique_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unique_rows(features: Floats) -> tuple[Floats, Ints]:
     if features.shape[1] == 1:  # by far cheaper than axis=0
         values, index = np.unique(features[:, 0], return_inverse=True)
         return values[:, None], index
@@ -81,7 +82,7 @@ def _unique_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values, index.ravel()
 
 
-def _by_unique(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
+def _by_unique(function: Callable[[Floats], Floats], features: Floats) -> Floats:
     values, index = _unique_rows(features)
     return function(values)[index]
 

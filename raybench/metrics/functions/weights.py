@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Floats, as_array
 
 Weights = Mapping[str, Array]
 
@@ -35,7 +35,7 @@ def per_layer(weights: Weights, reference: Weights) -> dict[str, WeightDistance]
     return {name: _distance(_sums(a, b)) for name, a, b in _pairs(weights, reference)}
 
 
-def _pairs(weights: Weights, reference: Weights) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _pairs(weights: Weights, reference: Weights) -> list[tuple[str, Floats, Floats]]:
     if weights.keys() != reference.keys():
         odd = sorted(weights.keys() ^ reference.keys())
         raise ValueError(f"the two models do not have the same weights: {odd[:5]} on one side only")
@@ -54,13 +54,13 @@ def _pairs(weights: Weights, reference: Weights) -> list[tuple[str, np.ndarray, 
     return pairs
 
 
-def _sums(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _sums(a: Floats, b: Floats) -> Floats:
     """Return sums of (a - b)^2, a b, a^2, b^2, and the count."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     return np.array([np.square(a - b).sum(), (a * b).sum(), np.square(a).sum(), np.square(b).sum(), a.size])
 
 
-def _distance(sums: np.ndarray) -> WeightDistance:
+def _distance(sums: Floats) -> WeightDistance:
     difference, product, own, other, count = (float(x) for x in sums)
     apart, norms = math.sqrt(difference), math.sqrt(own) * math.sqrt(other)
     return WeightDistance(
