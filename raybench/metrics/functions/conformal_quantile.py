@@ -1,8 +1,10 @@
-"""Calibration: from scores of held-out true labels to the threshold of each class, and how far coverage may then stray.
+"""Calibration: from scores of held-out true labels to the conformal threshold of each class.
 
-The exact threshold is the k-th smallest of n scores, k = ceil((n + 1)(1 - alpha)); numpy's "higher" quantile at level
-k / n, used by released code, is the (k + 1)-th for every k < n, so its sets are slightly too large (by 1 / (n + 1) in
-coverage).
+The exact threshold is the k-th smallest of n scores, k = ceil((n + 1)(1 - alpha)). The "higher" quantile of numpy at
+level k / n, used by released code, is the (k + 1)-th for every k < n, so its sets are slightly too large (by 1 / (n +
+1) in coverage).
+
+With n exchangeable calibration samples, coverage is distributed as Beta(k, n + 1 - k) (Vovk 2012).
 """
 
 import math
@@ -19,7 +21,10 @@ Calibration = Literal["marginal", "mondrian", "retain_only", "forget_only"]
 
 
 def rank(n: int, alpha: float) -> int:
-    """Return k = ceil((n + 1)(1 - alpha)), computed on the decimal that was written: 10 * (1 - 0.7) is not above 3."""
+    """Compute k = ceil((n + 1)(1 - alpha)) on the decimal value of alpha as written.
+
+    In floats, 10 * (1 - 0.7) would be above 3.
+    """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
     return math.ceil((n + 1) * (1 - Fraction(repr(float(alpha)))))
@@ -34,8 +39,8 @@ def smallest_calibration(alpha: float) -> int:
 def quantile(scores: Array, alpha: float, rule: Rule = "exact") -> float:
     """Return the threshold of the calibration `scores` (n,), in any order; +inf where n is too small for `alpha`.
 
-    `exact` is the k-th smallest score; `numpy_higher` is numpy's quantile at level k / n as released code calls it.
-    An infinite threshold makes every set full, which is the valid answer; numpy itself raises there.
+    `exact` is the k-th smallest score; `numpy_higher` is the quantile of numpy at level k / n as released code calls
+    it. An infinite threshold makes every set full, which is the valid answer; numpy itself raises there.
     """
     values = np.sort(as_array(scores, name="calibration scores").ravel())
     return _of_sorted(values, alpha, rule)
@@ -54,7 +59,7 @@ def mondrian(
 ) -> Floats:
     """Return a threshold for each class, (alphas, num_classes), from its own samples; +inf where they are too few.
 
-    Source: Vovk, Lindsay, Nouretdinov and Gammerman 2003 (class-conditional coverage).
+    Reference: Vovk, Lindsay, Nouretdinov and Gammerman 2003 (class-conditional coverage).
     """
     values, targets = _checked(scores, labels)
     columns = [_spread(values[targets == c], 1, alphas, rule) for c in range(num_classes)]
@@ -70,13 +75,13 @@ def retain_only(
     forget_classes: Sequence[int],
     rule: Rule = "exact",
 ) -> Floats:
-    """Return the threshold of the classes that stay, applied to all classes: the informative one for class forgetting.
+    """Return the threshold of the retained classes for all classes: the informative one for class forgetting.
 
     `forget_only` calibrates on the forgotten class itself, as released code does; its coverage is then 1 - alpha by
     construction, whatever was unlearned.
     """
     values, targets = _checked(scores, labels)
-    kept = ~np.isin(targets, _given_classes(forget_classes))
+    kept = ~np.isin(targets, _checked_classes(forget_classes))
     return _spread(values[kept], num_classes, alphas, rule)
 
 
@@ -89,9 +94,9 @@ def forget_only(
     forget_classes: Sequence[int],
     rule: Rule = "exact",
 ) -> Floats:
-    """Return the threshold of the forgotten classes' calibration samples, applied to all classes (released code)."""
+    """Return the threshold of the forgotten classes for all classes, as released code does."""
     values, targets = _checked(scores, labels)
-    kept = np.isin(targets, _given_classes(forget_classes))
+    kept = np.isin(targets, _checked_classes(forget_classes))
     return _spread(values[kept], num_classes, alphas, rule)
 
 
@@ -105,14 +110,15 @@ def thresholds(
     forget_classes: Sequence[int] = (),
     rule: Rule = "exact",
 ) -> Floats:
-    """Return thresholds (alphas, num_classes) by the named calibration."""
+    """Return thresholds (alphas, num_classes) of the named calibration."""
     by_class = {"marginal": marginal, "mondrian": mondrian}
     by_role = {"retain_only": retain_only, "forget_only": forget_only}
     if calibration in by_class:
         return by_class[calibration](scores, labels, alphas, num_classes=num_classes, rule=rule)
     if calibration in by_role:
-        given = by_role[calibration]
-        return given(scores, labels, alphas, num_classes=num_classes, forget_classes=forget_classes, rule=rule)
+        return by_role[calibration](
+            scores, labels, alphas, num_classes=num_classes, forget_classes=forget_classes, rule=rule
+        )
     raise ValueError(f"unknown calibration {calibration!r} (allowed: {', '.join([*by_class, *by_role])})")
 
 
@@ -140,11 +146,11 @@ def _checked(scores: Array, labels: Array) -> tuple[Floats, Ints]:
     if values.ndim != 1 or values.shape != targets.shape:
         raise ValueError(f"calibration needs scores and labels (n,), got {values.shape} and {targets.shape}")
     if np.isnan(values).any():
-        raise ValueError("calibration scores hold NaN")
+        raise ValueError("calibration scores contain NaN")
     return values, targets
 
 
-def _given_classes(forget_classes: Sequence[int]) -> Ints:
+def _checked_classes(forget_classes: Sequence[int]) -> Ints:
     classes = np.atleast_1d(np.asarray(forget_classes, dtype=np.int64))
     if not len(classes):
         raise ValueError("calibration by role needs `forget_classes`, the classes that were forgotten")

@@ -1,8 +1,8 @@
-"""Nonconformity scores S(x, y), from logits and for every class: the larger, the less the label fits.
+"""Nonconformity scores S(x, y) from logits, for every class: the larger, the less the label fits.
 
 `lac` is -log p_y, a monotone form of the usual 1 - p_y with the same prediction sets. A memorizing network has
-quantiles of 1 - p_y around 0.9999 and underflows p_y to 0, where 1 - p_y is a tie that puts every class into every set;
--log p_y still tells 40 nats from 400.
+quantiles of 1 - p_y around 0.9999 and underflows p_y to 0, where 1 - p_y ties and puts every class into every set; -log
+p_y still separates 40 nats from 400.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,16 +17,16 @@ ScoreName = Literal["lac", "margin", "aps", "raps"]
 
 
 def lac(logits: Array) -> Floats:
-    """Return -log p_y for each class, (N, C) in [0, inf); `-expm1(-s)` turns a score or threshold into 1 - p_y.
+    """Compute -log p_y for each class, (N, C) in [0, inf); `-expm1(-s)` turns a score or threshold into 1 - p_y.
 
-    Source: Sadinle, Lei and Wasserman 2019 (least ambiguous classifier); Eq. 1 of Shi et al. 2025, arXiv 2501.19403.
+    Reference: Sadinle, Lei and Wasserman 2019 (least ambiguous classifier); Eq. 1 of Shi et al. 2025, arXiv 2501.19403.
     """
     scores = log_softmax(as_array(logits, name="logits", dtype=None))
     return np.negative(scores, out=scores)
 
 
 def margin(logits: Array) -> Floats:
-    """Return the largest other probability minus p_y for each class, (N, C) in [-1, 1]."""
+    """Compute the largest other probability minus p_y for each class, (N, C) in [-1, 1]."""
     p = np.exp(log_softmax(as_array(logits, name="logits", dtype=None)))
     if p.shape[1] < 2:
         raise ValueError("the margin score needs at least two classes")
@@ -36,10 +36,11 @@ def margin(logits: Array) -> Floats:
 
 
 def aps(logits: Array, *, u: Array = 1.0) -> Floats:
-    """Return the mass of the classes more likely than y plus u * p_y, (N, C) in [0, 1].
+    """Compute the mass of the classes more likely than y plus u * p_y, (N, C) in [0, 1].
 
     `u` is 1 (deterministic, the default) or one uniform draw for each sample (N,). Equal probabilities do not count as
-    more likely, so the order of the classes is irrelevant. Source: Romano, Sesia and Candes 2020, arXiv 2006.02544.
+    more likely, so the order of the classes is irrelevant. Reference: Romano, Sesia and Candes 2020, arXiv 2006.02544
+    (adaptive prediction sets).
     """
     p, more_likely, _ = _ranked(logits)
     # at u = 1 the least likely class scores 1 in every sample: a tie that the rounding of a sum must not break
@@ -47,9 +48,9 @@ def aps(logits: Array, *, u: Array = 1.0) -> Floats:
 
 
 def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: int = 5) -> Floats:
-    """Return `aps` plus penalty * max(0, rank of y - free_ranks), (N, C); the most likely class has rank 1.
+    """Compute `aps` plus penalty * max(0, rank of y - free_ranks), (N, C); the most likely class has rank 1.
 
-    Source: Angelopoulos et al. 2021, arXiv 2009.14193 (regularized adaptive prediction sets).
+    Reference: Angelopoulos et al. 2021, arXiv 2009.14193 (regularized adaptive prediction sets).
     """
     _, _, rank = _ranked(logits)
     return aps(logits, u=u) + penalty * np.maximum(0, rank - free_ranks)
@@ -59,7 +60,7 @@ SCORES: dict[str, Callable[..., Floats]] = {"lac": lac, "margin": margin, "aps":
 
 
 def score_blocks(logits: Floats, score: ScoreName) -> Iterator[tuple[slice, Floats]]:
-    """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, whatever N and C."""
+    """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, for any N and C."""
     if score not in SCORES:
         raise ValueError(f"unknown conformal score {score!r} (allowed: {', '.join(SCORES)})")
     for rows in row_blocks(logits.shape):
@@ -67,11 +68,11 @@ def score_blocks(logits: Floats, score: ScoreName) -> Iterator[tuple[slice, Floa
 
 
 def true_label_scores(logits: Floats, labels: Ints, score: ScoreName) -> Floats:
-    """Return the score of each sample's own label, (N,)."""
-    own = np.empty(len(logits))
+    """Return the score of each sample's true label, (N,)."""
+    values = np.empty(len(logits))
     for rows, scores in score_blocks(logits, score):
-        own[rows] = np.take_along_axis(scores, labels[rows, None], axis=1)[:, 0]
-    return own
+        values[rows] = np.take_along_axis(scores, labels[rows, None], axis=1)[:, 0]
+    return values
 
 
 def _ranked(logits: Array) -> tuple[Floats, Floats, Ints]:

@@ -1,4 +1,4 @@
-"""Prediction sets from logits: which samples' labels they hold, and how large they are, all alphas from one softmax."""
+"""Conformal prediction sets from logits: which contain the true label, and how large they are."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,31 +21,32 @@ def prediction_sets(
     score: ScoreName = "lac",
     **settings: Any,
 ) -> tuple[Floats, Bools, Ints]:
-    """Return thresholds (alphas, C), whether each set holds its sample's label and its size, both (alphas, N).
+    """Return thresholds (alphas, C), whether each set holds its true label, and its size, both (alphas, N).
 
-    A threshold without enough calibration samples is +inf. Raise ValueError for labels (N, L) and for calibration
-    logits of another number of classes. `settings` are those of `thresholds`.
+    All alphas share one softmax. A threshold without enough calibration samples is +inf. `settings` are those of
+    `thresholds`. Raise ValueError for labels (N, L) and for calibration logits with another number of classes.
     """
     values, targets = single_label(logits, labels)
     held_out, held_out_labels = single_label(calibration_logits, calibration_labels)
     num_classes = values.shape[1]
     if held_out.shape[1] != num_classes:
         raise ValueError(f"{num_classes} classes here, but {held_out.shape[1]} in the calibration logits")
-    own = true_label_scores(held_out, held_out_labels, score)
-    cut = thresholds(own, held_out_labels, alphas, num_classes=num_classes, **settings)
+    scores = true_label_scores(held_out, held_out_labels, score)
+    cut = thresholds(scores, held_out_labels, alphas, num_classes=num_classes, **settings)
     return cut, *_members(values, targets, cut, score)
 
 
 def set_members(logits: Array, labels: Array, cut: Floats, *, score: ScoreName = "lac") -> tuple[Bools, Ints]:
-    """Return whether each set holds its sample's label, and its size: bool and int (alphas, N), for `cut` (alphas, C).
+    """Return whether each set holds its true label, and its size: bool and int (alphas, N), for `cut` (alphas, C).
 
-    Membership is S <= q in the expression that made the calibration scores; `p >= 1 - q` loses the boundary in floats.
+    Membership is S <= q with the same expression that computed the calibration scores; `p >= 1 - q` would lose the
+    boundary in floats.
     """
     return _members(*single_label(logits, labels), cut, score)
 
 
 class CoverageRatio(NamedTuple):
-    """One entry for each alpha: the share of samples covered, mean set size, and their ratio."""
+    """Coverage, mean set size and their ratio, one entry for each alpha."""
 
     alphas: Floats
     thresholds: Floats  # (alphas, C), on the scale of the score
@@ -67,9 +68,10 @@ def coverage_ratio(
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),
 ) -> CoverageRatio:
-    """Return coverage, set size and CR of logits (N, C) at every alpha, from one softmax over each array.
+    """Compute coverage, set size and CR (coverage ratio) of logits (N, C) at every alpha.
 
-    A threshold without enough calibration samples is +inf and its sets are full. Raise ValueError for labels (N, L).
+    All alphas share one softmax over each array. A threshold without enough calibration samples is +inf, so its sets
+    are full. Raise ValueError for labels (N, L).
     """
     settings: dict[str, Any] = {
         "score": score,
@@ -78,10 +80,10 @@ def coverage_ratio(
         "forget_classes": forget_classes,
     }
     cut, inside, sizes = prediction_sets(logits, labels, calibration_logits, calibration_labels, alphas, **settings)
-    share, size = inside.mean(axis=1), sizes.mean(axis=1)
+    covered, size = inside.mean(axis=1), sizes.mean(axis=1)
     empty = size == 0
-    ratio = np.divide(share, size, out=np.full(len(size), np.nan), where=~empty)
-    return CoverageRatio(np.atleast_1d(np.asarray(alphas, dtype=float)), cut, share, size, ratio, empty)
+    ratio = np.divide(covered, size, out=np.full(len(size), np.nan), where=~empty)
+    return CoverageRatio(np.atleast_1d(np.asarray(alphas, dtype=float)), cut, covered, size, ratio, empty)
 
 
 def single_label(logits: Array, labels: Array) -> tuple[Floats, Ints]:
@@ -96,9 +98,9 @@ def _members(logits: Floats, labels: Ints, cut: Floats, score: ScoreName) -> tup
     inside = np.empty((len(cut), len(logits)), dtype=bool)
     sizes = np.empty((len(cut), len(logits)), dtype=np.int64)
     for rows, scores in score_blocks(logits, score):
-        own = scores[np.arange(len(scores)), labels[rows]]
+        true = scores[np.arange(len(scores)), labels[rows]]
         for a, q in enumerate(cut):
-            inside[a, rows] = own <= q[labels[rows]]
+            inside[a, rows] = true <= q[labels[rows]]
             sizes[a, rows] = _row_counts(scores, q)
     return inside, sizes
 

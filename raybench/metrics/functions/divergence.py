@@ -1,4 +1,8 @@
-"""Distances between the predictions of two models on the same samples."""
+"""Distances between the softmax outputs or predictions of two models on the same samples.
+
+Divergences are computed in float64 in log space, so logits of +-1e4 and probabilities that underflow give finite
+values.
+"""
 
 import math
 from collections.abc import Callable
@@ -13,17 +17,18 @@ from raybench.metrics.functions.softmax import log_softmax, row_blocks
 
 
 def jensen_shannon(logits: Array, reference_logits: Array) -> Floats:
-    """Return the Jensen-Shannon divergence of the two softmaxes of each sample (N,), in bits: 0 equal, 1 disjoint.
+    """Compute the Jensen-Shannon divergence of the two softmaxes of each sample (N,), in bits: 0 = equal, 1 = disjoint.
 
-    Symmetric. Source: Lin 1991. What released unlearning code computes under this name is told at `zrf`.
+    Symmetric. Reference: Lin 1991. For what released unlearning code computes under this name, see `zrf`.
     """
     return _by_block(_jensen_shannon, logits, reference_logits)
 
 
 def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to"] = "from") -> Floats:
-    """Return KL(reference || model) for each sample (N,) in nats, 0 for equal; `to` is KL(model || reference).
+    """Compute KL(reference || model) of each sample (N,) in nats, 0 = equal; `to` gives KL(model || reference).
 
-    `from` weighs what the reference finds likely. The mean over batch and classes in released code is C times less.
+    `from` weights classes by their probability under the reference. The mean over batch and classes in released code is
+    C times smaller.
     """
     if direction not in ("from", "to"):
         raise ValueError(f"direction must be 'from' or 'to' the reference, got {direction!r}")
@@ -32,12 +37,12 @@ def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to
 
 
 def l2_of_probabilities(logits: Array, reference_logits: Array) -> Floats:
-    """Return the Euclidean distance of the two softmaxes for each sample (N,), 0 to sqrt(2)."""
+    """Compute the Euclidean distance of the two softmaxes of each sample (N,), in 0..sqrt(2)."""
     return _by_block(lambda a, b: np.linalg.norm(np.exp(a) - np.exp(b), axis=1), logits, reference_logits)
 
 
 def agreement(logits: Array, reference_logits: Array) -> Estimate:
-    """Return the share of samples on which both models predict the same class, in 0..1, with its exact interval."""
+    """Compute the fraction of samples with the same predicted class, in 0..1; interval Clopper-Pearson."""
     model, reference = _pair(logits, reference_logits)
     same = model.argmax(axis=1) == reference.argmax(axis=1)
     return clopper_pearson(int(same.sum()), len(same))
@@ -46,10 +51,10 @@ def agreement(logits: Array, reference_logits: Array) -> Estimate:
 def completeness(
     logits: Array, reference_logits: Array, *, prediction: Literal["argmax", "threshold"] = "argmax"
 ) -> Estimate:
-    """Return the Jaccard overlap of both models' sets of (sample, predicted label) pairs, in 0..1; raise toward 1.
+    """Compute the Jaccard index of both models' sets of (sample, predicted label) pairs, in 0..1; higher is better.
 
     With `argmax` it is a / (2 - a) for agreement a; `threshold` takes logits (N, L) and predicts each label above 0.
-    Raise ValueError where neither model predicts anything. Sources: Cao and Yang 2015; Nguyen et al. 2022, arXiv
+    Raise ValueError where neither model predicts anything. References: Cao and Yang 2015; Nguyen et al. 2022, arXiv
     2209.02299.
     """
     if prediction == "argmax":
@@ -65,11 +70,11 @@ def completeness(
     overlap, n = int((model & reference).sum()) / union, len(model)
     # ratio of means over samples: delta method
     residuals = (model & reference).sum(axis=1) - overlap * (model | reference).sum(axis=1)
-    half = 1.96 * float(np.sqrt(residuals @ residuals / (n * max(n - 1, 1)))) * n / union
-    if half == 0:
+    half_width = 1.96 * float(np.sqrt(residuals @ residuals / (n * max(n - 1, 1)))) * n / union
+    if half_width == 0:
         exact = clopper_pearson(overlap * n, n)
         return exact._replace(interval=f"{exact.interval}: no spread seen")
-    return Estimate(overlap, max(0.0, overlap - half), min(1.0, overlap + half), n, "delta")
+    return Estimate(overlap, max(0.0, overlap - half_width), min(1.0, overlap + half_width), n, "delta")
 
 
 def _pair(logits: Array, reference_logits: Array, min_columns: int = 2) -> tuple[Floats, Floats]:
@@ -77,7 +82,7 @@ def _pair(logits: Array, reference_logits: Array, min_columns: int = 2) -> tuple
     reference = as_array(reference_logits, name="reference logits", finite=True, dtype=None)
     if model.ndim != 2 or model.shape != reference.shape:
         raise ValueError(
-            f"two models' logits (N, C) of the same samples are needed, got {model.shape} and {reference.shape}"
+            f"logits of both models must be (N, C) for the same samples, got {model.shape} and {reference.shape}"
         )
     if not len(model) or model.shape[1] < min_columns:
         raise ValueError(f"logits need a sample and {min_columns} or more classes, got shape {model.shape}")

@@ -1,8 +1,8 @@
-"""The epsilon between two normal distributions at a given delta, exact.
+"""The exact epsilon between two normal distributions at a given delta.
 
-The worst event is where the density ratio exceeds e^epsilon: an interval, its complement or a half line, so that its
-probabilities are known. They stay in logarithms, for at epsilon = 1,000 the smaller one is e^-1000. With fitted moments
-the value has no ceiling and no lattice, but what lies beyond the observed models is pure extrapolation.
+The worst event is where the density ratio exceeds e^epsilon: an interval, its complement or a half line, so its
+probabilities are known in closed form. They stay in logarithms, because at epsilon = 1,000 the smaller one is e^-1000.
+With fitted moments the value has neither a ceiling nor a lattice, but it extrapolates beyond the observed models.
 """
 
 import numpy as np
@@ -14,10 +14,10 @@ _BISECTIONS = 44  # of an interval no wider than the result or 1: below 1e-13
 
 
 def gaussian(mean_r: Array, sd_r: Array, mean_u: Array, sd_u: Array, delta: float) -> Floats:
-    """Return the smallest epsilon >= 0 at which N(mean_r, sd_r^2) and N(mean_u, sd_u^2) are (epsilon, delta)-close.
+    """Compute the smallest epsilon >= 0 at which N(mean_r, sd_r^2) and N(mean_u, sd_u^2) are (epsilon, delta)-close.
 
     Arguments broadcast; the result has their shape. Infinite at delta = 0 wherever the two differ. Raise ValueError for
-    sd <= 0 or delta outside 0..1. Source: Dwork and Roth 2014, definition 2.4, taken in both directions.
+    sd <= 0 or delta outside 0..1. Reference: Dwork and Roth 2014, definition 2.4, in both directions.
     """
     if not 0 <= delta < 1:
         raise ValueError(f"delta must lie in 0..1, got {delta}")
@@ -35,7 +35,7 @@ def gaussian(mean_r: Array, sd_r: Array, mean_u: Array, sd_u: Array, delta: floa
         low[wide] = high[wide]
         high[wide] *= 2
         wide = wide[~_close(shift[wide], scale[wide], high[wide], delta)]
-    high[_close(shift, scale, low, delta)] = 0  # only where low is 0: it was not close anywhere else
+    high[_close(shift, scale, low, delta)] = 0  # only where low is 0: at any other low the two were not close
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         close = _close(shift, scale, middle, delta)

@@ -1,8 +1,8 @@
-"""Fit one L2 logistic regression per split, all splits at once, by Newton's method.
+"""L2 logistic regression on many splits at once, by Newton's method.
 
-The problem is scikit-learn's default: minimize the summed log-loss + |w|^2 / 2 on the raw features, the intercept free.
-Its optimum is found in standardized coordinates, with the penalty rescaled to mean the same: raw losses of 1e-6 and of
-1e4 are equally well conditioned.
+The problem is the default of scikit-learn: minimize the summed log-loss + |w|^2 / 2 on the raw features, without a
+penalty on the intercept. The optimum is found in standardized coordinates with a rescaled, equivalent penalty, so raw
+losses of 1e-6 and of 1e4 are equally well conditioned.
 """
 
 from typing import Literal
@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from raybench.metrics.framework.arrays import Bools, Floats
 
 MAX_STEPS = 200
+Solver = Literal["newton", "lbfgs"]
 
 
 def decision_values(
@@ -21,12 +22,12 @@ def decision_values(
     train: Bools,
     *,
     standardize: bool = False,
-    solver: str | Literal["newton", "lbfgs"] = "newton",
+    solver: Solver = "newton",
 ) -> Floats:
     """Return the decision values (S, N) of all samples under the model fitted on each of the training masks (S, N).
 
-    Features are (N, F); `standardize` scales them to the mean and sd of each training part before the penalty acts.
-    Values above 0 say member. `lbfgs` fits scikit-learn's LogisticRegression split by split.
+    Features are (N, F); `standardize` scales them to the mean and sd of each training part before the penalty applies.
+    Values above 0 mean member. `lbfgs` fits the LogisticRegression of scikit-learn split by split.
     """
     if solver == "lbfgs":
         return np.stack([_lbfgs(features, is_member, rows, standardize) for rows in train])
@@ -39,7 +40,7 @@ def decision_values(
         [np.broadcast_to((spread / scale) ** 2, (len(train), features.shape[1])), np.zeros(len(train))]
     )
     target, weights = is_member.astype(np.float64), train.astype(np.float64)
-    # the splits differ little: the optimum on all samples is two or three steps from each of theirs
+    # the splits differ little: the optimum on all samples is two or three steps from that of each split
     start = _newton(design, target, np.ones((1, len(target))), penalty[:1], np.zeros((1, design.shape[1])))
     values: Floats = _newton(design, target, weights, penalty, np.repeat(start, len(train), axis=0)) @ design.T
     return values
@@ -62,13 +63,13 @@ def _newton(design: Floats, target: Floats, weights: Floats, penalty: Floats, st
         # halve the step of every split that a full Newton step would make worse (separable or heavy-tailed signals)
         factor = np.ones((len(weights), 1))
         for _ in range(60):
-            tried = coefficients - factor * step
-            p, reached = _evaluate(design, target, weights, tried, penalty)
+            candidate = coefficients - factor * step
+            p, reached = _evaluate(design, target, weights, candidate, penalty)
             worse = reached > objective - 1e-4 * factor[:, 0] * decrease + 1e-12 * np.abs(objective)
             if not worse.any():
                 break
             factor[worse] /= 2
-        coefficients, objective = tried, reached
+        coefficients, objective = candidate, reached
     return coefficients
 
 

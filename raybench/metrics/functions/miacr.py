@@ -1,8 +1,8 @@
-"""MIACR: conformal sets over {non-member, member} around an attack's probability of membership. Secondary to CR.
+"""MIACR: conformal sets over {non-member, member} from the membership probability of an attack. Secondary to CR.
 
-The set holds `member` where P >= 1 - q and `non-member` where P <= q; q is calibrated on samples labeled member. Which
-samples those are decides everything: with true members the guarantee holds; released code uses held-out images, which
-drives q to 1, every set to {both} and MIACR to 0.
+The set holds `member` where P >= 1 - q and `non-member` where P <= q; q is calibrated on samples labeled member. The
+choice of those samples decides everything: with true members the guarantee holds; released code uses held-out images,
+which drives q to 1, every set to {both} and MIACR (membership inference attack coverage ratio) to 0.
 """
 
 from typing import Literal, NamedTuple
@@ -18,14 +18,14 @@ from raybench.metrics.functions.intervals import clopper_pearson
 
 
 class MembershipCoverage(NamedTuple):
-    """What the sets over {non-member, member} say about the targets."""
+    """Statistics of the sets over {non-member, member} of the targets."""
 
     ratio: Estimate  # MIACR, in 0..1
     threshold: float  # q of 1 - P(member), 1 or below, or +inf with too few calibration samples
     set_size: float  # mean, in 0..2
-    member_fraction: float  # share of targets called member at P > 0.5 (what released code prints as MIA)
+    member_fraction: float  # of targets classified as member at P > 0.5 (which released code reports as MIA)
     efficacy: float  # 1 - member_fraction
-    fake_fraction: float | None  # of targets called non-member, those with `member` in the set; None without any
+    fake_fraction: float | None  # of targets classified as non-member, those with `member` in the set; None without any
 
 
 def membership_coverage_ratio(
@@ -36,12 +36,11 @@ def membership_coverage_ratio(
     variant: Literal["singleton", "member_excluded"] = "singleton",
     rule: Rule = "exact",
 ) -> MembershipCoverage:
-    """Return MIACR of the attack's probabilities of membership on the forget samples (N,), in 0..1.
+    """Compute MIACR from membership probabilities of the forget samples (N,), in 0..1; match the retrained models.
 
     `calibration_probabilities` (n,) come from members that the attack was not fitted on (or, as released, from held-out
-    non-members). `singleton` is the share of sets equal to {non-member}; `member_excluded`, as released, counts empty
-    sets too and exceeds it where q < 0.5. Match the retrained models' value. Source: v1 of Shi et al. 2025, arXiv
-    2501.19403.
+    non-members). `singleton` is the fraction of sets equal to {non-member}; `member_excluded`, as released, also counts
+    empty sets and is larger where q < 0.5. Reference: v1 of Shi et al. 2025, arXiv 2501.19403.
     """
     target = _probabilities(target_probabilities, "target probabilities")
     q = quantile(1 - _probabilities(calibration_probabilities, "calibration probabilities"), alpha, rule)
@@ -63,12 +62,12 @@ def membership_coverage_ratio(
 def membership_probabilities(
     member_confidences: Array, non_member_confidences: Array, confidences: Array, *, C: float = 3.0, levels: int = 128
 ) -> Floats:
-    """Return P(member) (N,) of samples by their true-label probability, from an attack fitted on both sides' own.
+    """Return P(member) (N,) of true-label probabilities, from an attack fitted on known members and non-members.
 
     A support vector machine (RBF, gamma 1) with Platt's sigmoid, as in released code, on confidences rounded to
-    `levels` steps: m copies of a point are one of weight m, so the cost does not grow with n. Probabilities differ by
-    less than 0.01 from the unrounded machine, whose own cross-validation is random; this one is deterministic. Source:
-    Platt 1999 with the targets of Lin, Lin and Weng 2007.
+    `levels` steps: m copies of a point equal one point of weight m, so the cost does not grow with n. Probabilities
+    differ by less than 0.01 from the unrounded classifier, whose own cross-validation is random; this one is
+    deterministic. Reference: Platt 1999 with the targets of Lin, Lin and Weng 2007.
     """
     sides = [_probabilities(non_member_confidences, "non-member confidences")]
     sides.append(_probabilities(member_confidences, "member confidences"))
@@ -88,15 +87,15 @@ def membership_probabilities(
 
 
 def _platt(decisions: Floats, counts: Ints) -> tuple[float, float]:
-    """Return the slope and offset of P = expit(slope * decision + offset), by Newton's method; `counts` (2, levels)."""
+    """Return slope and offset of P = expit(slope * decision + offset) by Newton's method; `counts` is (2, levels)."""
     others, members = counts.sum(axis=1)
     weight = counts.sum(axis=0)
-    wanted = counts[0] / (others + 2) + counts[1] * (members + 1) / (members + 2)
+    target = counts[0] / (others + 2) + counts[1] * (members + 1) / (members + 2)
     basis = np.stack([decisions, np.ones_like(decisions)])
     fit = np.array([0.0, np.log((members + 1) / (others + 1))])
     for _ in range(100):
         p = expit(fit @ basis)
-        slope = basis @ (wanted - weight * p)
+        slope = basis @ (target - weight * p)
         if np.abs(slope).max() < 1e-8 * weight.sum():
             break
         fit = fit + np.linalg.solve((basis * (weight * p * (1 - p))) @ basis.T + 1e-10 * np.eye(2), slope)

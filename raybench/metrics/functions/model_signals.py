@@ -1,9 +1,4 @@
-"""Signals of a population: logits of several models on the same samples in, (models, samples) out.
-
-`legacy` reads the layout in which the logits of "Forget with Precision" were released: samples x (1 + models) x
-classes, where the first slot of the model axis is no model but the one-hot label. Scored as a model, as its released
-code does in one mode, it keeps every epsilon finite.
-"""
+"""Signals of a population: from logits of several models on the same samples to (models, samples)."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,12 +9,12 @@ from raybench.metrics.functions import signals
 
 
 def margins(logits: Array | Sequence[Array], labels: Array) -> Floats:
-    """Return the label's logit minus the largest other, (models, samples), of logits (models, samples, classes)."""
+    """Compute the logit of the label minus the largest other, (models, samples), of (models, samples, classes)."""
     return _per_model(signals.margin, logits, labels)
 
 
 def scaled_confidences(logits: Array | Sequence[Array], labels: Array) -> Floats:
-    """Return log(p / (1 - p)) of the label, (models, samples), of logits (models, samples, classes).
+    """Compute log(p / (1 - p)) of the label, (models, samples), of logits (models, samples, classes).
 
     At most the margin, and at least the margin - ln(classes - 1).
     """
@@ -49,5 +44,5 @@ def _per_model(signal: Callable[[Array, Array], Floats], logits: Array | Sequenc
     # one model at a time: float64 copies of a whole population would be large
     models = [signal(of_model, labels) for of_model in logits]
     if not models:
-        raise ValueError("a population of no models")
+        raise ValueError("a population needs at least one model")
     return np.stack(models)

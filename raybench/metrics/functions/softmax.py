@@ -1,4 +1,4 @@
-"""Log-softmax of stored logits, float64, in blocks of rows that stay in cache."""
+"""Log-softmax of stored logits in float64, in blocks of rows that stay in cache."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,9 @@ _BLOCK_ELEMENTS = 1 << 16  # 0.5 MB of float64; on a whole (20k, 1000) matrix mo
 
 
 def log_softmax(logits: Floats) -> Floats:
-    """Return log probabilities (N, C) in float64; finite for finite logits, however far apart.
+    """Compute log probabilities (N, C) in float64; finite for finite logits, however far apart.
 
-    Equal rows give equal bits wherever they stand (a BLAS product for the sum would not), so ties stay ties. With few
+    Equal rows give equal bits at any position (a BLAS product for the sum would not), so ties stay ties. With few
     classes the result is a view of a (C, N) array: reducing along rows of 10 costs 6x reducing down columns.
     """
     if logits.shape[1] < NARROW:

@@ -1,12 +1,13 @@
-"""Epsilon from every cut of a score at once: a table over error counts, read at the counts of each sample's cuts.
+"""Epsilon from every threshold of a score at once: a table over error counts, indexed by the counts of each sample.
 
 For an attack that calls retrained models unlearned at rate FPR and unlearned ones retrained at rate FNR,
 
     epsilon >= max(ln((1 - delta - FPR) / FNR), ln((1 - delta - FNR) / FPR)).
 
-Both rates are counts, so there are (N + 1)(M + 1) values at most and a finite one lies on a lattice; at 512 models a
-side the table takes 2 MB. Scores are (samples, models) here: a sample's models side by side in memory. Every function
-is exact under ties, which no cut can split, and takes unequal numbers of models.
+Both rates are counts, so there are at most (N + 1)(M + 1) values and a finite one lies on a lattice; at 512 models a
+side the table takes 2 MB. Scores are (samples, models) here: the models of a sample are adjacent in memory. A cut is a
+threshold between two neighboring scores. Every function is exact under ties, which no cut can split, and accepts
+unequal numbers of models.
 """
 
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from scipy.special import betaincinv
 
 from raybench.metrics.framework.arrays import Floats, Ints
 
-_BLOCK = 1 << 16  # cuts held at a time: what the widest step touches stays in the cache
+_BLOCK = 1 << 16  # cuts at a time, so that the widest step stays in the cache
 
 
 class Counts(NamedTuple):
@@ -47,8 +48,8 @@ def cut_counts(unlearned: Floats, retrained: Floats) -> Counts:
 def epsilon_table(n_unlearned: int, n_retrained: int, delta: float) -> Floats:
     """Return epsilon (N + 1, M + 1) by counts of (retrained called unlearned, unlearned called unlearned).
 
-    No error at all gives infinity; exactly one kind of error gives -infinity, which is to say that the cut is left out,
-    as in the released code: with no false positive among 80 the rate may still be 4 %.
+    No error at all gives infinity. Exactly one kind of error gives -infinity, which leaves the cut out as in the
+    released code: with no false positive among 80 the rate may still be 4 %.
     """
     fpr, fnr = _rates(n_unlearned, n_retrained)
     with np.errstate(divide="ignore"):
@@ -71,7 +72,7 @@ def smoothed_tables(n_unlearned: int, n_retrained: int, delta: float) -> Floats:
 def bound_table(n_unlearned: int, n_retrained: int, delta: float, alpha: float) -> Floats:
     """Return the lower bound of epsilon (N + 1, M + 1) by the same counts, from Clopper-Pearson bounds of both rates.
 
-    Each rate is bounded at alpha / 2, so that the bound holds in both directions together; it can be negative.
+    Each rate is bounded at alpha / 2, so the bound holds in both directions together; it can be negative.
     """
     fpr, fnr = (
         _upper(np.arange(n_retrained + 1), n_retrained, alpha / 2)[:, None],
@@ -81,7 +82,7 @@ def bound_table(n_unlearned: int, n_retrained: int, delta: float, alpha: float) 
 
 
 def best_threshold(counts: Counts, table: Floats) -> Floats:
-    """Return the best value of `table` (S,) over all cuts "above t is unlearned"; -infinity where none is left."""
+    """Return the best value of `table` (S,) over all cuts "above t is unlearned"; -infinity where none is possible."""
     best: Floats = table[counts.retrained, counts.unlearned].max(axis=1)
     return best
 
@@ -89,7 +90,7 @@ def best_threshold(counts: Counts, table: Floats) -> Floats:
 def best_interval(counts: Counts, table: Floats) -> Floats:
     """Return the best value of `table` (S,) over all intervals of the score and their complements.
 
-    O(S (N + M)^2). Thresholds are among them: they are the intervals without an end.
+    O(S (N + M)^2). Thresholds are included, as intervals with one open end.
     """
     either = np.maximum(table, table[::-1, ::-1]).ravel()
     flat = (

@@ -57,7 +57,7 @@ def test_layers_of_zeros_have_no_cosine_and_the_whole_says_so():
 @pytest.mark.parametrize(
     ("a", "b", "reason"),
     [
-        ({"w": np.ones(2)}, {"v": np.ones(2)}, "on one side only"),
+        ({"w": np.ones(2)}, {"v": np.ones(2)}, "only one of them has"),
         ({"w": np.ones(2)}, {"w": np.ones(3)}, "w has shape"),
         ({"w": np.array([np.nan])}, {"w": np.ones(1)}, "NaN"),
         ({"w": np.array([1])}, {"w": np.array([1])}, "no floating-point"),
