@@ -74,7 +74,7 @@ def mia(
     caution="It weighs images, not persons: a person with ten times as many images has ten times the weight.",
     released=(
         "The paper splits images and reports no interval. Of 100 persons a side with 10 images each (log losses with a "
-        "standard deviation of 0.9 between and 0.5 within persons), nobody a member, an interval that counts images "
+        "standard deviation of 0.9 between and 0.5 within persons), no members, an interval that counts images "
         "(`mia`) contains the true AUC of 0.5 in 50 % of 300 draws, this one in 95 %."
     ),
 )
@@ -145,8 +145,8 @@ def mia_label_matched(
     protocol="released",
     cost="0.1 s at any number of samples",
     caution=(
-        "One-sided: it also rises for forget samples that the model was made to get wrong, so more is not better. With "
-        "fewer retain than test samples the classifier favors non-member."
+        "One-sided: it also rises for forget samples that the model was trained to get wrong, so more is not better. "
+        "With fewer retain than test samples the classifier favors non-member."
     ),
     released=(
         "This is the protocol as released. Shi et al. report 1 - efficacy, the fraction classified as member. The "
@@ -186,7 +186,7 @@ def mia_svc(
 
 
 @metric(
-    source="Song and Mittal 2021, arXiv 2003.10595; one held-out threshold for all classes, by raybench",
+    source="Song and Mittal 2021, arXiv 2003.10595; one held-out threshold for all classes is defined by raybench",
     direction="match",
     low=0,
     high=1,

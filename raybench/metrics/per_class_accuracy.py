@@ -122,4 +122,4 @@ def _without_spread(sums: np.ndarray, n: int) -> Estimate:
         below += math.hypot(*(e.value - e.low for e in estimates)) / len(estimates) / len(sums)
         above += math.hypot(*(e.high - e.value for e in estimates)) / len(estimates) / len(sums)
     low, high = max(0.0, value - below), min(1.0, value + above)
-    return Estimate(value, low, high, n, "mover of clopper-pearson: no spread seen")
+    return Estimate(value, low, high, n, "mover of clopper-pearson: zero spread")

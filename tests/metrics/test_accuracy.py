@@ -58,10 +58,10 @@ def test_unlearning_accuracy_is_the_mirror_of_accuracy():
     assert unlearned.low < unlearned.value < unlearned.high
 
 
-def test_all_male_predictions_on_mucac_give_the_printed_accuracy_of_the_collapsed_models():
+def test_all_male_predictions_on_mucac_give_the_reported_accuracy_of_the_collapsed_models():
     labels = np.repeat([1, 0], [364, 2065 - 364])
     logits = np.tile([0.0, 1.0], (2065, 1))
-    assert accuracy(logits, labels).value == pytest.approx(0.17627, abs=5e-6)  # printed 0.1762, truncated
+    assert accuracy(logits, labels).value == pytest.approx(0.17627, abs=5e-6)  # reported 0.1762, truncated
     assert majority_accuracy(labels).value == pytest.approx(0.8237, abs=5e-5)
     assert balanced_accuracy(logits, labels).value == 0.5
 

@@ -61,7 +61,7 @@ def test_a_constant_model_gets_one_over_the_number_of_classes_with_an_interval_t
     found = balanced_accuracy(answers(np.zeros(100, int), 4), labels)
     assert found.value == 0.25
     assert found.low < 0.25 < found.high
-    assert "no spread seen" in found.interval
+    assert "zero spread" in found.interval
 
 
 def test_all_right_is_no_certainty_and_each_class_adds_what_it_leaves_open():

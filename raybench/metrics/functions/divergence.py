@@ -73,7 +73,7 @@ def completeness(
     half_width = 1.96 * float(np.sqrt(residuals @ residuals / (n * max(n - 1, 1)))) * n / union
     if half_width == 0:
         exact = clopper_pearson(overlap * n, n)
-        return exact._replace(interval=f"{exact.interval}: no spread seen")
+        return exact._replace(interval=f"{exact.interval}: zero spread")
     return Estimate(overlap, max(0.0, overlap - half_width), min(1.0, overlap + half_width), n, "delta")
 
 

@@ -100,7 +100,7 @@ def auc_estimate(auc: float, variance: float, *, units: int, n: int, interval: s
     """Return an AUC with its normal interval; without variance, the exact binomial one of `units` independent units."""
     if variance <= 1e-15:
         exact = clopper_pearson(min(max(auc, 0.0), 1.0) * units, units, confidence=confidence)
-        return Estimate(auc, exact.low, exact.high, n, "clopper-pearson: no variance seen")
+        return Estimate(auc, exact.low, exact.high, n, "clopper-pearson: zero variance")
     half_width = float(-ndtri((1 - confidence) / 2) * np.sqrt(variance))
     return Estimate(auc, max(0.0, auc - half_width), min(1.0, auc + half_width), n, interval)
 

@@ -14,9 +14,9 @@ from raybench.metrics.functions.composite import (
 )
 from raybench.metrics.functions.intervals import clopper_pearson
 
-# Choi and Na 2023, Tables 1-5: test accuracy, forgetting score, NoMUS; digits are printed truncated. Columns: Original,
+# Choi and Na 2023, Tables 1-5: test accuracy, forgetting score, NoMUS; digits are reported truncated. Columns: Original,
 # Retrained, Fine-tuning, CF-3, NegGrad, UNSIR stage 1, UNSIR stage 2, SCRUB, Advanced NegGrad.
-PRINTED = {
+REPORTED = {
     "mufac": (
         "0.5951 0.4880 0.6055 0.5900 0.4048 0.5893 0.5925 0.5984 0.5633",
         "0.2136 0.0445 0.2129 0.2126 0.0485 0.2089 0.1990 0.1415 0.0953",
@@ -44,16 +44,16 @@ PRINTED = {
     ),
 }
 TRIPLES = [
-    (name, *map(float, triple)) for name, rows in PRINTED.items() for triple in zip(*(row.split() for row in rows))
+    (name, *map(float, triple)) for name, rows in REPORTED.items() for triple in zip(*(row.split() for row in rows))
 ]
 
 
-def test_all_45_printed_totals_are_there():
+def test_all_45_reported_totals_are_there():
     assert len(TRIPLES) == 45
 
 
 @pytest.mark.parametrize(("name", "accuracy", "score", "total"), TRIPLES)
-def test_nomus_reproduces_each_printed_total(name, accuracy, score, total):
+def test_nomus_reproduces_each_reported_total(name, accuracy, score, total):
     assert nomus(accuracy, score) == pytest.approx(total, abs=1.5e-4)
 
 

@@ -96,5 +96,5 @@ def test_perfectly_separated_sides_stay_finite_and_ordered():
 
 
 def test_equal_confidences_everywhere_are_refused():
-    with pytest.raises(ValueError, match="nothing tells members"):
+    with pytest.raises(ValueError, match="members and non-members are inseparable"):
         membership_probabilities(np.ones(5), np.ones(5), [1.0])

@@ -161,5 +161,5 @@ def test_models_are_read_one_by_one_or_together(retrained):
     assert np.array_equal(one_by_one.confidences, retrained.confidences)
     with pytest.raises(ValueError, match="2 accuracies"):
         read_models(logits(3), LABELS, test_accuracy=[0.9, 0.9])
-    with pytest.raises(ValueError, match="fit no logits"):
+    with pytest.raises(ValueError, match="do not match logits"):
         read_models([np.zeros((3, 2)), np.zeros((4, 2))], np.zeros(3, dtype=int))
