@@ -14,7 +14,7 @@ from raybench.metrics.functions.composite import (
 )
 from raybench.metrics.functions.intervals import clopper_pearson
 
-# Choi and Na 2023, Tables 1-5: test accuracy, forgetting score, NoMUS; digits are reported truncated. Columns: Original,
+# Choi and Na 2023, Tables 1-5: test accuracy, forgetting score, NoMUS, truncated as reported. Columns: Original,
 # Retrained, Fine-tuning, CF-3, NegGrad, UNSIR stage 1, UNSIR stage 2, SCRUB, Advanced NegGrad.
 REPORTED = {
     "mufac": (
