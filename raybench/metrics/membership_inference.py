@@ -58,6 +58,8 @@ def mia(
     - `_auc`: area under the ROC curve of -loss over all samples.
     - `_tpr_at_fpr_*`: true positive rate at that false positive rate, over all samples.
     - `_efficacy`: the fraction of held-out forget samples classified as non-members.
+
+    Intervals: corrected resampled t for accuracy and efficacy, DeLong for the AUC, Clopper-Pearson for the rates.
     """
     member, non_member = loss(forget_logits, forget_labels), loss(unseen_logits, unseen_labels)
     return named_estimates(
@@ -90,9 +92,10 @@ def mia_by_identity(
     seed: int = 0,
     balance: Balance = "smaller_side",
 ) -> dict[str, Estimate]:
-    """Measure `mia` where samples belong to persons: read its parts in the same way, with honest intervals.
+    """Measure `mia` where several samples belong to one person: read its parts in the same way.
 
-    All images of a person are in the same fold, and intervals count persons rather than images.
+    All images of a person are in the same fold, and intervals count persons rather than images, so they do not overstate
+    the evidence.
     """
     member, non_member = loss(forget_logits, forget_labels), loss(unseen_logits, unseen_labels)
     groups = (forget_groups, unseen_groups)
