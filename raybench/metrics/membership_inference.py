@@ -94,8 +94,7 @@ def mia_by_identity(
 ) -> dict[str, Estimate]:
     """Measure `mia` where several samples belong to one person: read its parts in the same way.
 
-    All images of a person are in the same fold, and intervals count persons rather than images, so they do not overstate
-    the evidence.
+    All images of a person are in the same fold, and intervals count persons rather than images.
     """
     member, non_member = loss(forget_logits, forget_labels), loss(unseen_logits, unseen_labels)
     groups = (forget_groups, unseen_groups)
