@@ -29,9 +29,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from torch.utils.data import DataLoader, TensorDataset
 
-from raybench.metrics.conformal import coverage_ratio, membership_coverage_ratio, membership_probabilities
 from raybench.metrics.functions.cka import cka
+from raybench.metrics.functions.conformal_sets import coverage_ratio
 from raybench.metrics.functions.knn import knn_predict
+from raybench.metrics.functions.miacr import membership_coverage_ratio, membership_probabilities
 from raybench.metrics.functions.svc_attack import svc
 
 ALPHAS = (0.05, 0.1, 0.15, 0.2)

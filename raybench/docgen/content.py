@@ -5,16 +5,24 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from raybench.metrics import conformal, divergence
 from raybench.metrics.functions import (
+    cka,
     composite,
-    cost,
+    conformal_quantile,
+    conformal_sets,
+    divergence,
     epsilon,
+    features,
+    gaussian_epsilon,
+    intervals,
+    klom,
+    knn,
     likelihood,
     membership,
+    miacr,
     population,
-    representation,
     statistics,
+    svc_attack,
     weights,
 )
 
@@ -48,7 +56,7 @@ EXAMPLES = (
 )
 OF_FUNCTIONS = (
     "These functions add no rows to the evaluation. Metrics and the report are computed from them, and they can be "
-    "used on their own: `from raybench.metrics import conformal`. Arrays are numpy or torch."
+    "used on their own: `from raybench.metrics.functions import conformal_sets`. Arrays are numpy or torch."
 )
 OF_COMPANIONS = (
     "Every statistic but the ceilings has three companions: `_null` (retrained models compared with retrained models, "
@@ -58,26 +66,31 @@ OF_COMPANIONS = (
 OF_POPULATIONS = (
     population.population_metrics,
     epsilon.per_sample,
-    epsilon.gaussian,
+    gaussian_epsilon.gaussian,
     epsilon.certified_lower_bound,
     epsilon.ceiling,
     epsilon.forgetting_quality,
     epsilon.competition_score,
-    epsilon.klom,
+    klom.klom,
     likelihood.lira,
     likelihood.u_lira,
     likelihood.rmia,
 )
 ALL: tuple[str, ...] = ()
 FUNCTIONS: tuple[tuple[ModuleType, Sequence[str]], ...] = (
-    (conformal, ("quantile", "coverage_ratio", "coverage_interval", "membership_coverage_ratio")),
-    (membership, ("logistic", "svc", "threshold")),
-    (representation, ("cka", "rbf_cka", "knn_predict", "linear_probe", "class_drift")),
+    (conformal_quantile, ("quantile",)),
+    (conformal_sets, ("coverage_ratio",)),
+    (miacr, ("membership_coverage_ratio",)),
+    (membership, ("logistic", "threshold")),
+    (svc_attack, ("svc",)),
+    (cka, ("cka",)),
+    (knn, ("knn_predict",)),
+    (features, ("linear_probe", "class_drift")),
     (divergence, ("jensen_shannon", "kl", "completeness")),
     (weights, ("distance", "per_layer")),
-    (composite, ("average_gap", "tug_of_war", "indiscernibility", "pareto_ranks")),
+    (composite, ("tug_of_war", "pareto_ranks")),
+    (intervals, ALL),
     (statistics, ALL),
-    (cost, ALL),
 )
 
 

@@ -19,17 +19,17 @@ FAMILIES: dict[str, Family] = {
     "accuracy": Family(
         "Accuracy and error",
         "Whether the model still predicts well on retain and test samples, and how well it predicts forgotten ones.",
-        ("accuracy", "class_metrics", "top_2", "regression"),
+        ("accuracy", "per_class_accuracy", "regression"),
     ),
     "membership": Family(
         "Membership inference",
         "Whether an attack can separate forget samples from samples that the model never saw.",
-        ("nomus_metrics", "shadow_metrics", "likelihood_metrics"),
+        ("membership_inference", "likelihood", "miacr", "nomus"),
     ),
     "forget_test_gap": Family(
         "Forget set compared with test set",
         "What can be measured without retrained models: the same model on forget and on test samples.",
-        ("unanchored",),
+        ("forget_test_gap",),
     ),
     "conformal": Family(
         "Conformal prediction",
@@ -44,17 +44,17 @@ FAMILIES: dict[str, Family] = {
     "representation": Family(
         "Representation",
         "Whether the features below the classification head still hold what the head no longer shows.",
-        ("representation_metrics", "feature_metrics", "downstream"),
+        ("representation", "features", "downstream"),
     ),
     "weights": Family(
         "Weights",
         "How far a method moved the weights. Weights alone do not show whether a model forgot.",
-        ("weight_metrics",),
+        ("weights",),
     ),
     "composite": Family(
         "Composite scores",
         "Several metrics in one number, as papers report them. Read the parts as well.",
-        ("agreement", "composite_metrics"),
+        ("composite",),
     ),
 }
 

@@ -12,12 +12,12 @@ from raybench.engine.prediction import Predictions
 from raybench.jobs.plan import chosen_metrics
 from raybench.jobs.predict import StoredPredictions
 from raybench.jobs.specs import EvaluatedModel, PopulationJob, ScoreJob
-from raybench.metrics.conformal import set_members
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions import signals
 from raybench.metrics.functions.conformal_quantile import thresholds
 from raybench.metrics.functions.conformal_scores import true_label_scores
-from raybench.metrics.functions.representation import knn_predict
+from raybench.metrics.functions.conformal_sets import set_members
+from raybench.metrics.functions.knn import knn_predict
 from raybench.scenario.scenario import Scenario
 from raybench.scoring import metric_rows
 from raybench.storage import tables

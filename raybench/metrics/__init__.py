@@ -1,1 +1,4 @@
-"""Metrics: arrays in, numbers out. No model, no files, no Ray (see `spec` for how the evaluation calls them)."""
+"""Metrics of the evaluation: each file of this package holds one family, and each function takes arrays only.
+
+`framework` holds what metrics are written with, `functions` the numerics that they call.
+"""

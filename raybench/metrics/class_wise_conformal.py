@@ -1,8 +1,8 @@
-"""Conformal numbers of class-wise forgetting, as the source computes them: two thresholds, one for each kind of class.
+"""Conformal metrics for class-wise forgetting as the released code computes them: a threshold for each kind of class.
 
-Forgotten classes are judged by a threshold calibrated on the forgotten classes themselves, retained ones by that of the
-retained. The first makes coverage 1 - alpha by construction, for a model that forgot nothing as for one that forgot
-all; beside it stands what the retained classes' threshold says of the forget set, which does tell them apart.
+The forgotten classes get a threshold calibrated on themselves, the retained classes one calibrated on the retained
+classes. The former makes coverage 1 - alpha by construction, whether a model forgot nothing or everything. The parts
+`_by_retained` apply the threshold of the retained classes to the forget set, which does separate such models.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from raybench.metrics.agreement import forgotten_classes
 from raybench.metrics.conformal import coverage, cr
 from raybench.metrics.framework.arrays import Array
 from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.classes import forgotten_classes
 from raybench.metrics.functions.conformal_quantile import Rule
 from raybench.metrics.functions.conformal_scores import ScoreName
 
@@ -24,13 +24,14 @@ _RELEASED: dict[str, Any] = {
     "protocol": "released",
     "cost": "four times `cr`",
     "caution": (
-        "All but the parts that end in `_by_retained` are bound by the conformal guarantee whatever was unlearned; and "
-        "a single class leaves few calibration samples, so that thresholds are coarse."
+        "Except for the parts that end in `_by_retained`, the conformal guarantee fixes them whatever was unlearned. A "
+        "single class leaves few calibration samples, so thresholds are coarse."
     ),
     "released": (
-        "This is the released protocol. For a model that never learned the forgotten class (the own logit of the "
-        "others raised by 4; 10 classes with 200 calibration samples each, 500 forget samples) coverage at alpha 0.1 "
-        "reads 0.91 by the forgotten class's own threshold, with sets of 9 classes, and 0.01 by that of the others."
+        "This is the protocol as released. For a model that never learned the forgotten class (the true logit of the "
+        "other classes raised by 4; 10 classes with 200 calibration samples each, 500 forget samples) coverage at "
+        "alpha 0.1 is 0.91 with the threshold of the forgotten class, with sets of 9 classes, and 0.01 with that of "
+        "the others."
     ),
 }
 
@@ -49,13 +50,16 @@ def class_wise_coverage(
     score: ScoreName = "lac",
     rule: Rule = "numpy_higher",
 ) -> dict[str, Estimate]:
-    """Return the coverage of forget samples and of test samples of forgotten and of retained classes, in 0..1.
+    """Measure `coverage` separately for forgotten and retained classes; read `_forget_by_retained` for memory.
 
-    The parts are `_forget`, `_test_forgotten`, `_test_retained`, and `_forget_by_retained`, which is calibrated on the
-    retained classes; each with the mean `_set_size`, in 0..C. Raise ValueError where no whole class is forgotten, for
-    labels (N, L), and where a kind of class has fewer calibration samples than alpha needs.
+    Coverage, in 0..1, of forget samples (`_forget`) and of test samples of forgotten and of retained classes
+    (`_test_forgotten`, `_test_retained`), each with the threshold of its own kind of class; `_forget_by_retained` uses
+    the threshold of the retained classes. Each part has its mean `_set_size`, in 0..C.
+
+    Raise ValueError where no whole class is forgotten, for labels (N, L), and where a kind of class has fewer
+    calibration samples than alpha needs.
     """
-    found = _by_part(
+    parts = _by_part(
         coverage,
         (forget_logits, forget_labels, retain_labels),
         (test_logits, test_labels),
@@ -63,7 +67,7 @@ def class_wise_coverage(
         score=score,
         rule=rule,
     )
-    return {f"_{part}{suffix}": value for part, values in found.items() for suffix, value in values.items()}
+    return {f"_{part}{suffix}": value for part, values in parts.items() for suffix, value in values.items()}
 
 
 @metric(high=1, **_RELEASED)
@@ -80,11 +84,13 @@ def class_wise_cr(
     score: ScoreName = "lac",
     rule: Rule = "numpy_higher",
 ) -> dict[str, Estimate]:
-    """Return CR, coverage over mean set size, of the same parts as `class_wise_coverage`, in 0..1.
+    """Measure `cr` separately for forgotten and retained classes; read `_forget_by_retained` for memory.
 
-    Raise ValueError as that does, and where every set of a part is empty.
+    The coverage ratio (CR), coverage over mean set size, in 0..1, of the parts of `class_wise_coverage`.
+
+    Raise ValueError as `class_wise_coverage` does, and where every set of a part is empty.
     """
-    found = _by_part(
+    parts = _by_part(
         cr,
         (forget_logits, forget_labels, retain_labels),
         (test_logits, test_labels),
@@ -92,29 +98,30 @@ def class_wise_cr(
         score=score,
         rule=rule,
     )
-    return {f"_{part}": value for part, value in found.items()}
+    return {f"_{part}": value for part, value in parts.items()}
 
 
 def _by_part(
-    number: Callable[..., Any],
+    compute: Callable[..., Any],
     forget: tuple[Array, Array, Array],
     test: tuple[Array, Array],
     held_out: tuple[Array, Array, float],
     **settings: Any,
 ) -> dict[str, Any]:
-    logits, labels, retained = forget
-    gone = forgotten_classes(labels, retained)
-    if not len(gone):
-        raise ValueError("no whole class is forgotten, so there is nothing to judge class-wise")
-    is_gone = np.isin(np.asarray(test[1]), gone)
+    """Return a conformal metric of each part; `forget` is logits, labels, and the labels of retain."""
+    logits, labels, retain_labels = forget
+    forgotten = forgotten_classes(labels, retain_labels)
+    if not len(forgotten):
+        raise ValueError("no whole class is forgotten, so there are no class-wise parts")
+    is_forgotten = np.isin(np.asarray(test[1]), forgotten)
     parts = {
         "forget": (logits, labels, "forget_only"),
         "forget_by_retained": (logits, labels, "retain_only"),
-        "test_forgotten": (*(np.asarray(part)[is_gone] for part in test), "forget_only"),
-        "test_retained": (*(np.asarray(part)[~is_gone] for part in test), "retain_only"),
+        "test_forgotten": (*(np.asarray(array)[is_forgotten] for array in test), "forget_only"),
+        "test_retained": (*(np.asarray(array)[~is_forgotten] for array in test), "retain_only"),
     }
-    classes = tuple(int(c) for c in gone)
+    classes = tuple(int(c) for c in forgotten)
     return {
-        name: number(own, wanted, *held_out, calibration=calibration, forget_classes=classes, **settings)
-        for name, (own, wanted, calibration) in parts.items()
+        name: compute(logits, labels, *held_out, calibration=calibration, forget_classes=classes, **settings)
+        for name, (logits, labels, calibration) in parts.items()
     }

@@ -1,19 +1,20 @@
-"""What the features are still good for elsewhere: transfer to images, and labels, that no model was trained on.
+"""Transfer: how useful the features still are for images and labels that no model was trained on.
 
-A retrained model never saw the forgotten classes, so where these are close to a downstream set it must serve worse
-there; a model that only changed its head does not (arXiv 2503.06991). The released code calls logits the
-representation, and averages a biased CKA over batches in the order of the files; both stand here under their own names.
+A retrained model never saw the forgotten classes, so its features do worse on a downstream set close to them; a model
+that only changed its head does not (arXiv 2503.06991). The released code uses logits as representation and averages a
+biased CKA over batches in file order; both are separate metrics here.
 """
 
 import numpy as np
 import torch
 
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, Ints
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.framework.tensors import as_class_labels
 from raybench.metrics.functions.cka import Estimator, cka_estimate
+from raybench.metrics.functions.folds import stratified_split
 from raybench.metrics.functions.knn import DistanceName, knn_accuracy
-from raybench.metrics.representation_metrics import CKA_CAUTION, CKA_COST, CKA_RELEASED
+from raybench.metrics.representation import CKA_CAUTION, CKA_COST, CKA_RELEASED
 
 SOURCE = "protocol of arXiv 2503.06991"
 CKA_SOURCE = "Kornblith et al. 2019, arXiv 1905.00414; " + SOURCE
@@ -30,12 +31,12 @@ _KNN_COST = "0.16 * samples^2 * width multiplications"
     splits=_SETS,
     cost=_KNN_COST,
     caution=(
-        "A set far from what was forgotten sees nothing of it. Another fifth moves it: an sd of 0.009 over 40 seeds on "
-        "357 digits, more than many gaps."
+        "A set far from what was forgotten shows nothing of it. The choice of the test fifth matters: a standard "
+        "deviation of 0.009 over 40 seeds on 357 digits, more than many gaps."
     ),
     released=(
         "`downstream_knn_logits` is the released form. With another head, of 2 random outputs on the same 64 features, "
-        "it gives 0.56 on 357 digits, where this still gives 0.99."
+        "it gives 0.56 on 357 digits, where this metric still gives 0.99."
     ),
 )
 def downstream_knn(
@@ -47,12 +48,14 @@ def downstream_knn(
     test_fraction: float = 0.2,
     seed: int = 0,
 ) -> Estimate:
-    """Return the share of a fifth of the set whose label the k nearest of the rest vote for, in 0..1; penultimate.
+    """Measure how well the features transfer: match the retrained models; less means damage, more can mean memory.
 
-    The fifth is drawn by `seed`, from each class, and is the same for every model. Match the retrained models.
+    The accuracy of a vote of the `k` nearest neighbors in penultimate features, in 0..1. A fifth of each class is
+    classified by the rest; `seed` draws it, and it is the same for every model.
+
     Interval: Wilson. Raise ValueError for several labels per sample, or classes too small to draw from.
     """
-    bank, queries = stratified_halves(labels, test_fraction, seed)
+    bank, queries = stratified_split(labels, test_fraction, seed)
     return _accuracy(features, labels, bank, queries, k, distance)
 
 
@@ -64,17 +67,18 @@ def downstream_knn(
     splits=_SETS,
     protocol="released",
     cost=_KNN_COST + ", the width being the number of classes",
-    caution="A changed head moves it with features as they were, see `downstream_knn`.",
+    caution="A changed head moves it even if the features are unchanged, see `downstream_knn`.",
     released=(
         "This is the released form. On the digits' test samples it gives 0.836 where features give 0.831 (originals), "
         "0.686 where they give 0.744 (poisoned models)."
     ),
 )
 def downstream_knn_logits(logits: Array, labels: Array, *, k: int = 5, seed: int = RELEASED_SEED) -> Estimate:
-    """Return the same vote on logits, which is a measurement of the head: for comparison with released numbers only.
+    """Measure transfer as the released code does, on logits: use it only to compare with reported numbers.
 
-    As released: the outputs of the whole model, cosine, uniform votes, and a random fifth that no class is sure to be
-    in, drawn by torch's generator. Its order of the samples was that of the folder; here it is that of the ids.
+    It measures the head rather than the features. The accuracy of a cosine vote of the `k` nearest neighbors, in 0..1,
+    on a random fifth drawn by torch's generator, which may miss a class. The released code orders samples by folder,
+    this function by sample id.
     """
     n = len(as_class_labels(labels, len(logits)))
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).numpy()
@@ -95,7 +99,9 @@ def downstream_knn_logits(logits: Array, labels: Array, *, k: int = 5, seed: int
 def downstream_cka_to_retrained(
     features: Array, retrained_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
 ) -> Estimate:
-    """Return linear CKA of the set's features (N, D) to a retrained model's; up to the noise floor, higher is better.
+    """Measure how similar features are to retraining on a downstream set: higher is better, up to the noise floor.
+
+    Linear centered kernel alignment (CKA) of features (N, D) with those of a retrained model.
 
     Raise ValueError for constant features or fewer than 4 samples.
     """
@@ -106,9 +112,12 @@ def downstream_cka_to_retrained(
 def downstream_cka_to_original(
     features: Array, original_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
 ) -> Estimate:
-    """Return linear CKA of the set's features (N, D) to the original's: near 1, the features were hardly touched.
+    """Measure how much of the original's features is left on a downstream set: near 1 means hardly any change.
 
-    Match the retrained models' own CKA to the original. Raise ValueError for constant features or fewer than 4 samples.
+    Match the CKA between retrained models and the original. Linear centered kernel alignment (CKA) of features (N, D)
+    with those of the original.
+
+    Raise ValueError for constant features or fewer than 4 samples.
     """
     return cka_estimate(features, original_features, estimator=estimator, batch_size=batch_size)
 
@@ -121,45 +130,25 @@ def downstream_cka_to_original(
     splits=("retain", "forget", "test", "downstream"),
     protocol="released",
     cost="samples * batch_size * width multiplications, or 2 * samples * width^2 where batches are larger than width",
-    caution="Compare it with numbers of the same width, batch size and order of samples only.",
+    caution="Compare it only with numbers of the same width, batch size and order of samples.",
     released=(
-        "This is the released form. Against CKA of all samples: 0.80 instead of 0.00 for 5,120 unrelated features of "
-        "width 2,048; for two models that share ten class means (512 noisy samples each, width 128) 0.199 instead of "
-        "0.815 with one class a batch, 0.825 shuffled. A last batch of one sample makes the released code's number "
-        "NaN."
+        "This is the released form. Compared with CKA of all samples: 0.80 instead of 0.00 for 5,120 unrelated "
+        "features of width 2,048; for two models that share ten class means (512 noisy samples each, width 128) 0.199 "
+        "instead of 0.815 with one class a batch, 0.825 shuffled. A last batch of one sample makes the released "
+        "code's number NaN."
     ),
 )
 def cka_batched(features: Array, retrained_features: Array, *, batch_size: int = 512) -> Estimate:
-    """Return the mean over consecutive batches of biased CKA to a retrained model, to compare with released numbers.
+    """Measure similarity to retraining as the released code does: use it only to compare with reported numbers.
 
-    It grows with the width of the features over the batch size, and falls where batches hold one class each. The last
-    batch counts as much as the others. Raise ValueError where that holds one sample.
+    The mean over consecutive batches of biased CKA (centered kernel alignment) with a retrained model; the last batch
+    counts as much as the others. It grows with feature width over batch size, and falls where a batch holds one class.
+
+    Raise ValueError where the last batch holds one sample.
     """
     return cka_estimate(features, retrained_features, estimator="batched", batch_size=batch_size)
 
 
-def stratified_halves(labels: Array, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of the bank and of the queries, sorted: `test_fraction` of every class, rounded, by `seed`.
-
-    It depends on the labels (N,) and the seed alone. Raise ValueError where no class is large enough to give a query.
-    """
-    if not 0 < test_fraction < 1:
-        raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
-    given = as_class_labels(labels, len(labels))
-    order = np.random.default_rng(seed).permutation(len(given))
-    by_class = order[np.argsort(given[order], kind="stable")]
-    _, counts = np.unique(given, return_counts=True)
-    rank = np.arange(len(given)) - np.repeat(np.cumsum(counts) - counts, counts)
-    is_query = (rank + 0.5) / np.repeat(counts, counts) > 1 - test_fraction
-    if not is_query.any():
-        raise ValueError(
-            f"no class is large enough to ask about {test_fraction:g} of it ({counts.max()} samples at most)"
-        )
-    return np.sort(by_class[~is_query]), np.sort(by_class[is_query])
-
-
-def _accuracy(
-    rows: Array, labels: Array, bank: np.ndarray, queries: np.ndarray, k: int, distance: DistanceName
-) -> Estimate:
-    points, given = np.asarray(rows), as_class_labels(labels, len(rows))
-    return knn_accuracy(points[bank], given[bank], points[queries], given[queries], k, distance, bank_ids=bank)
+def _accuracy(rows: Array, labels: Array, bank: Ints, queries: Ints, k: int, distance: DistanceName) -> Estimate:
+    points, classes = np.asarray(rows), as_class_labels(labels, len(rows))
+    return knn_accuracy(points[bank], classes[bank], points[queries], classes[queries], k, distance, bank_ids=bank)

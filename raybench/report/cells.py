@@ -14,7 +14,8 @@ import pandas as pd
 from scipy.special import ndtri
 
 from raybench.metrics.functions.gaps import mean_absolute_gap
-from raybench.metrics.functions.statistics import gap_to_reference, mean_interval
+from raybench.metrics.functions.intervals import mean_interval
+from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.report.comparison import PER_ALPHA, Column, Comparison
 from raybench.report.leaderboard import Cell, MeanGap, Row
 

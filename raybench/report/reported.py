@@ -14,7 +14,7 @@ import pandas as pd
 from pyarrow import fs
 
 from raybench import paper_tables
-from raybench.metrics.functions.statistics import mean_interval
+from raybench.metrics.functions.intervals import mean_interval
 from raybench.paper_tables import COMPANIONS, DERIVED, POPULATION
 from raybench.storage.store import Store
 

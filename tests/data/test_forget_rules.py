@@ -21,7 +21,7 @@ def candidates():
 
 def test_the_shipped_rules_are_found_by_their_names():
     assert set(forget_rules.names()) >= {"class", "ids", "random", "identity", "first_rows", "id_ranges", "hard"}
-    assert all(forget_rules.framework.spec(name).source for name in forget_rules.names())
+    assert all(forget_rules.spec(name).source for name in forget_rules.names())
 
 
 def test_random_takes_a_fraction_or_a_count_and_its_seed_decides(candidates):

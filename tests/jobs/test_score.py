@@ -17,7 +17,7 @@ from raybench.jobs.score import SAMPLED, Scorer, read_rows
 from raybench.jobs.specs import EvaluatedModel
 from raybench.metrics.divergence import zrf
 from raybench.metrics.functions import signals
-from raybench.metrics.functions.representation import knn_predict
+from raybench.metrics.functions.knn import knn_predict
 from raybench.storage import tables
 
 

@@ -5,18 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
-from raybench.metrics.accuracy import (
-    accuracy,
-    balanced,
-    calibration_error,
-    expected_calibration_error,
-    majority_baseline,
-    multilabel,
-    per_class,
-    top_k,
-    unlearning_accuracy,
-)
+from raybench.metrics.accuracy import accuracy, calibration_error, top_2, unlearning_accuracy
+from raybench.metrics.functions.accuracy import correct_decisions, top_k
 from raybench.metrics.functions.intervals import clopper_pearson
+from raybench.metrics.per_class_accuracy import accuracy_by_class, balanced_accuracy, majority_accuracy
 
 
 def random_case(seed, n=60, classes=5):
@@ -31,7 +23,7 @@ def random_case(seed, n=60, classes=5):
 def test_top_k_and_balanced_accuracy_are_those_of_scikit_learn(seed, k):
     logits, labels = random_case(seed)
     assert top_k(logits, labels, k) == pytest.approx(top_k_accuracy_score(labels, logits, k=k, labels=np.arange(5)))
-    assert balanced(logits, labels) == pytest.approx(balanced_accuracy_score(labels, logits.argmax(1)))
+    assert balanced_accuracy(logits, labels).value == pytest.approx(balanced_accuracy_score(labels, logits.argmax(1)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -42,7 +34,8 @@ def test_accuracy_does_not_depend_on_the_order_of_samples_or_classes(seed):
     rows, columns = rng.permutation(60), rng.permutation(5)
     renamed = np.argsort(columns)[labels]
     assert accuracy(logits[rows][:, columns], renamed[rows]) == accuracy(logits, labels)
-    assert per_class(logits[:, columns], renamed) == pytest.approx(per_class(logits, labels)[columns])
+    before, after = accuracy_by_class(logits, labels), accuracy_by_class(logits[:, columns], renamed)
+    assert after == {f"_{i}": before[f"_{column}"] for i, column in enumerate(columns)}
     assert accuracy(3 * logits - 7, labels) == accuracy(logits, labels)
 
 
@@ -50,14 +43,6 @@ def test_numpy_torch_and_half_precision_give_the_same():
     logits, labels = random_case(0)
     coarse = torch.tensor(logits).bfloat16()
     assert accuracy(coarse, torch.tensor(labels)) == accuracy(coarse.float().numpy(), labels)
-
-
-def test_constant_logits_are_a_prediction_of_class_0_and_no_free_point():
-    labels = np.array([0, 1, 2, 2])
-    assert top_k(np.zeros((4, 3)), labels) == 0.25
-    assert top_k(np.zeros((4, 3)), labels, 2) == 0.5
-    assert top_k(np.zeros((4, 3)), labels, 3) == 1.0
-    assert accuracy(np.zeros((4, 3)), labels).value == 0.25
 
 
 def test_accuracy_has_the_exact_interval():
@@ -73,33 +58,30 @@ def test_unlearning_accuracy_is_the_mirror_of_accuracy():
     assert unlearned.low < unlearned.value < unlearned.high
 
 
-def test_all_male_predictions_on_mucac_give_the_printed_accuracy_of_the_collapsed_models():
+def test_all_male_predictions_on_mucac_give_the_reported_accuracy_of_the_collapsed_models():
     labels = np.repeat([1, 0], [364, 2065 - 364])
     logits = np.tile([0.0, 1.0], (2065, 1))
-    assert accuracy(logits, labels).value == pytest.approx(0.17627, abs=5e-6)  # printed 0.1762, truncated
-    assert majority_baseline(labels) == pytest.approx(0.8237, abs=5e-5)
-    assert balanced(logits, labels) == 0.5
+    assert accuracy(logits, labels).value == pytest.approx(0.17627, abs=5e-6)  # reported 0.1762, truncated
+    assert majority_accuracy(labels).value == pytest.approx(0.8237, abs=5e-5)
+    assert balanced_accuracy(logits, labels).value == 0.5
 
 
 def test_mucac_majority_baselines_are_those_of_the_test_set():
     counts = {"gender": 364, "smiling": 919, "young": 1707}
     labels = np.stack([np.arange(2065) < count for count in counts.values()], axis=1).astype(int)
-    assert [majority_baseline(column) for column in labels.T] == pytest.approx([0.8237, 0.5550, 0.8266], abs=5e-5)
-    assert majority_baseline(labels) == pytest.approx(0.7351, abs=5e-5)
+    assert [majority_accuracy(column).value for column in labels.T] == pytest.approx([0.8237, 0.5550, 0.8266], abs=5e-5)
+    assert majority_accuracy(labels).value == pytest.approx(0.7351, abs=5e-5)
 
 
 def test_multilabel_accuracy_is_the_plain_mean_over_labels_and_not_the_exact_match():
     logits = np.array([[2.0, -1.0, 0.5], [-1.0, -1.0, 3.0], [1.0, 1.0, 1.0], [-2.0, 0.1, -0.1]])
     labels = np.array([[1, 0, 1], [1, 0, 1], [1, 1, 0], [0, 1, 0]])
-    result = multilabel(logits, labels)
-    assert result.per_label.tolist() == [0.75, 1.0, 0.75]
-    assert result.mean == pytest.approx(10 / 12)
-    assert result.exact_match == 0.5
+    assert [label.value for label in accuracy_by_class(logits, labels).values()] == [0.75, 1.0, 0.75]
     assert accuracy(logits, labels).value == pytest.approx(10 / 12)
 
 
 def test_a_logit_of_0_is_no_positive_decision():
-    assert multilabel([[0.0, 0.0]], [[0, 1]]).per_label.tolist() == [1.0, 0.0]
+    assert correct_decisions([[0.0, 0.0]], [[0, 1]]).tolist() == [[1.0, 0.0]]
 
 
 def test_copies_of_one_label_add_no_certainty_to_the_multilabel_interval():
@@ -109,16 +91,15 @@ def test_copies_of_one_label_add_no_certainty_to_the_multilabel_interval():
     assert thrice == once
 
 
-def test_a_class_without_samples_is_nan_and_left_out_of_the_balanced_mean():
+def test_a_class_without_samples_is_left_out_also_of_the_balanced_mean():
     logits, labels = np.eye(3)[[0, 1, 1]], np.array([0, 1, 0])
-    assert per_class(logits, labels)[:2].tolist() == [0.5, 1.0]
-    assert np.isnan(per_class(logits, labels)[2])
-    assert balanced(logits, labels) == 0.75
+    assert {name: found.value for name, found in accuracy_by_class(logits, labels).items()} == {"_0": 0.5, "_1": 1.0}
+    assert balanced_accuracy(logits, labels).value == 0.75
 
 
-def test_per_class_of_labels_gives_both_sides():
+def test_balanced_accuracy_of_labels_averages_over_both_values_of_each():
     logits, labels = np.array([[1.0, -1.0], [1.0, 1.0]]), np.array([[1, 0], [0, 1]])
-    assert per_class(logits, labels).tolist() == [[0.0, 1.0], [1.0, 1.0]]
+    assert balanced_accuracy(logits, labels).value == 0.75
 
 
 def slow_calibration_error(logits, labels, bins):
@@ -136,31 +117,25 @@ def slow_calibration_error(logits, labels, bins):
 @given(st.integers(0, 10_000), st.integers(1, 20))
 def test_calibration_error_is_the_textbook_one(seed, bins):
     logits, labels = random_case(seed)
-    assert expected_calibration_error(logits, labels, bins=bins) == pytest.approx(
+    assert calibration_error(logits, labels, bins=bins).value == pytest.approx(
         slow_calibration_error(logits, labels, bins), abs=1e-12
     )
 
 
 def test_calibration_error_of_known_cases():
     sure = np.tile([1e4, -1e4], (10, 1)).astype(np.float32)
-    assert expected_calibration_error(sure, np.zeros(10)) == 0
-    assert expected_calibration_error(sure, np.repeat([0, 1], 5)) == pytest.approx(0.5)
+    assert calibration_error(sure, np.zeros(10)).value == 0
+    assert calibration_error(sure, np.repeat([0, 1], 5)).value == pytest.approx(0.5)
     multilabel_sure = np.array([[1e4, -1e4], [1e4, -1e4]])
-    assert expected_calibration_error(multilabel_sure, [[1, 0], [0, 0]]) == pytest.approx(0.25)
+    assert calibration_error(multilabel_sure, [[1, 0], [0, 0]]).value == pytest.approx(0.25)
 
 
 def test_the_calibration_metric_has_a_jackknife_interval_around_the_pure_value():
     logits, labels = random_case(3, n=400)
     estimate = calibration_error(logits, labels)
-    assert estimate.value == pytest.approx(expected_calibration_error(logits, labels))
+    assert estimate.value == pytest.approx(slow_calibration_error(logits, labels, 15))
     assert 0 <= estimate.low < estimate.value < estimate.high
     assert (estimate.n, estimate.interval) == (400, "jackknife")
-
-
-@pytest.mark.parametrize("k", [0, 6])
-def test_a_k_outside_the_classes_is_refused(k):
-    with pytest.raises(ValueError, match=r"1\.\.5"):
-        top_k(*random_case(0), k)
 
 
 def test_nan_logits_are_no_prediction_of_class_0():
@@ -171,7 +146,44 @@ def test_nan_logits_are_no_prediction_of_class_0():
 def test_the_wrong_kind_of_labels_is_refused():
     with pytest.raises(ValueError, match="one class per sample"):
         top_k(np.zeros((2, 3)), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"\(N, L\)"):
-        multilabel(*random_case(0))
     with pytest.raises(ValueError, match="not be empty"):
-        majority_baseline([])
+        majority_accuracy([])
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_a_k_outside_the_classes_is_refused(k):
+    with pytest.raises(ValueError, match=r"1\.\.5"):
+        top_k(*random_case(0), k)
+
+
+def test_constant_logits_are_a_prediction_of_class_0_and_no_free_point():
+    labels = np.array([0, 1, 2, 2])
+    assert top_k(np.zeros((4, 3)), labels) == 0.25
+    assert top_k(np.zeros((4, 3)), labels, 2) == 0.5
+    assert top_k(np.zeros((4, 3)), labels, 3) == 1.0
+    assert accuracy(np.zeros((4, 3)), labels).value == 0.25
+
+
+def test_top_2_of_a_hand_counted_case_has_the_exact_interval():
+    logits = [[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [0.0, 0.0, 0.0]]
+    found = top_2(logits, [1, 0, 2, 2])  # second, last, second, and third by index among equals
+    assert found == clopper_pearson(2, 4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 8))
+def test_top_2_is_the_fraction_among_the_two_largest_and_never_below_top_1(seed, classes):
+    random = np.random.default_rng(seed)
+    logits, labels = random.normal(size=(40, classes)), random.integers(0, classes, 40)
+    found = top_2(logits, labels)
+    best = np.argsort(-logits, axis=1)[:, :2]
+    assert found.value == pytest.approx(np.mean((best == labels[:, None]).any(axis=1)))
+    assert found.value >= accuracy(logits, labels).value
+    assert found.low <= found.value <= found.high
+    if classes == 2:
+        assert found.value == 1
+
+
+def test_top_2_of_many_labels_per_sample_is_refused():
+    with pytest.raises(ValueError, match="one class per sample"):
+        top_2(np.zeros((4, 3)), np.zeros((4, 3), dtype=int))

@@ -19,7 +19,7 @@ def test_keeping_the_type_keeps_float32_and_lifts_half():
 
 
 def test_a_nan_is_refused_with_its_name_and_place():
-    with pytest.raises(ValueError, match=r"logits holds 1 values that are NaN or infinite, the first at \[1, 0\]"):
+    with pytest.raises(ValueError, match=r"logits contains 1 values that are NaN or infinite, the first at \[1, 0\]"):
         as_array([[0.0, 1.0], [np.nan, 1.0]], name="logits", finite=True)
 
 
@@ -50,7 +50,7 @@ def test_groups_may_be_names():
         (np.zeros((2, 3)), np.array([0, 3]), "3 classes"),
         (np.zeros((2, 3)), np.array([-1, 0]), "3 classes"),
         (np.zeros((2, 3)), np.array([0.5, 0]), "whole numbers"),
-        (np.zeros((2, 3)), np.zeros(3), "fit no logits"),
+        (np.zeros((2, 3)), np.zeros(3), "do not match logits"),
         (np.zeros((2, 3)), np.full((2, 3), 2), "0 or 1"),
         (np.zeros((2, 1)), np.zeros(2), "two classes"),
         (np.full((2, 3), np.inf), np.zeros(2), "infinite"),

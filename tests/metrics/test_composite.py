@@ -1,169 +1,200 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics.functions.composite import (
-    agl,
-    agr,
-    average_gap,
-    forgetting_score,
-    h_lr,
-    indiscernibility,
-    nomus,
-    pareto_ranks,
-    tug_of_war,
-)
+from raybench.metrics import accuracy
+from raybench.metrics.composite import agl, agr, h_lr, tug_of_war, tug_of_war_mia
+from raybench.metrics.functions.intervals import difference
+from raybench.metrics.membership_inference import mia_svc
 
-# Choi and Na 2023, Tables 1-5: test accuracy, forgetting score, NoMUS; digits are printed truncated. Columns: Original,
-# Retrained, Fine-tuning, CF-3, NegGrad, UNSIR stage 1, UNSIR stage 2, SCRUB, Advanced NegGrad.
-PRINTED = {
-    "mufac": (
-        "0.5951 0.4880 0.6055 0.5900 0.4048 0.5893 0.5925 0.5984 0.5633",
-        "0.2136 0.0445 0.2129 0.2126 0.0485 0.2089 0.1990 0.1415 0.0953",
-        "0.5839 0.6994 0.5898 0.5823 0.6538 0.5857 0.5972 0.6576 0.6863",
-    ),
-    "mucac multi-label": (
-        "0.8852 0.8135 0.9147 0.9197 0.4193 0.7087 0.9220 0.9073 0.7607",
-        "0.0568 0.0436 0.0708 0.0685 0.0356 0.0324 0.0705 0.0478 0.0152",
-        "0.8858 0.8631 0.8865 0.8913 0.6740 0.8219 0.8905 0.9058 0.8651",
-    ),
-    "mucac gender": (
-        "0.9835 0.9515 0.9849 0.9840 0.1762 0.9481 0.9845 0.1762 0.9147",
-        "0.0306 0.0154 0.0281 0.0291 0.1289 0.0638 0.0481 0.1329 0.0129",
-        "0.9611 0.9603 0.9643 0.9629 0.4592 0.9102 0.9441 0.4552 0.9444",
-    ),
-    "mucac smiling": (
-        "0.9467 0.6518 0.9476 0.9472 0.5549 0.8619 0.9506 0.5549 0.9423",
-        "0.0346 0.0182 0.0279 0.0294 0.0366 0.0416 0.0271 0.4680 0.0354",
-        "0.9387 0.8077 0.9459 0.9442 0.7408 0.8893 0.9482 0.3094 0.9357",
-    ),
-    "mucac young": (
-        "0.9089 0.8271 0.9147 0.9118 0.1733 0.8260 0.9021 0.8929 0.5573",
-        "0.0456 0.0234 0.0426 0.0456 0.0513 0.0229 0.0493 0.0428 0.0139",
-        "0.9088 0.8901 0.9147 0.9103 0.5353 0.8901 0.9017 0.9036 0.7647",
-    ),
-}
-TRIPLES = [
-    (name, *map(float, triple)) for name, rows in PRINTED.items() for triple in zip(*(row.split() for row in rows))
-]
+ROLES = ("forget", "retain", "test")
+LABELS = {"forget": np.arange(20) % 5, "retain": np.arange(100) % 5, "test": np.arange(50) % 5}
 
 
-def test_all_45_printed_totals_are_there():
-    assert len(TRIPLES) == 45
+def said(shares, labels=LABELS, classes=5):
+    """Return logits that are right on the first share of each role."""
+    found = []
+    for role, share in zip(ROLES, shares):
+        right = np.arange(len(labels[role])) < round(share * len(labels[role]))
+        found.append(np.eye(classes)[np.where(right, labels[role], (labels[role] + 1) % classes)])
+    return found
 
 
-@pytest.mark.parametrize(("name", "accuracy", "score", "total"), TRIPLES)
-def test_nomus_reproduces_each_printed_total(name, accuracy, score, total):
-    assert nomus(accuracy, score) == pytest.approx(total, abs=1.5e-4)
+def pulled(own, retrained, labels=LABELS):
+    return tug_of_war(*(array for role, z in zip(ROLES, own) for array in (z, labels[role])), *retrained)
 
 
-def test_nomus_gives_a_constant_model_as_much_as_retraining_on_mucac_young():
-    majority, label_only = 0.8266, 0.5268
-    assert nomus(majority, forgetting_score(label_only)) == pytest.approx(0.8901, abs=0.005)
+# -- tug-of-war --------------------------------------------------------------------------------------------------------
 
 
-def test_the_forgetting_score_is_absolute_and_may_be_taken_against_retrained():
-    assert forgetting_score(0.4848) == pytest.approx(0.0152)
-    assert forgetting_score(0.5152) == pytest.approx(0.0152)
-    assert forgetting_score(0.63, reference=0.631) == pytest.approx(0.001)
+def test_it_is_the_product_of_how_near_the_three_accuracies_are():
+    found = pulled(said((0.9, 1, 0.8)), said((0.7, 1, 0.9)))
+    assert found.value == pytest.approx(0.8 * 1 * 0.9)
+    assert (found.n, found.interval) == (170, "mover")
+    assert 0 < found.low < found.value < found.high < 1
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_nomus_stays_in_range_and_its_weight_moves_between_its_parts(accuracy, attack, weight):
-    score = forgetting_score(attack)
-    assert 0 <= nomus(accuracy, score, weight) <= 1
-    assert nomus(accuracy, score, 1) == pytest.approx(accuracy)
-    assert nomus(accuracy, score, 0) == pytest.approx(1 - 2 * score)
-    assert indiscernibility(attack) == pytest.approx(1 - 2 * score)
+def test_the_interval_of_one_part_is_that_of_the_difference_where_the_others_are_certain():
+    own, retrained = said((0.9, 1, 1)), said((0.3, 1, 1))
+    sure = {role: np.arange(10**6) % 5 for role in ("retain", "test")}
+    labels = {"forget": LABELS["forget"], **sure}
+    found = pulled([own[0], *said((1, 1, 1), labels)[1:]], [retrained[0], *said((1, 1, 1), labels)[1:]], labels)
+    apart = difference(*(accuracy.accuracy(z[0], LABELS["forget"]) for z in (own, retrained)))
+    assert found[:3] == pytest.approx((1 - apart.value, 1 - apart.high, 1 - apart.low), abs=1e-4)
 
 
-def test_percentages_are_refused_where_fractions_are_meant():
-    with pytest.raises(ValueError, match="fraction"):
-        nomus(59.5, 0.2)
-    with pytest.raises(ValueError, match=r"0\.\.0\.5"):
-        nomus(0.5, 0.6)
+def test_a_model_pulls_evenly_with_itself_but_few_samples_do_not_prove_it():
+    own = said((0.3, 0.6, 0.5))
+    found = pulled(own, own)
+    assert (found.value, found.high) == (1, 1)
+    assert found.low < 0.95
 
 
-UNLEARNED = {"UA": 0.10, "RA": 0.99, "TA": 0.80, "MIA": 0.6}
-RETRAINED = {"UA": 0.12, "RA": 1.00, "TA": 0.85, "MIA": 0.5}
+def test_a_factor_of_zero_makes_it_zero_with_an_interval():
+    found = pulled(said((0, 0.9, 0.9)), said((1, 0.9, 0.9)))
+    assert (found.value, found.low) == (0, 0)
+    assert 0 < found.high < 0.5
 
 
-def test_the_average_gap_is_the_mean_distance_in_points():
-    assert average_gap(UNLEARNED, RETRAINED) == pytest.approx((2 + 1 + 5 + 10) / 4)
-    assert average_gap(RETRAINED, RETRAINED) == 0
-    assert average_gap(UNLEARNED, RETRAINED, metrics=("UA", "RA")) == pytest.approx(1.5)
-    with pytest.raises(ValueError, match="unlearned lacks MIA"):
-        average_gap({"UA": 0.1, "RA": 1, "TA": 1}, RETRAINED)
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
+def test_it_is_symmetric_and_lies_in_its_interval_which_lies_in_its_range(shares):
+    own, retrained = said(shares[:3]), said(shares[3:])
+    found = pulled(own, retrained)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert pulled(retrained, own)[:3] == pytest.approx(found[:3])
 
 
-def test_logit_and_representation_agreement_keep_their_parts():
-    logits = agl(UNLEARNED, RETRAINED)
-    assert logits.value == pytest.approx(0.98 * 0.99 * 0.95 * 0.9)
-    assert agl(UNLEARNED, RETRAINED, variant="mean").value == pytest.approx((0.98 + 0.99 + 0.95 + 0.9) / 4)
-    assert logits.parts == pytest.approx({"UA": 0.98, "RA": 0.99, "TA": 0.95, "MIA": 0.9})
-    features = agr({"cub": 0.5}, {"cub": 0.6}, {"cub": 0.8})
-    assert features.value == pytest.approx(0.9 * 0.8)
-    assert features.parts == pytest.approx({"knn cub": 0.9, "cka cub": 0.8})
-    both = h_lr(logits, features)
-    assert both.value == pytest.approx(2 / (1 / logits.value + 1 / features.value))
-    assert both.agl.parts == logits.parts
+def test_intervals_hold_the_truth_at_least_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    truth = {"own": (0.7, 0.95, 0.8), "retrained": (0.6, 0.97, 0.85)}
+    value = np.prod([1 - abs(a - b) for a, b in zip(*truth.values())])
+    labels = {role: np.zeros(n, int) for role, n in zip(ROLES, (200, 800, 400))}
+    held = 0
+    for _ in range(200):
+        both = [
+            [np.eye(2)[(rng.random(len(labels[role])) > share).astype(int)] for role, share in zip(ROLES, shares)]
+            for shares in truth.values()
+        ]
+        found = pulled(*both, labels)
+        held += found.low <= value <= found.high
+    assert held / 200 > 0.93
 
 
-def test_agreements_of_retrained_with_itself_are_1_and_no_agreement_at_all_is_0():
-    assert agl(RETRAINED, RETRAINED).value == 1
-    assert agr({"a": 0.5}, {"a": 0.5}, {"a": 1.0}).value == 1
-    nothing = agl({"UA": 1.0}, {"UA": 0.0})
-    assert h_lr(nothing, nothing).value == 0
-    assert agr({"a": 0.5}, {"a": 0.5}, {"a": -0.006}).value == 0  # unbiased CKA of unrelated features
+def test_with_the_attack_in_place_of_the_forget_accuracy():
+    rng = np.random.default_rng(1)
+
+    def model(gain):
+        found = []
+        for role in ROLES:
+            z = rng.normal(size=(len(LABELS[role]), 5))
+            z[np.arange(len(z)), LABELS[role]] += gain[role]
+            found.append(z)
+        return found
+
+    own, retrained = model({"forget": 4, "retain": 4, "test": 1}), model({"forget": 1, "retain": 4, "test": 1})
+    found = tug_of_war_mia(*(a for role, z in zip(ROLES, own) for a in (z, LABELS[role])), *retrained)
+    given_rates = []
+    for forget, retain, test in (own, retrained):
+        attack = mia_svc(forget, LABELS["forget"], retain, LABELS["retain"], test, LABELS["test"])
+        rates = {"forget": attack["_efficacy"].value}
+        rates |= {role: accuracy.accuracy(z, LABELS[role]).value for role, z in (("retain", retain), ("test", test))}
+        given_rates.append(rates)
+    assert found.value == pytest.approx(
+        np.prod([1 - abs(a - b) for a, b in zip(*(rates.values() for rates in given_rates))])
+    )
+    assert found.value < pulled(own, retrained).value
+    assert found.low < found.value < found.high
 
 
-def test_agreements_over_different_metrics_are_refused():
-    with pytest.raises(ValueError, match="same metrics"):
-        agl({"FA": 0.5}, {"RA": 0.5})
-    with pytest.raises(ValueError, match="sets differ"):
-        agr({"a": 0.5}, {"b": 0.5}, {})
-    with pytest.raises(ValueError, match="allowed: product, mean"):
-        agl(RETRAINED, RETRAINED, variant="median")
-    with pytest.raises(ValueError, match="no metrics"):
-        agl({}, {})
+@pytest.mark.parametrize("metric", [tug_of_war, tug_of_war_mia])
+def test_an_empty_set_is_a_reason(metric):
+    own = said((0.5, 0.5, 0.5))
+    empty = [np.empty((0, 5)), np.empty(0, int)]
+    sides = [own[0], LABELS["forget"], own[1], LABELS["retain"], *empty]
+    with pytest.raises(ValueError, match="there are no samples"):
+        metric(*sides, own[0], own[1], empty[0])
 
 
-def test_tug_of_war_is_the_product_over_forget_retain_and_test():
-    unlearned = {"forget": 0.5, "retain": 0.9, "test": 0.8}
-    retrained = {"forget": 0.7, "retain": 1.0, "test": 0.8}
-    assert tug_of_war(unlearned, retrained) == pytest.approx(0.8 * 0.9 * 1.0)
-    assert tug_of_war(retrained, retrained) == 1
+# -- AGL, AGR and H-LR -------------------------------------------------------------------------------------------------
 
 
-def test_indiscernibility_is_1_at_chance_and_0_for_a_perfect_attack():
-    assert [indiscernibility(m) for m in (0.5, 1.0, 0.0, 0.75)] == pytest.approx([1, 0, 0, 0.5])
+def model(accuracies, labels, classes=5):
+    """Return logits that are right on the first share of each role."""
+    found = {}
+    for role, share in accuracies.items():
+        right = np.arange(len(labels[role])) < round(share * len(labels[role]))
+        said = np.where(right, labels[role], (labels[role] + 1) % classes)
+        found[f"{role}_logits"] = np.eye(classes)[said]
+    return found
 
 
-def test_pareto_ranks_of_a_known_case():
-    values = [[1, 4], [2, 2], [4, 1], [3, 3], [2, 2], [5, 5]]
-    assert pareto_ranks(values).tolist() == [1, 1, 1, 2, 1, 3]
-    assert pareto_ranks(values, best=["highest", "highest"])[5] == 1
+def arguments(own, retrained, labels):
+    given = {f"{role}_labels": values for role, values in labels.items()}
+    return {**given, **model(own, labels), **{f"retrained_{k}": v for k, v in model(retrained, labels).items()}}
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000))
-def test_pareto_fronts_are_those_found_by_peeling(seed):
-    rng = np.random.default_rng(seed)
-    values = rng.integers(0, 4, (12, 3)).astype(float)
-    ranks, front, left = np.zeros(12, int), 0, set(range(12))
-    while left:
-        front += 1
-        best = {i for i in left if not any(all(values[j] <= values[i]) and any(values[j] < values[i]) for j in left)}
-        for i in best:
-            ranks[i] = front
-        left -= best
-    assert pareto_ranks(values).tolist() == ranks.tolist()
+RANDOM = {"forget": np.arange(20) % 5, "retain": np.arange(100) % 5, "test": np.arange(50) % 5}
 
 
-def test_pareto_ranks_refuse_nan_and_wrong_sides():
-    with pytest.raises(ValueError, match="NaN"):
-        pareto_ranks([[np.nan, 1.0]])
-    with pytest.raises(ValueError, match="each of the 2 objectives"):
-        pareto_ranks([[1.0, 2.0]], best=["lowest"])
+BY_CLASS = {"forget": np.full(20, 4), "retain": np.arange(100) % 4, "test": np.repeat([4, 0, 1, 2, 3], 10)}
+
+
+def test_accuracies_of_samples_drawn_at_random_agree_part_by_part():
+    own, retrained = {"forget": 0.9, "retain": 1, "test": 0.8}, {"forget": 0.7, "retain": 1, "test": 0.9}
+    found = agl(**arguments(own, retrained, RANDOM))
+    values = {name: estimate.value for name, estimate in found.items()}
+    assert values == pytest.approx({"": 0.8 * 1 * 0.9, "_forget": 0.8, "_retain": 1, "_test": 0.9})
+    assert agl(**arguments(own, retrained, RANDOM), variant="mean")[""].value == pytest.approx((0.8 + 1 + 0.9) / 3)
+
+
+def test_a_forgotten_class_is_held_apart_from_the_others_on_test():
+    labels = BY_CLASS
+    given = arguments({"forget": 0, "retain": 1, "test": 1}, {"forget": 0, "retain": 1, "test": 1}, labels)
+    is_gone = labels["test"] == 4
+    given["retrained_test_logits"] = np.eye(5)[np.where(is_gone, 0, labels["test"])]  # right on all but the class
+    found = {name: estimate.value for name, estimate in agl(**given).items()}
+    assert found == {"": 0, "_forget": 1, "_retain": 1, "_test_forgotten": 0, "_test_retained": 1}
+
+
+def test_a_model_agrees_with_itself():
+    own = {"forget": 0.3, "retain": 0.6, "test": 0.5}
+    assert agl(**arguments(own, own, RANDOM))[""].value == 1
+
+
+def test_several_labels_per_sample_have_no_forgotten_class():
+    labels = {role: (np.arange(3 * n).reshape(n, 3) % 2).astype(np.uint8) for role, n in (("forget", 8), ("retain", 9))}
+    labels["test"] = labels["retain"]
+    logits = {role: 2.0 * values - 1 for role, values in labels.items()}
+    given = {f"{role}_labels": values for role, values in labels.items()}
+    given |= {f"{role}_logits": values for role, values in logits.items()}
+    given |= {f"retrained_{role}_logits": -values for role, values in logits.items()}
+    found = {name: estimate.value for name, estimate in agl(**given).items()}
+    assert found == {"": 0, "_forget": 0, "_retain": 0, "_test": 0}
+
+
+def test_a_forgotten_class_without_a_test_sample_is_a_reason():
+    labels = {**BY_CLASS, "test": np.arange(40) % 4}
+    with pytest.raises(ValueError, match="no sample of test_forgotten"):
+        agl(**arguments({"forget": 0, "retain": 1, "test": 1}, {"forget": 0, "retain": 1, "test": 1}, labels))
+
+
+def test_features_agree_set_by_set():
+    found = agr(
+        {"downstream-cub": 0.6, "downstream-office": 0.5},
+        {"downstream-cub": 0.5, "downstream-office": 0.5},
+        {"downstream-cub": 0.8, "downstream-office": -0.01},
+    )
+    values = {name: estimate.value for name, estimate in found.items()}
+    parts = {"_knn_cub": 0.9, "_knn_office": 1, "_cka_cub": 0.8, "_cka_office": 0}
+    assert values == pytest.approx({"": 0, **parts})
+
+
+def test_both_agreements_are_joined_by_their_harmonic_mean():
+    assert h_lr(0.5, 1.0).value == pytest.approx(2 / 3)
+    assert h_lr(0.0, 1.0).value == 0
+    assert math.isnan(h_lr(0.5, 1.0).low)
+    assert h_lr(0.5, 1.0).interval.startswith("none")

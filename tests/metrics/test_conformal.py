@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.metrics.conformal import coverage, coverage_ratio, cr, fake_forgetting, lac, set_members
-from raybench.metrics.functions.conformal_scores import SCORES
+from raybench.metrics.conformal import coverage, cr, fake_forgetting
+from raybench.metrics.functions.conformal_scores import SCORES, lac
+from raybench.metrics.functions.conformal_sets import coverage_ratio, set_members
 
 P = np.array(
     [

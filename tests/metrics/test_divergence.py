@@ -10,18 +10,16 @@ from scipy.stats import entropy
 
 from raybench.metrics.divergence import (
     activation_distance,
-    agreement,
     agreement_to_retrained,
-    completeness,
-    jensen_shannon,
+    completeness_to_retrained,
     js_to_original,
     js_to_retrained,
-    kl,
     kl_to_original,
     kl_to_retrained,
-    l2_of_probabilities,
     zrf,
 )
+from raybench.metrics.functions.divergence import agreement, completeness, jensen_shannon, kl, l2_of_probabilities
+from raybench.metrics.functions.intervals import clopper_pearson
 
 LOGITS = arrays(np.float64, (7, 4), elements=st.floats(-20, 20, width=32))
 FAR = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]], dtype=np.float32)
@@ -133,3 +131,38 @@ def test_one_sample_has_a_value_and_a_reason_for_no_interval():
 def test_bad_input_is_refused_with_its_reason(a, b, reason):
     with pytest.raises(ValueError, match=reason):
         js_to_retrained(a, b)
+
+
+def test_one_class_a_sample_gives_the_overlap_of_the_predicted_pairs():
+    own, retrained = np.array([0, 1, 2, 1, 0]), np.array([0, 1, 1, 1, 2])
+    found = completeness_to_retrained(np.eye(3)[own], np.zeros(5, int), np.eye(3)[retrained])
+    pairs = [set(enumerate(given.tolist())) for given in (own, retrained)]
+    assert found.value == pytest.approx(len(pairs[0] & pairs[1]) / len(pairs[0] | pairs[1])) == pytest.approx(3 / 7)
+    exact = clopper_pearson(3, 5)
+    assert found[1:3] == pytest.approx((exact.low / (2 - exact.low), exact.high / (2 - exact.high)))
+
+
+def test_several_labels_a_sample_give_the_overlap_of_the_labels_above_zero():
+    rng = np.random.default_rng(2)
+    own, retrained = rng.normal(size=(2, 50, 3))
+    found = completeness_to_retrained(own, np.zeros((50, 3), int), retrained)
+    a, b = own > 0, retrained > 0
+    assert found.value == pytest.approx((a & b).sum() / (a | b).sum())
+    assert (found.n, found.interval) == (50, "delta")
+
+
+def test_full_agreement_on_few_samples_is_no_certainty():
+    logits = np.random.default_rng(3).normal(size=(20, 3))
+    for labels in (np.zeros(20, int), np.zeros((20, 3), int)):
+        found = completeness_to_retrained(logits, labels, logits)
+        assert (found.value, found.high) == (1, 1)
+        assert 0.6 < found.low < 0.9
+    alone = completeness_to_retrained(np.ones((1, 3)), np.ones((1, 3), int), np.ones((1, 3)))
+    assert alone[:3] == pytest.approx(clopper_pearson(1, 1)[:3])
+
+
+def test_models_that_predict_no_label_at_all_are_a_reason():
+    with pytest.raises(ValueError, match="neither model predicts any label"):
+        completeness_to_retrained(-np.ones((4, 3)), np.zeros((4, 3), int), -np.ones((4, 3)))
+    with pytest.raises(ValueError, match="a sample and 2 or more classes"):
+        completeness_to_retrained(np.empty((0, 3)), np.empty(0, int), np.empty((0, 3)))

@@ -1,66 +1,43 @@
 import numpy as np
 import pytest
-import torch
 
-from raybench.metrics.functions import representation
-from raybench.metrics.functions.representation import class_drift, linear_probe
+from raybench.metrics.framework.spec import MetricSpec
+from raybench.metrics.functions.cka import cka
+from raybench.metrics.functions.knn import knn_predict
+from raybench.metrics.representation import cka_to_original, cka_to_retrained, knn
+from raybench.registry import discover
 
 
-def clusters(n, d=6, seed=0, spread=1.0):
+def features(n, d=8, seed=0):
     rng = np.random.default_rng(seed)
-    labels = rng.integers(3, size=n)
-    return 3 * np.eye(3, d)[labels] + spread * rng.normal(size=(n, d)), labels
+    labels = rng.integers(4, size=n)
+    return (2 * np.eye(4, d)[labels] + rng.normal(size=(n, d))).astype(np.float32), labels
 
 
-def test_every_function_on_features_is_found_in_one_module():
-    wanted = {"cka", "rbf_cka", "CkaMoments", "knn_predict", "knn_accuracy", "nearest", "linear_probe", "class_drift"}
-    assert wanted <= set(representation.__all__)
-    assert all(callable(getattr(representation, name)) for name in wanted)
+def test_the_evaluation_finds_each_metric_once_under_its_name():
+    found = discover("raybench.metrics", MetricSpec)
+    assert {"cka_to_original", "cka_to_retrained", "knn", "coverage", "cr", "fake_forgetting"} <= found.keys()
+    assert {"js_to_retrained", "js_to_original", "agreement_to_retrained", "activation_distance"} <= found.keys()
 
 
-def test_a_linear_probe_reads_separable_features_and_ignores_their_scale():
-    train, labels = clusters(300, spread=0.3)
-    test, wanted = clusters(200, seed=1, spread=0.3)
-    scale = np.array([1, 1e6, 1e-6, 1, 1, 1])
-    plain, scaled = linear_probe(train, labels, test, wanted), linear_probe(train * scale, labels, test * scale, wanted)
-    assert plain.value == scaled.value > 0.99
-    assert (plain.n, plain.interval) == (200, "wilson")
+@pytest.mark.parametrize("metric", [cka_to_original, cka_to_retrained])
+def test_cka_metrics_return_the_estimator_asked_for_with_an_interval(metric):
+    (x, _), (y, _) = features(200), features(200, seed=1)
+    for estimator in ("unbiased", "biased", "batched"):
+        estimate = metric(x, x + y, estimator=estimator, batch_size=50)
+        assert estimate.value == pytest.approx(cka(x, x + y, estimator, 50), abs=1e-12)
+        assert estimate.low < estimate.value < estimate.high
+        assert estimate.n == 200
 
 
-def test_a_linear_probe_finds_nothing_in_noise_and_survives_a_dead_unit():
-    rng = np.random.default_rng(0)
-    features, labels = rng.normal(size=(600, 5)), rng.integers(2, size=600)
-    features[:, 2] = 0
-    estimate = linear_probe(features[:300], labels[:300], features[300:], labels[300:])
-    assert estimate.low < 0.5 < estimate.high
+def test_knn_asks_the_retain_samples():
+    (x, labels), (bank, bank_labels) = features(100), features(300, seed=1)
+    estimate = knn(x, labels, bank, bank_labels, k=3, distance="euclidean")
+    assert estimate.value == (knn_predict(bank, bank_labels, x, 3, "euclidean") == labels).mean()
+    assert estimate.value > 0.5
 
 
-def test_a_linear_probe_of_one_class_is_refused():
-    with pytest.raises(ValueError, match="two classes"):
-        linear_probe(np.eye(4), [1, 1, 1, 1], np.eye(4), [1, 1, 1, 1])
-
-
-def test_drift_is_zero_for_an_untouched_model():
-    features, labels = clusters(60)
-    drift = class_drift(torch.tensor(features), features, labels)
-    np.testing.assert_allclose(drift.cosine, 0, atol=1e-12)
-    assert drift.euclidean.tolist() == drift.centroid.tolist() == [0, 0, 0]
-    assert drift.counts.sum() == 60
-
-
-def test_drift_names_the_class_that_was_moved():
-    reference = np.array([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0], [0.0, 2.0]])
-    moved = reference.copy()
-    moved[[1, 3]] = [[0.0, -2.0], [0.0, 4.0]]
-    drift = class_drift(moved, reference, [4, 9, 4, 9])
-    assert drift.classes.tolist() == [4, 9]
-    np.testing.assert_allclose(drift.cosine, [0, 1])
-    np.testing.assert_allclose(drift.euclidean, [0, (4 + 2) / 2 / 2])
-    np.testing.assert_allclose(drift.centroid, [0, abs(-4 + 2) / 2 / 2])
-
-
-def test_drift_without_a_scale_is_refused():
-    with pytest.raises(ValueError, match="no scale"):
-        class_drift(np.ones((3, 2)), np.zeros((3, 2)), [0, 1, 2])
-    with pytest.raises(ValueError, match="same samples"):
-        class_drift(np.ones((3, 2)), np.ones((4, 2)), [0, 1, 2])
+def test_knn_of_multi_label_samples_is_refused():
+    x, _ = features(10)
+    with pytest.raises(ValueError, match="multi-label"):
+        knn(x, np.zeros((10, 3)), x, np.zeros((10, 3)))

@@ -2,69 +2,40 @@ import math
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from raybench.metrics.functions.weights import cosine, distance, l2, per_layer
-
-
-def draw(seed=0):
-    rng = np.random.default_rng(seed)
-    return {"conv": rng.normal(size=(2, 3, 3)), "bias": rng.normal(size=4)}
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1000))
-def test_distances_equal_those_of_one_long_vector(seed):
-    a, b = draw(seed), draw(seed + 1)
-    x, y = (np.concatenate([v.ravel() for v in w.values()]) for w in (a, b))
-    assert l2(a, b) == pytest.approx(np.linalg.norm(x - y))
-    assert cosine(a, b) == pytest.approx(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
-    assert distance(a, b).relative_l2 == pytest.approx(np.linalg.norm(x - y) / np.linalg.norm(y))
-    assert distance(a, b).size == 22
-
-
-def test_layers_are_measured_alone_in_their_order_and_add_up():
-    a, b = draw(), draw(1)
-    layers = per_layer(a, b)
-    assert list(layers) == ["conv", "bias"]
-    assert layers["bias"].l2 == pytest.approx(np.linalg.norm(a["bias"] - b["bias"]))
-    assert math.sqrt(sum(layer.l2**2 for layer in layers.values())) == pytest.approx(l2(a, b))
-
-
-def test_a_model_is_at_no_distance_from_itself_and_opposite_to_its_negative():
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
-    state = model.state_dict()
-    assert l2(state, state) == 0
-    assert cosine(state, {name: -value for name, value in state.items()}) == pytest.approx(-1)
-
-
-def test_batch_counters_are_skipped():
-    state = torch.nn.BatchNorm1d(3).state_dict()
-    later = {**state, "num_batches_tracked": torch.tensor(500)}
-    assert l2(later, state) == 0
-    assert "num_batches_tracked" not in per_layer(later, state)
-
-
-def test_layers_of_zeros_have_no_cosine_and_the_whole_says_so():
-    zeros = {"bias": np.zeros(3)}
-    layer = per_layer(zeros, zeros)["bias"]
-    assert (layer.l2, layer.cosine, layer.relative_l2) == (0, None, None)
-    with pytest.raises(ValueError, match="all weights of one side are zero"):
-        cosine(zeros, zeros)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "reason"),
-    [
-        ({"w": np.ones(2)}, {"v": np.ones(2)}, "on one side only"),
-        ({"w": np.ones(2)}, {"w": np.ones(3)}, "w has shape"),
-        ({"w": np.array([np.nan])}, {"w": np.ones(1)}, "NaN"),
-        ({"w": np.array([1])}, {"w": np.array([1])}, "no floating-point"),
-        ({}, {}, "no floating-point"),
-    ],
+from raybench.metrics.weights import (
+    weight_distance_by_layer,
+    weight_distance_to_original,
+    weight_distance_to_retrained,
 )
-def test_models_that_do_not_match_are_refused(a, b, reason):
-    with pytest.raises(ValueError, match=reason):
-        l2(a, b)
+
+ORIGINAL = {"w": np.array([[3.0, 0.0]]), "b": np.array([4.0])}
+
+
+def test_distance_is_relative_to_the_norm_of_the_original():
+    found = weight_distance_to_original({"w": np.array([[3.0, 2.0]]), "b": np.array([4.0])}, ORIGINAL)
+    assert found["_l2"].value == pytest.approx(2)
+    assert found[""].value == pytest.approx(2 / 5)
+    assert found["_cosine"].value == pytest.approx(25 / (5 * math.sqrt(29)))
+    assert {estimate.n for estimate in found.values()} == {3}
+    assert all(math.isnan(e.low) and e.interval == "none: one pair of models" for e in found.values())
+
+
+def test_the_same_weights_are_at_distance_zero():
+    found = weight_distance_to_retrained(ORIGINAL, ORIGINAL)
+    assert (found[""].value, found["_l2"].value, found["_cosine"].value) == (0, 0, 1)
+
+
+def test_each_layer_has_its_own_distance_and_one_of_zeros_has_none():
+    found = weight_distance_by_layer(
+        {"w": np.array([[3.0, 3.0]]), "b": np.array([4.0]), "new": np.ones(2)}, {**ORIGINAL, "new": np.zeros(2)}
+    )
+    assert {name: estimate.value for name, estimate in found.items()} == {"_w": pytest.approx(1), "_b": 0}
+
+
+def test_weights_of_zeros_have_no_distance_but_a_reason():
+    zeros = {"w": np.zeros((1, 2)), "b": np.zeros(1)}
+    with pytest.raises(ValueError, match="zero"):
+        weight_distance_to_original(ORIGINAL, zeros)
+    with pytest.raises(ValueError, match="zero"):
+        weight_distance_by_layer(ORIGINAL, zeros)

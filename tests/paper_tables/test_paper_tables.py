@@ -17,7 +17,7 @@ from raybench.config.schema import Paper
 from raybench.errors import UserError
 from raybench.jobs import plan
 from raybench.methods.framework.spec import check
-from raybench.metrics import conformal, nomus_metrics
+from raybench.metrics import conformal, membership_inference
 from raybench.metrics.framework.spec import MetricSpec
 from raybench.metrics.functions import population
 from raybench.metrics.functions.composite import nomus
@@ -131,7 +131,7 @@ def test_every_metric_is_one_that_an_evaluation_writes_under_that_name(everythin
     random = np.random.default_rng(0)
     logits, labels = random.normal(size=(60, 3)), random.integers(0, 3, 60)
     parts = {f"coverage{end}" for end in conformal.coverage(logits, labels, logits, labels, 0.1)}
-    parts |= {f"mia{end}" for end in nomus_metrics.mia(logits, labels, logits, labels)}
+    parts |= {f"mia{end}" for end in membership_inference.mia(logits, labels, logits, labels)}
     companions = {name + end for name in population.specs() for end in ("", *paper_tables.COMPANIONS)}
     known = {*registry.discover(metrics.__name__, MetricSpec), *parts, *companions, paper_tables.DERIVED}
     assert set(everything.metric) <= known

@@ -1,21 +1,25 @@
-"""Turn what a metric is given (numpy, torch on any device, lists) into checked numpy arrays; the only door in.
+"""Checked numpy arrays from what a metric receives: numpy, torch on any device, or lists.
 
-A metric is computed in float64. A NaN that slips in here would surface as a plausible number (argmax of a row of NaN is
-class 0), so logits, losses and scores are checked for it at the door.
+A metric is computed in float64. NaN would surface as a plausible number (argmax of a row of NaN is class 0), so logits,
+losses and scores are checked for it here.
 """
 
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-Array = np.ndarray | torch.Tensor | Any  # anything numpy can read: (N,), (N, C), a list, a scalar
+Array = np.ndarray | torch.Tensor | Any  # anything that numpy reads: (N,), (N, C), a list, a scalar
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 def as_array(values: Array, *, name: str = "values", finite: bool = False, dtype: Any = np.float64) -> np.ndarray:
     """Return `values` as a numpy array of `dtype`; `dtype=None` keeps the type (bfloat16 and half become float32).
 
-    Raise ValueError, naming the array, where it is not numeric or, with `finite`, where it holds NaN or infinity.
+    Raise ValueError, naming the array, where it is not numeric or, with `finite`, where it contains NaN or infinity.
     """
     array = _to_numpy(values)
     if array.dtype.kind not in "fiub":
@@ -26,7 +30,7 @@ def as_array(values: Array, *, name: str = "values", finite: bool = False, dtype
         array = array.astype(np.float32)
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))
-        raise ValueError(f"{name} holds {len(bad)} values that are NaN or infinite, the first at {bad[0].tolist()}")
+        raise ValueError(f"{name} contains {len(bad)} values that are NaN or infinite, the first at {bad[0].tolist()}")
     return array
 
 
@@ -48,26 +52,31 @@ def as_groups(values: Array, n: int) -> np.ndarray:
     return groups
 
 
-def as_logits_and_labels(logits: Array, labels: Array, *, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
-    """Return finite logits (N, C) and whole-number labels: (N,) class indices, or (N, C) zeros and ones (multi-label).
+def take(values: Array, rows: Ints) -> np.ndarray:
+    """Return the given rows of an array, in its own type."""
+    return as_array(values, dtype=None)[rows]
 
-    Raise ValueError for empty sets, shapes that do not fit each other, a class index outside 0..C-1, a single class.
+
+def as_logits_and_labels(logits: Array, labels: Array, *, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Return finite logits (N, C) and integer labels: (N,) class indices, or (N, C) zeros and ones (multi-label).
+
+    Raise ValueError for empty sets, shapes that do not match, a class index outside 0..C-1, or a single class.
     """
     scores = as_array(logits, name="logits", finite=True, dtype=dtype)
-    given = as_array(labels, name="labels", finite=True, dtype=None)
+    raw = as_array(labels, name="labels", finite=True, dtype=None)
     if scores.ndim != 2:
         raise ValueError(f"logits must have shape (N, C), got {scores.shape}")
     if not len(scores):
         raise ValueError("logits are empty: there are no samples")
-    targets = given.astype(np.int64)
-    if given.dtype.kind == "f" and not np.array_equal(targets, given):
+    targets = raw.astype(np.int64)
+    if raw.dtype.kind == "f" and not np.array_equal(targets, raw):
         raise ValueError("labels must be whole numbers")
     if targets.shape == scores.shape:
         if targets.min() < 0 or targets.max() > 1:
             raise ValueError(f"multi-label labels must be 0 or 1, got {targets.min()}..{targets.max()}")
         return scores, targets
     if targets.shape != scores.shape[:1]:
-        raise ValueError(f"labels of shape {targets.shape} fit no logits of shape {scores.shape}: give (N,) or (N, C)")
+        raise ValueError(f"labels {targets.shape} do not match logits {scores.shape}: use (N,) or (N, C)")
     if scores.shape[1] < 2:
         raise ValueError("logits have one column: a single-label task needs at least two classes")
     if targets.min() < 0 or targets.max() >= scores.shape[1]:

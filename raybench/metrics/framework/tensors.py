@@ -1,7 +1,7 @@
-"""Feature matrices as torch tensors where they already are: what lies on a GPU is measured there.
+"""Feature matrices as torch tensors on the device where they are: features on a GPU are measured there.
 
-Features keep float32 (products in float32, sums in float64): at 50,000 x 2,048 a float64 copy would be 0.8 GB, and the
-difference is below 1e-6. Everything else about arrays goes through `arrays`.
+Features keep float32 (products in float32, sums in float64): at 50,000 x 2,048 a float64 copy would take 0.8 GB, and
+the difference is below 1e-6. Everything else about arrays is in `arrays`.
 """
 
 import warnings
@@ -18,7 +18,7 @@ def as_features(values: Array, *, name: str = "features") -> torch.Tensor:
         rows = values.detach()
     else:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # stored features are read-only, and nothing here writes to them
+            warnings.simplefilter("ignore")  # stored features are read-only, and no metric writes to them
             rows = torch.from_numpy(np.ascontiguousarray(as_array(values, name=name, dtype=None)))
     if not rows.dtype.is_floating_point:
         rows = rows.double()
@@ -28,12 +28,12 @@ def as_features(values: Array, *, name: str = "features") -> torch.Tensor:
         raise ValueError(f"{name} must be a non-empty array (N, D), got shape {tuple(rows.shape)}")
     # one sum costs a third of isfinite().all(); it overflows only where every square would
     if not torch.isfinite(rows.sum()):
-        raise ValueError(f"{name} hold NaN or infinite values")
+        raise ValueError(f"{name} contain NaN or infinite values")
     return rows
 
 
 def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return left @ right.T, by numpy on a CPU: 1.35x torch there, and 1.7x for `right is left` (one triangle only)."""
+    """Return left @ right.T; numpy does it on a CPU, 1.35x as fast as torch, 1.7x where `right is left`."""
     if left.device.type == "cpu":
         rows = left.numpy()
         return torch.from_numpy(rows @ (rows if right is left else right.numpy()).T)
@@ -42,12 +42,12 @@ def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 def as_class_labels(values: Array, n: int, *, name: str = "labels") -> np.ndarray:
     """Return class labels (n,) as int64; raise ValueError for another length or for labels (n, L)."""
-    given = as_array(values, name=name, dtype=None)
-    if given.ndim == 2:
-        raise ValueError(f"{name} are multi-label {given.shape}; this needs one class per sample, (N,)")
-    if given.shape != (n,):
-        raise ValueError(f"{name} of shape {given.shape} given for {n} samples")
-    labels = given.astype(np.int64)
-    if given.dtype.kind == "f" and not np.array_equal(labels, given):
+    raw = as_array(values, name=name, dtype=None)
+    if raw.ndim == 2:
+        raise ValueError(f"{name} are multi-label {raw.shape}; this needs one class per sample, (N,)")
+    if raw.shape != (n,):
+        raise ValueError(f"{name} of shape {raw.shape} given for {n} samples")
+    labels = raw.astype(np.int64)
+    if raw.dtype.kind == "f" and not np.array_equal(labels, raw):
         raise ValueError(f"{name} must be whole numbers")
     return labels

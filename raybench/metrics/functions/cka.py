@@ -1,8 +1,11 @@
-"""CKA between two sets of features of the same samples; the linear one in one pass and in memory flat in N.
+"""CKA (centered kernel alignment) between two sets of features of the same samples.
 
-CKA = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)) (Kornblith et al. 2019, arXiv 1905.00414); the unbiased HSIC is the
-U-statistic of Song et al. 2012. The mean over batches of biased CKA, as released with arXiv 2503.06991, is another
-number: it reads 0.80 for unrelated 2048-d features at batch 512, and 0.33 for a true 0.71 on class-sorted batches.
+CKA = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)) (Kornblith et al. 2019, arXiv 1905.00414), where HSIC is the
+Hilbert-Schmidt independence criterion; its unbiased estimate is the U-statistic of Song et al. 2012. Memory does not
+grow with the number of samples.
+
+The mean over batches of biased CKA, as released with arXiv 2503.06991, is another number: 0.80 for unrelated features
+of width 2,048 at batch size 512, and 0.33 for a true 0.71 on class-sorted batches.
 """
 
 from typing import Literal
@@ -10,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, Floats
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.framework.tensors import as_features, product
 from raybench.metrics.functions.cka_moments import CkaMoments, Pilot, Sums, linear_cka, ratio
@@ -22,11 +25,14 @@ _FINISHED_TOGETHER = 1 << 20
 
 
 def cka(x: Array, y: Array, estimator: Estimator = "unbiased", batch_size: int = 512) -> float:
-    """Return linear CKA of features (N, D) and (N, E): 1 for equal up to rotation, scale and shift, 0 for unrelated.
+    """Compute linear CKA of features (N, D) and (N, E): 1 = equal up to rotation, scale and shift, 0 = unrelated.
 
-    `unbiased` may fall slightly below 0; `biased` grows with D / N; `batched` is the mean over consecutive batches of
-    biased CKA, for comparison with released numbers only. float32 features are multiplied in float32 and summed in
-    float64 (error below 1e-6). Raise ValueError for constant features, unpaired rows, or fewer than 4 samples.
+    - `unbiased` can fall slightly below 0.
+    - `biased` grows with D / N.
+    - `batched` is the mean of biased CKA over consecutive batches, for comparison with reported numbers only.
+
+    float32 features are multiplied in float32 and summed in float64 (error below 1e-6). Raise ValueError for constant
+    features, unpaired rows, or fewer than 4 samples.
     """
     first, second = _paired(x, y)
     if estimator == "batched":
@@ -37,9 +43,9 @@ def cka(x: Array, y: Array, estimator: Estimator = "unbiased", batch_size: int =
 def cka_estimate(
     x: Array, y: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512, groups: int = 20
 ) -> Estimate:
-    """Return `cka` with the interval of the jackknife that leaves out each of `groups` interleaved groups of samples.
+    """Compute `cka` with its interval: jackknife over `groups` interleaved groups of samples.
 
-    `batched` has Student's t over its batches.
+    For `batched` the interval is Student's t over the batches.
     """
     first, second = _paired(x, y)
     n = len(first)
@@ -58,19 +64,6 @@ def cka_estimate(
     return estimate._replace(low=max(-1.0, estimate.low), high=min(1.0, estimate.high))
 
 
-def rbf_cka(x: Array, y: Array, *, estimator: Literal["unbiased", "biased"] = "unbiased") -> float:
-    """Return CKA with kernels exp(-d^2 / 2 s^2), s^2 the median of the non-zero squared distances of each side.
-
-    It has no small sums to merge and holds N x N matrices: for at most 5,000 samples. The median of an even number is
-    the mean of the middle two (the released torch class takes the lower one: the fifth digit differs).
-    """
-    first, second = _paired(x, y)
-    if len(first) > 5000:
-        raise ValueError(f"RBF CKA holds N x N kernels: give at most 5,000 samples, got {len(first)}")
-    kernels = [_rbf_kernel(side.double()) for side in (first, second)]
-    return _defined(_gram_values(kernels[0], kernels[1], estimator, 0)[0], estimator)
-
-
 def _paired(x: Array, y: Array) -> tuple[torch.Tensor, torch.Tensor]:
     first, second = as_features(x, name="x"), as_features(y, name="y")
     if len(first) != len(second):
@@ -78,8 +71,8 @@ def _paired(x: Array, y: Array) -> tuple[torch.Tensor, torch.Tensor]:
     return first, second.to(first.device)
 
 
-def _values(x: torch.Tensor, y: torch.Tensor, estimator: str, groups: int) -> np.ndarray:
-    """Return CKA of all rows, then without each group; NaN where not defined."""
+def _values(x: torch.Tensor, y: torch.Tensor, estimator: str, groups: int) -> Floats:
+    """Return CKA of all rows, then without each group; NaN where it is not defined."""
     if estimator not in ("unbiased", "biased"):
         raise ValueError(f"unknown CKA estimator {estimator!r} (allowed: unbiased, biased, batched)")
     pilot = Pilot.of(x, y)
@@ -97,17 +90,17 @@ def _values(x: torch.Tensor, y: torch.Tensor, estimator: str, groups: int) -> np
         )
         assert kept.sums is not None
         left_out.append(kept.sums)
-        # narrow features finish together, wide ones (0.1 GB each at D = 2,048) one by one
+        # narrow features are finished together, wide ones (0.1 GB each at D = 2,048) one by one
         if group == groups or sum(part.numel() for part in left_out) > _FINISHED_TOGETHER:
             values.append(linear_cka(torch.stack(left_out), whole.width, estimator))
             left_out.clear()
     return torch.cat(values).cpu().numpy()
 
 
-def _gram_values(first: torch.Tensor, second: torch.Tensor, estimator: str, groups: int) -> np.ndarray:
-    """Return the same from two kernels (N, N): all groups at once, from sums of rows within each group."""
+def _gram_values(first: torch.Tensor, second: torch.Tensor, estimator: str, groups: int) -> Floats:
+    """Return the same from two kernels (N, N), all groups at once, from sums of rows within each group."""
     n = len(first)
-    # column 0 leaves nobody out
+    # column 0 leaves no sample out
     out = torch.zeros(n, groups + 1, dtype=torch.float64, device=first.device)
     if groups:
         out[torch.arange(n), 1 + torch.arange(n) % groups] = 1
@@ -128,28 +121,20 @@ def _gram_values(first: torch.Tensor, second: torch.Tensor, estimator: str, grou
     return ratio(sums(0, 1), sums(0, 0), sums(1, 1), n - out.sum(0), estimator).cpu().numpy()
 
 
-def _batch_values(x: torch.Tensor, y: torch.Tensor, batch_size: int) -> np.ndarray:
+def _batch_values(x: torch.Tensor, y: torch.Tensor, batch_size: int) -> Floats:
     if batch_size < 2:
-        raise ValueError(f"batched CKA needs batches of two samples or more, got {batch_size}")
+        raise ValueError(f"batched CKA needs batches of at least two samples, got {batch_size}")
     if len(x) % batch_size == 1:
         raise ValueError(
             f"the last batch of {batch_size} holds one sample, whose CKA is 0 / 0: choose another batch_size"
         )
-    pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)
+    pairs = zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
     return np.array([_defined(_values(a, b, "biased", 0)[0], "biased") for a, b in pairs])
-
-
-def _rbf_kernel(x: torch.Tensor) -> torch.Tensor:
-    squared = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square_()
-    distances = squared[squared > 0]
-    if not len(distances):
-        raise ValueError("features are constant, so their RBF kernel has no bandwidth")
-    return torch.exp(squared / (-2 * float(np.median(distances.cpu().numpy()))))
 
 
 def _defined(value: float, estimator: str) -> float:
     if np.isnan(value):
         raise ValueError(
-            f"{estimator} CKA is not defined: one side's features are constant, or too few samples vary to tell"
+            f"{estimator} CKA is not defined: the features of one model are constant, or too few samples vary"
         )
     return float(value)

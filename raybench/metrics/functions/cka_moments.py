@@ -1,7 +1,7 @@
-"""The mergeable sums behind linear CKA: shards add, merge in any order, and finish to the same number.
+"""The sums behind linear CKA: batches add up, and any part can be subtracted again.
 
-All sums are entries of one symmetric matrix Z'Z with Z = [X, Y, |x|^2, |y|^2, 1], so that adding is a single product,
-merging an addition and leaving samples out a subtraction. The unbiased estimator needs nothing else.
+All sums are entries of one symmetric matrix Z'Z with Z = [X, Y, |x|^2, |y|^2, 1], so adding a batch is a single product
+and leaving samples out is a subtraction. The unbiased estimator needs nothing else.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ _PILOT_ROWS = 1024
 
 
 class Sums(NamedTuple):
-    """Sums over two kernels k, l (diagonals set to 0 for the unbiased HSIC); any shape, one entry for each CKA."""
+    """Sums over two kernels k, l of any shape, one entry for each CKA; unbiased HSIC sets the diagonals to 0."""
 
     product: torch.Tensor  # sum_ij k_ij l_ij
     first: torch.Tensor  # sum_ij k_ij
@@ -25,21 +25,23 @@ class Sums(NamedTuple):
 
 
 def ratio(both: Sums, first: Sums, second: Sums, n: torch.Tensor, estimator: str) -> torch.Tensor:
-    """Return HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)); NaN where a side has no positive HSIC with itself."""
+    """Compute HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)); NaN where the HSIC of a side with itself is not positive."""
     if estimator == "unbiased" and bool((n < 4).any()):
         raise ValueError("unbiased CKA needs at least 4 samples")
     if bool((n < 2).any()):
         raise ValueError("CKA needs at least 2 samples")
-    cross, own, other = (_hsic(sums, n, estimator) for sums in (both, first, second))
+    cross, first_self, second_self = (_hsic(sums, n, estimator) for sums in (both, first, second))
     # below 1e-12 of its largest term, an HSIC is the rounding of constant features
-    positive = (own > 1e-12 * first.product.abs()) & (other > 1e-12 * second.product.abs())
-    return torch.where(positive, cross / torch.where(positive, own * other, torch.ones_like(own)).sqrt(), torch.nan)
+    positive = (first_self > 1e-12 * first.product.abs()) & (second_self > 1e-12 * second.product.abs())
+    scale = torch.where(positive, first_self * second_self, torch.ones_like(first_self)).sqrt()
+    return torch.where(positive, cross / scale, torch.nan)
 
 
 class Pilot(NamedTuple):
-    """A fixed shift and scale of each side: CKA ignores both, float32 products do not (3e-4 at mean / sd of 100).
+    """A fixed shift and scale of each side.
 
-    Shards that are to be merged must share one pilot.
+    CKA ignores both, but float32 products do not (error 3e-4 at mean / sd of 100). Sums that are to be subtracted from
+    each other must share one pilot.
     """
 
     mean_x: torch.Tensor
@@ -59,67 +61,44 @@ class Pilot(NamedTuple):
 
 
 class CkaMoments:
-    """Sums over samples that determine linear CKA exactly: `add` batches, `merge` shards, `finish`."""
+    """Sums over samples that determine linear CKA exactly."""
 
     def __init__(self, pilot: Pilot | None = None) -> None:
-        self.pilot = pilot  # None: taken from the first batch, which is enough where nothing is merged
+        self.pilot = pilot  # None: taken from the first batch
         self.sums: torch.Tensor | None = None  # Z'Z, float64
         self.width = (0, 0)
 
     def add(self, x: Array, y: Array) -> "CkaMoments":
-        """Add features (N, D) and (N, E) of the same samples, in place; return itself."""
+        """Add features (N, D) and (N, E) of the same samples in place, and return the object itself."""
         first, second = as_features(x, name="x"), as_features(y, name="y")
         if len(first) != len(second):
             raise ValueError(f"CKA compares features of the same samples, got {len(first)} and {len(second)} rows")
         width = (first.shape[1], second.shape[1])
         if self.sums is not None and width != self.width:
-            raise ValueError(f"features have widths {width}, the ones added before had {self.width}")
+            raise ValueError(f"features have widths {width}, earlier batches had {self.width}")
         self.width = width
         self.pilot = self.pilot or Pilot.of(first, second)
-        for rows, other_rows in zip(first.split(_BLOCK), second.to(first).split(_BLOCK), strict=True):
+        for rows, other_rows in zip(torch.split(first, _BLOCK), torch.split(second.to(first), _BLOCK), strict=True):
             columns = _columns(rows, other_rows, self.pilot).T
             added = product(columns, columns)
             self.sums = added.double() if self.sums is None else self.sums.add_(added)
         return self
 
-    def merge(self, other: "CkaMoments") -> "CkaMoments":
-        """Return the sums of both; raise ValueError where they were made with different pilots or widths."""
-        return self._combined(other, 1)
-
     def without(self, part: "CkaMoments") -> "CkaMoments":
-        """Return the sums of this without those of `part`, which must have been added to it."""
-        return self._combined(part, -1)
-
-    def finish(self, estimator: str = "unbiased") -> float:
-        """Return linear CKA, `unbiased` or `biased`; raise ValueError for constant features or too few samples."""
-        if estimator not in ("unbiased", "biased"):
-            raise ValueError(f"unknown estimator {estimator!r}: merged sums give 'unbiased' or 'biased' CKA")
-        if self.sums is None:
-            raise ValueError("no features were added")
-        value = float(linear_cka(self.sums, self.width, estimator))
-        if value != value:
-            raise ValueError(f"{estimator} CKA is not defined: the features of one side are constant")
-        return value
-
-    def _combined(self, other: "CkaMoments", sign: int) -> "CkaMoments":
-        if self.sums is None or other.sums is None or self.pilot is None or other.pilot is None:
+        """Return these sums without those of `part`, which must have been added to them with the same pilot."""
+        if self.sums is None or part.sums is None:
             raise ValueError("no features were added to one of the two")
-        same = all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(self.pilot, other.pilot))
-        if self.width != other.width or not same:
-            raise ValueError(
-                "sums merge only with equal widths and one pilot: give every shard the same Pilot.of(x, y)"
-            )
         result = CkaMoments(self.pilot)
         result.width = self.width
-        result.sums = torch.add(self.sums, other.sums.to(self.sums.device), alpha=sign)
+        result.sums = torch.sub(self.sums, part.sums)
         return result
 
 
 def linear_cka(sums: torch.Tensor, width: tuple[int, int], estimator: str) -> torch.Tensor:
-    """Return CKA (...) from one or many matrices Z'Z (..., W, W); NaN where it is not defined."""
+    """Compute CKA (...) from one or many matrices Z'Z (..., W, W); NaN where it is not defined."""
     x, y = (slice(0, width[0]), -3), (slice(width[0], sum(width)), -2)
-    both, own, other = (_kernel_sums(sums, *sides, estimator) for sides in ((x, y), (x, x), (y, y)))
-    return ratio(both, own, other, sums[..., -1, -1], estimator)
+    cross, first, second = (_kernel_sums(sums, *sides, estimator) for sides in ((x, y), (x, x), (y, y)))
+    return ratio(cross, first, second, sums[..., -1, -1], estimator)
 
 
 def _kernel_sums(s: torch.Tensor, side: tuple[slice, int], other: tuple[slice, int], estimator: str) -> Sums:
@@ -147,7 +126,7 @@ def _center(rows: torch.Tensor) -> tuple[torch.Tensor, float]:
     mean = pilot.mean(0).to(rows.dtype)
     deviation = float((rows[:_PILOT_ROWS] - mean).double().square().mean().sqrt())
     largest = float(mean.abs().max())
-    # the rounding of a constant must not be blown up to look like features
+    # scaling must not turn the rounding error of constant features into features
     return mean, deviation if deviation > 1e-12 * largest else max(largest, 1.0)
 
 

@@ -1,81 +1,66 @@
-"""Scores made of other scores. Each keeps or names its parts, for a composite hides which part failed.
+"""Scores made of other scores. Each keeps or names its parts, because a composite hides which part failed.
 
-NoMUS alone rewards collapse: a constant majority model gets about 0.89 on MUCAC "young", as much as retraining. Show
-`accuracy.majority_baseline` and the gaps of the parts beside it. All inputs are fractions in 0..1.
+NoMUS (normalized machine unlearning score) alone rewards collapse: a constant majority model gets about 0.89 on MUCAC
+"young", as much as retraining. Show `majority_accuracy` and the gaps of the parts next to it. All inputs are fractions
+in 0..1.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array
-from raybench.metrics.functions.gaps import average_gap_in_points
+from raybench.metrics.framework.arrays import Array, Ints, as_array
+from raybench.metrics.framework.spec import Estimate
+from raybench.metrics.functions.intervals import difference
 
 Variant = Literal["product", "mean"]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """A score in 0..1 (1 is retrained) and the agreements that it is made of, so that it can be made anew."""
+    """A score in 0..1 (1 = retrained) and the agreements that it is made of, so that it can be recomputed."""
 
     value: float
     parts: dict[str, float]
     variant: str
 
 
-@dataclass(frozen=True)
-class HarmonicScore:
-    """H-LR, with the logit and the representation agreement it joins."""
-
-    value: float
-    agl: Agreement
-    agr: Agreement
-
-
 def forgetting_score(accuracy: float, *, reference: float = 0.5) -> float:
-    """Return |M - reference| for the accuracy M of a membership attack, 0..0.5 for 0.5, lower is better forgotten.
+    """Compute |M - reference| for the accuracy M of a membership attack; lower means better forgotten.
 
-    0.5 is right only where forget and unseen samples come from one law; otherwise give the retrained models' M. Below
-    about 0.02 at 1,500 samples a side it is noise. Source: Choi and Na 2023, arXiv 2311.02240.
+    In 0..0.5 for the reference 0.5, which is right only where forget and unseen samples are drawn from the same
+    distribution; otherwise pass the accuracy M of the retrained models. Below about 0.02 at 1,500 samples a side it is
+    noise. Reference: Choi and Na 2023, arXiv 2311.02240.
     """
     return abs(_fraction(accuracy, "accuracy") - _fraction(reference, "reference"))
 
 
 def nomus(accuracy: float, score: float, weight: float = 0.5) -> float:
-    """Return weight * accuracy + (1 - weight) * (1 - 2 score), in 0..1, higher is better.
+    """Compute weight * accuracy + (1 - weight) * (1 - 2 score), in 0..1; higher is better.
 
-    `accuracy` is that on test (mean over labels for multi-label), `score` the forgetting score in 0..0.5.
-    Source: Choi and Na 2023, arXiv 2311.02240.
+    `accuracy` is the accuracy on test (mean over labels for multi-label), `score` the forgetting score in 0..0.5.
+    Reference: Choi and Na 2023, arXiv 2311.02240.
     """
     if not 0 <= score <= 0.5:
-        raise ValueError(f"a forgetting score lies in 0..0.5, got {score}")
-    share = _fraction(weight, "weight")
-    return share * _fraction(accuracy, "accuracy") + (1 - share) * (1 - 2 * score)
-
-
-def average_gap(
-    unlearned: Mapping[str, float],
-    retrained: Mapping[str, float],
-    *,
-    metrics: Sequence[str] = ("UA", "RA", "TA", "MIA"),
-) -> float:
-    """Return the mean of |unlearned - retrained| over `metrics`, in percentage points from fractions; lower is better.
-
-    Source: Jia et al. 2023 (arXiv 2304.04934) and SalUn (arXiv 2310.12508).
-    """
-    return average_gap_in_points([1 - agreement for agreement in _agreements(unlearned, retrained, metrics).values()])
+        raise ValueError(f"a forgetting score must lie in 0..0.5, got {score}")
+    weight = _fraction(weight, "weight")
+    return weight * _fraction(accuracy, "accuracy") + (1 - weight) * (1 - 2 * score)
 
 
 def agl(unlearned: Mapping[str, float], retrained: Mapping[str, float], *, variant: Variant = "product") -> Agreement:
-    """Return the logit agreement: product or mean of 1 - |unlearned - retrained| over the metrics given, in 0..1.
+    """Compute AGL (agreement of logits): the product or mean of 1 - |unlearned - retrained| over metrics, in 0..1.
 
-    Meant for FA, RA, TFA, TRA and, if measured, MIA; both mappings must hold the same names. The paper that names this
-    score (arXiv 2503.06991) could not be read for its formula: this one is ours, and the parts are kept.
+    Intended for the accuracies on forget, on retain, and on test samples of forgotten and of retained classes; both
+    mappings must have the same names. The paper that names this score (arXiv 2503.06991) could not be read for its
+    formula; this one is defined by raybench and keeps the parts.
     """
     if set(unlearned) != set(retrained):
-        raise ValueError(f"unlearned has {sorted(unlearned)}, retrained has {sorted(retrained)}: give the same metrics")
+        raise ValueError(
+            f"unlearned has {sorted(unlearned)}, retrained has {sorted(retrained)}: both need the same metrics"
+        )
     return _join(_agreements(unlearned, retrained, list(unlearned)), variant)
 
 
@@ -86,9 +71,9 @@ def agr(
     *,
     variant: Variant = "product",
 ) -> Agreement:
-    """Return the representation agreement: 1 - |kNN_u - kNN_r| per downstream set, joined with CKA(u, r) per set.
+    """Compute AGR (agreement of representations) from 1 - |k-NN_u - k-NN_r| and CKA(u, r) of each downstream set.
 
-    In 0..1, 1 is retrained. An unbiased CKA below 0 counts as 0. Formula ours, see `agl`.
+    In 0..1, 1 = retrained. An unbiased CKA below 0 counts as 0. The formula is defined by raybench, see `agl`.
     """
     if set(unlearned_knn) != set(retrained_knn):
         raise ValueError(f"k-NN sets differ: {sorted(unlearned_knn)} and {sorted(retrained_knn)}")
@@ -99,37 +84,34 @@ def agr(
     return _join(parts, variant)
 
 
-def h_lr(agl: Agreement, agr: Agreement) -> HarmonicScore:
-    """Return the harmonic mean of logit and representation agreement, 0 where both are 0; in 0..1, 1 is retrained."""
-    total = agl.value + agr.value
-    return HarmonicScore(2 * agl.value * agr.value / total if total else 0.0, agl, agr)
+def h_lr(agl: float, agr: float) -> float:
+    """Compute H-LR, the harmonic mean of `agl` (logits) and `agr` (representations): in 0..1, 0 where either is 0."""
+    total = agl + agr
+    return 2 * agl * agr / total if total else 0.0
 
 
-def tug_of_war(
-    unlearned: Mapping[str, float],
-    retrained: Mapping[str, float],
-    *,
-    splits: Sequence[str] = ("forget", "retain", "test"),
-) -> float:
-    """Return the product over splits of 1 - |accuracy_u - accuracy_r|, in 0..1, 1 is retrained.
+def tug_of_war(unlearned: Mapping[str, Estimate], retrained: Mapping[str, Estimate]) -> Estimate:
+    """Compute the product over splits of 1 - |accuracy - accuracy of a retrained model|, in 0..1, 1 = retrained.
 
-    Source: Zhao et al. 2024 (arXiv 2406.01257). Give an attack's accuracy under "forget" for its ToW-MIA.
+    Reference: Zhao et al. 2024 (arXiv 2406.01257). Pass the accuracy of an attack as "forget" for ToW-MIA. The interval
+    treats all accuracies as independent (variance estimates recovery); n counts the samples of all splits.
     """
-    return float(np.prod(list(_agreements(unlearned, retrained, splits).values())))
+    first, second = ({name: estimate.value for name, estimate in side.items()} for side in (unlearned, retrained))
+    agreements: list[float] = list(_agreements(first, second, list(unlearned)).values())
+    value = float(np.prod(agreements))
+    factors = [_agreement(estimate, retrained[name]) for name, estimate in unlearned.items()]
+    others = [math.prod(other.value for other in factors if other is not factor) for factor in factors]
+    below = math.hypot(*((factor.value - factor.low) * rest for factor, rest in zip(factors, others)))
+    above = math.hypot(*((factor.high - factor.value) * rest for factor, rest in zip(factors, others)))
+    n = sum(estimate.n for estimate in unlearned.values())
+    return Estimate(value, max(0.0, value - below), min(1.0, value + above), n, "mover")
 
 
-def indiscernibility(accuracy: float) -> float:
-    """Return 1 - |2 M - 1| for the (balanced) accuracy M of a membership attack: 1 is chance, 0 a perfect attack.
+def pareto_ranks(values: Array, *, best: Sequence[Literal["lowest", "highest"]] | None = None) -> Ints:
+    """Return the Pareto front (n,) of each row of `values` (n, objectives): 1 where no other row dominates it.
 
-    The name is that of Cadet et al. 2024 (arXiv 2410.01276). Equal to 1 - 2 * forgetting score.
-    """
-    return 1 - abs(2 * _fraction(accuracy, "accuracy") - 1)
-
-
-def pareto_ranks(values: Array, *, best: Sequence[Literal["lowest", "highest"]] | None = None) -> np.ndarray:
-    """Return the front (n,) on which each row of `values` (n, objectives) lies: 1 where no other row beats it.
-
-    A row beats another if it is nowhere worse and somewhere better; equal rows share a front. Default: all `lowest`.
+    A row dominates another if it is nowhere worse and somewhere better; equal rows share a front. By default the lowest
+    value of each objective is best.
     """
     table = as_array(values, finite=True)
     if table.ndim != 2:
@@ -139,13 +121,13 @@ def pareto_ranks(values: Array, *, best: Sequence[Literal["lowest", "highest"]] 
         raise ValueError(f"give 'lowest' or 'highest' for each of the {table.shape[1]} objectives, got {sides}")
     costs = table * np.array([1.0 if side == "lowest" else -1.0 for side in sides])
     no_worse = (costs[:, None, :] <= costs[None, :, :]).all(axis=2)
-    beats = no_worse & (costs[:, None, :] < costs[None, :, :]).any(axis=2)  # [i, j]: i beats j
+    dominates = no_worse & (costs[:, None, :] < costs[None, :, :]).any(axis=2)  # [i, j]: i dominates j
     ranks = np.zeros(len(costs), dtype=np.int64)
     front = 0
     while (ranks == 0).any():
         front += 1
-        left = ranks == 0
-        ranks[left & ~beats[left].any(axis=0)] = front
+        remaining = ranks == 0
+        ranks[remaining & ~dominates[remaining].any(axis=0)] = front
     return ranks
 
 
@@ -153,12 +135,20 @@ def _agreements(
     unlearned: Mapping[str, float], retrained: Mapping[str, float], names: Sequence[str]
 ) -> dict[str, float]:
     if not names:
-        raise ValueError("no metrics given to compare")
+        raise ValueError("no metrics to compare")
     for side, numbers in (("unlearned", unlearned), ("retrained", retrained)):
         missing = [name for name in names if name not in numbers]
         if missing:
             raise ValueError(f"{side} lacks {', '.join(missing)} (it has {', '.join(numbers) or 'nothing'})")
     return {name: 1 - abs(_fraction(unlearned[name], name) - _fraction(retrained[name], name)) for name in names}
+
+
+def _agreement(unlearned: Estimate, retrained: Estimate) -> Estimate:
+    """Return 1 - |unlearned - retrained|; its interval maps that of the difference."""
+    gap = difference(unlearned, retrained)
+    ends = [1 - abs(end) for end in (gap.low, gap.high)]
+    high = 1.0 if gap.low <= 0 <= gap.high else max(ends)
+    return Estimate(1 - abs(gap.value), min(ends), high, unlearned.n, gap.interval)
 
 
 def _join(parts: dict[str, float], variant: Variant) -> Agreement:

@@ -1,8 +1,8 @@
-"""Nonconformity scores S(x, y), from logits and for every class: the larger, the less the label fits.
+"""Nonconformity scores S(x, y) from logits, for every class: the larger, the less the label fits.
 
 `lac` is -log p_y, a monotone form of the usual 1 - p_y with the same prediction sets. A memorizing network has
-quantiles of 1 - p_y around 0.9999 and underflows p_y to 0, where 1 - p_y is a tie that puts every class into every set;
--log p_y still tells 40 nats from 400.
+quantiles of 1 - p_y around 0.9999 and underflows p_y to 0, where 1 - p_y ties and puts every class into every set; -log
+p_y still separates 40 nats from 400.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,23 +10,23 @@ from typing import Literal
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array
 from raybench.metrics.functions.softmax import log_softmax, row_blocks
 
 ScoreName = Literal["lac", "margin", "aps", "raps"]
 
 
-def lac(logits: Array) -> np.ndarray:
-    """Return -log p_y for each class, (N, C) in [0, inf); `-expm1(-s)` turns a score or threshold into 1 - p_y.
+def lac(logits: Array) -> Floats:
+    """Compute -log p_y for each class, (N, C) in [0, inf); `-expm1(-s)` turns a score or threshold into 1 - p_y.
 
-    Source: Sadinle, Lei and Wasserman 2019 (least ambiguous classifier); Eq. 1 of Shi et al. 2025, arXiv 2501.19403.
+    Reference: Sadinle, Lei and Wasserman 2019 (least ambiguous classifier); Eq. 1 of Shi et al. 2025, arXiv 2501.19403.
     """
     scores = log_softmax(as_array(logits, name="logits", dtype=None))
     return np.negative(scores, out=scores)
 
 
-def margin(logits: Array) -> np.ndarray:
-    """Return the largest other probability minus p_y for each class, (N, C) in [-1, 1]."""
+def margin(logits: Array) -> Floats:
+    """Compute the largest other probability minus p_y for each class, (N, C) in [-1, 1]."""
     p = np.exp(log_softmax(as_array(logits, name="logits", dtype=None)))
     if p.shape[1] < 2:
         raise ValueError("the margin score needs at least two classes")
@@ -35,46 +35,47 @@ def margin(logits: Array) -> np.ndarray:
     return np.where(is_first, top[:, :1], top[:, 1:]) - p
 
 
-def aps(logits: Array, *, u: Array = 1.0) -> np.ndarray:
-    """Return the mass of the classes more likely than y plus u * p_y, (N, C) in [0, 1].
+def aps(logits: Array, *, u: Array = 1.0) -> Floats:
+    """Compute the mass of the classes more likely than y plus u * p_y, (N, C) in [0, 1].
 
     `u` is 1 (deterministic, the default) or one uniform draw for each sample (N,). Equal probabilities do not count as
-    more likely, so the order of the classes is irrelevant. Source: Romano, Sesia and Candes 2020, arXiv 2006.02544.
+    more likely, so the order of the classes is irrelevant. Reference: Romano, Sesia and Candes 2020, arXiv 2006.02544
+    (adaptive prediction sets).
     """
     p, more_likely, _ = _ranked(logits)
     # at u = 1 the least likely class scores 1 in every sample: a tie that the rounding of a sum must not break
     return np.round(more_likely + as_array(u, name="u").reshape(-1, 1) * p, 12)
 
 
-def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: int = 5) -> np.ndarray:
-    """Return `aps` plus penalty * max(0, rank of y - free_ranks), (N, C); the most likely class has rank 1.
+def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: int = 5) -> Floats:
+    """Compute `aps` plus penalty * max(0, rank of y - free_ranks), (N, C); the most likely class has rank 1.
 
-    Source: Angelopoulos et al. 2021, arXiv 2009.14193 (regularized adaptive prediction sets).
+    Reference: Angelopoulos et al. 2021, arXiv 2009.14193 (regularized adaptive prediction sets).
     """
     _, _, rank = _ranked(logits)
     return aps(logits, u=u) + penalty * np.maximum(0, rank - free_ranks)
 
 
-SCORES: dict[str, Callable[..., np.ndarray]] = {"lac": lac, "margin": margin, "aps": aps, "raps": raps}
+SCORES: dict[str, Callable[..., Floats]] = {"lac": lac, "margin": margin, "aps": aps, "raps": raps}
 
 
-def score_blocks(logits: np.ndarray, score: ScoreName) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, whatever N and C."""
+def score_blocks(logits: Floats, score: ScoreName) -> Iterator[tuple[slice, Floats]]:
+    """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, for any N and C."""
     if score not in SCORES:
         raise ValueError(f"unknown conformal score {score!r} (allowed: {', '.join(SCORES)})")
     for rows in row_blocks(logits.shape):
         yield rows, SCORES[score](logits[rows])
 
 
-def true_label_scores(logits: np.ndarray, labels: np.ndarray, score: ScoreName) -> np.ndarray:
-    """Return the score of each sample's own label, (N,)."""
-    own = np.empty(len(logits))
+def true_label_scores(logits: Floats, labels: Ints, score: ScoreName) -> Floats:
+    """Return the score of each sample's true label, (N,)."""
+    values = np.empty(len(logits))
     for rows, scores in score_blocks(logits, score):
-        own[rows] = np.take_along_axis(scores, labels[rows, None], axis=1)[:, 0]
-    return own
+        values[rows] = np.take_along_axis(scores, labels[rows, None], axis=1)[:, 0]
+    return values
 
 
-def _ranked(logits: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ranked(logits: Array) -> tuple[Floats, Floats, Ints]:
     """Return p, the mass of the strictly more likely classes, and the rank (1 + their number), each (N, C)."""
     p = np.exp(log_softmax(as_array(logits, name="logits", dtype=None)))
     order = np.argsort(-p, axis=1, kind="stable")

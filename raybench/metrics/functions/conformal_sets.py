@@ -1,12 +1,12 @@
-"""Prediction sets from logits: which samples' labels they hold, and how large they are, all alphas from one softmax."""
+"""Conformal prediction sets from logits: which contain the true label, and how large they are."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_logits_and_labels
-from raybench.metrics.functions.conformal_quantile import thresholds
+from raybench.metrics.framework.arrays import Array, Bools, Floats, Ints, as_logits_and_labels
+from raybench.metrics.functions.conformal_quantile import Calibration, Rule, thresholds
 from raybench.metrics.functions.conformal_scores import ScoreName, score_blocks, true_label_scores
 from raybench.metrics.functions.softmax import NARROW
 
@@ -20,33 +20,73 @@ def prediction_sets(
     *,
     score: ScoreName = "lac",
     **settings: Any,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return thresholds (alphas, C), whether each set holds its sample's label and its size, both (alphas, N).
+) -> tuple[Floats, Bools, Ints]:
+    """Return thresholds (alphas, C), whether each set holds its true label, and its size, both (alphas, N).
 
-    A threshold without enough calibration samples is +inf. Raise ValueError for labels (N, L) and for calibration
-    logits of another number of classes. `settings` are those of `thresholds`.
+    All alphas share one softmax. A threshold without enough calibration samples is +inf. `settings` are those of
+    `thresholds`. Raise ValueError for labels (N, L) and for calibration logits with another number of classes.
     """
     values, targets = single_label(logits, labels)
     held_out, held_out_labels = single_label(calibration_logits, calibration_labels)
     num_classes = values.shape[1]
     if held_out.shape[1] != num_classes:
         raise ValueError(f"{num_classes} classes here, but {held_out.shape[1]} in the calibration logits")
-    own = true_label_scores(held_out, held_out_labels, score)
-    cut = thresholds(own, held_out_labels, alphas, num_classes=num_classes, **settings)
+    scores = true_label_scores(held_out, held_out_labels, score)
+    cut = thresholds(scores, held_out_labels, alphas, num_classes=num_classes, **settings)
     return cut, *_members(values, targets, cut, score)
 
 
-def set_members(
-    logits: Array, labels: Array, cut: np.ndarray, *, score: ScoreName = "lac"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return whether each set holds its sample's label, and its size: bool and int (alphas, N), for `cut` (alphas, C).
+def set_members(logits: Array, labels: Array, cut: Floats, *, score: ScoreName = "lac") -> tuple[Bools, Ints]:
+    """Return whether each set holds its true label, and its size: bool and int (alphas, N), for `cut` (alphas, C).
 
-    Membership is S <= q in the expression that made the calibration scores; `p >= 1 - q` loses the boundary in floats.
+    Membership is S <= q with the same expression that computed the calibration scores; `p >= 1 - q` would lose the
+    boundary in floats.
     """
     return _members(*single_label(logits, labels), cut, score)
 
 
-def single_label(logits: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
+class CoverageRatio(NamedTuple):
+    """Coverage, mean set size and their ratio, one entry for each alpha."""
+
+    alphas: Floats
+    thresholds: Floats  # (alphas, C), on the scale of the score
+    coverage: Floats  # in 0..1
+    set_size: Floats  # in 0..C
+    ratio: Floats  # in 0..1, 1 / C for full sets; NaN exactly where `all_empty`
+    all_empty: Bools  # True where no set holds any class, so that the ratio is 0 / 0
+
+
+def coverage_ratio(
+    logits: Array,
+    labels: Array,
+    calibration_logits: Array,
+    calibration_labels: Array,
+    *,
+    alphas: float | Sequence[float] = (0.05, 0.1, 0.15, 0.2),
+    score: ScoreName = "lac",
+    rule: Rule = "exact",
+    calibration: Calibration = "marginal",
+    forget_classes: Sequence[int] = (),
+) -> CoverageRatio:
+    """Compute coverage, set size and CR (coverage ratio) of logits (N, C) at every alpha.
+
+    All alphas share one softmax over each array. A threshold without enough calibration samples is +inf, so its sets
+    are full. Raise ValueError for labels (N, L).
+    """
+    settings: dict[str, Any] = {
+        "score": score,
+        "rule": rule,
+        "calibration": calibration,
+        "forget_classes": forget_classes,
+    }
+    cut, inside, sizes = prediction_sets(logits, labels, calibration_logits, calibration_labels, alphas, **settings)
+    covered, size = inside.mean(axis=1), sizes.mean(axis=1)
+    empty = size == 0
+    ratio = np.divide(covered, size, out=np.full(len(size), np.nan), where=~empty)
+    return CoverageRatio(np.atleast_1d(np.asarray(alphas, dtype=float)), cut, covered, size, ratio, empty)
+
+
+def single_label(logits: Array, labels: Array) -> tuple[Floats, Ints]:
     """Return logits (N, C) and labels (N,); raise ValueError for labels (N, L)."""
     values, targets = as_logits_and_labels(logits, labels, dtype=None)
     if targets.ndim != 1:
@@ -54,23 +94,21 @@ def single_label(logits: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:
     return values, targets
 
 
-def _members(
-    logits: np.ndarray, labels: np.ndarray, cut: np.ndarray, score: ScoreName
-) -> tuple[np.ndarray, np.ndarray]:
+def _members(logits: Floats, labels: Ints, cut: Floats, score: ScoreName) -> tuple[Bools, Ints]:
     inside = np.empty((len(cut), len(logits)), dtype=bool)
     sizes = np.empty((len(cut), len(logits)), dtype=np.int64)
     for rows, scores in score_blocks(logits, score):
-        own = scores[np.arange(len(scores)), labels[rows]]
+        true = scores[np.arange(len(scores)), labels[rows]]
         for a, q in enumerate(cut):
-            inside[a, rows] = own <= q[labels[rows]]
+            inside[a, rows] = true <= q[labels[rows]]
             sizes[a, rows] = _row_counts(scores, q)
     return inside, sizes
 
 
-def _row_counts(scores: np.ndarray, q: np.ndarray) -> np.ndarray:
+def _row_counts(scores: Floats, q: Floats) -> np.ndarray:
     """Return how many of each row are at most q; 4x faster than a sum of booleans along the rows."""
     if scores.shape[1] < NARROW:
         limit = q[0] if (q == q[0]).all() else q[:, None]  # a column compares 5x slower than a number
         by_class = np.ascontiguousarray(scores.T) <= limit
-        return np.add.reduce(by_class.view(np.uint8), axis=0, dtype=np.uint8)
+        return np.asarray(np.add.reduce(by_class.view(np.uint8), axis=0, dtype=np.uint8))
     return (scores <= q).astype(np.float32) @ np.ones(len(q), dtype=np.float32)

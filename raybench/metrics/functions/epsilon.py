@@ -1,22 +1,25 @@
-"""The epsilon of "Forget with Precision" and of the NeurIPS 2023 competition: how well can many unlearned models be
-told from many retrained ones, by their answer to one sample?
+"""Epsilon of "Forget with Precision" and of the NeurIPS 2023 competition, for populations of models.
 
-U is (epsilon, delta)-unlearning if P[retrained in E] <= e^epsilon P[unlearned in E] + delta for every event E, and with
-sides exchanged. An attack's error rates bound epsilon from below. Three facts to read any value by: with N = M = 80 and
-delta = 0.05 no finite value exceeds ln 75 = 4.32 (`ceiling`); the best cut is searched on the data that it is scored
-on, so two halves of the retrained models show a median of 0.88 at 40 models a side and 0.51 at 80; what such counts can
-prove is 3.00 at 80 models and no more (`certified_lower_bound`). Compare with the value of retrained models at the same
-number of models. Results are in the order of the samples (the released code reorders them).
+It measures how well many unlearned models are distinguishable from many retrained ones by their output on one sample. U
+is (epsilon, delta)-unlearning if P[retrained in E] <= e^epsilon P[unlearned in E] + delta for every event E, and with
+sides exchanged. The error rates of an attack bound epsilon from below. To interpret any value:
+
+- With N = M = 80 and delta = 0.05 no finite value exceeds ln 75 = 4.32 (`ceiling`).
+- The best threshold is searched on the data that it is scored on, so two halves of the retrained models have a median
+  of 0.88 at 40 models a side and 0.51 at 80. Compare with the value of retrained models at the same number of models.
+- Such counts can prove at most 3.00 at 80 models a side (`certified_lower_bound`).
+
+Results are in the order of the samples (the released code reorders them).
 """
 
-from typing import Literal, NamedTuple
+import math
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array, as_vector
 from raybench.metrics.functions.gaussian_epsilon import gaussian
-from raybench.metrics.functions.klom import klom
-from raybench.metrics.functions.model_signals import as_populations, legacy, margins, scaled_confidences
+from raybench.metrics.functions.model_signals import as_populations
 from raybench.metrics.functions.threshold_sweep import (
     best_interval,
     best_threshold,
@@ -26,58 +29,44 @@ from raybench.metrics.functions.threshold_sweep import (
     smoothed_tables,
 )
 
-__all__ = [
-    "CAP",
-    "Estimator",
-    "ceiling",
-    "certified_lower_bound",
-    "competition_bins",
-    "competition_score",
-    "forgetting_quality",
-    "gaussian",
-    "klom",
-    "legacy",
-    "margins",
-    "per_sample",
-    "scaled_confidences",
-]
-
 Estimator = Literal["released", "competition", "cross_fitted", "gaussian", "threshold"]
-CAP = 50.0  # what the competition writes for infinity
+CAP = 50.0  # the value that the competition uses for infinity
 
 
 class _Normals(NamedTuple):
-    """Per sample, (S, 1): means and standard deviations of both populations."""
+    """Means and standard deviations of both populations, for each sample, (S, 1)."""
 
-    mean_r: np.ndarray
-    sd_r: np.ndarray
-    mean_u: np.ndarray
-    sd_u: np.ndarray
+    mean_r: Floats
+    sd_r: Floats
+    mean_u: Floats
+    sd_u: Floats
 
-    def log_ratio(self, x: np.ndarray) -> np.ndarray:
-        """Return ln(unlearned density / retrained density) of x (S, models); densities themselves would underflow."""
+    def log_ratio(self, x: Floats) -> Floats:
+        """Return ln(unlearned density / retrained density) of x (S, models); densities would underflow."""
         mr, sr, mu, su = self
         return np.log(sr / su) + ((x - mr) / sr) ** 2 / 2 - ((x - mu) / su) ** 2 / 2
 
 
 def per_sample(
     unlearned: Array, retrained: Array, delta: float = 0.05, *, estimator: Estimator = "released", folds: int = 2
-) -> np.ndarray:
-    """Return epsilon of each sample, (S,), of signals (M, S) of unlearned and (N, S) of retrained models; 0 is alike.
+) -> Floats:
+    """Estimate epsilon of each sample (S,) from signals (M, S) of unlearned and (N, S) of retrained models; 0 = alike.
 
-    - `released`: the best cut of the ratio of two normals fitted to the scored models, high or low by the medians; a
-      cut with exactly one error rate of 0 is left out, one with both is infinite. Negative values are kept, the 1e-8
-      inside its logarithms is not. Source: Kraehenmann et al. 2023, on margins.
-    - `threshold`: the same over cuts of the signal itself, in both directions.
+    - `released`: the best threshold on the ratio of two normals fitted to the scored models, its direction by the
+      medians; a threshold with exactly one error rate of 0 is left out, one with both is infinite. Negative values are
+      kept, the 1e-8 inside the logarithms of the released code is not. Reference: Kraehenmann et al. 2023, on margins.
+    - `threshold`: the same over thresholds of the signal itself, in both directions.
     - `competition`: the best threshold or interval of the signal, clipped to 0..50, and 50 where one range is below 1 %
-      of the other. The organizers search a grid at delta 1e-5, this all cuts: it is never lower. O(S (M + N)^2).
-    - `cross_fitted`: normals, cut and direction from the other folds of models, rates of the held-out fold, with
-      (errors + 1/2) / (models + 1); never negative, mean over folds. Folds take turns over the models' order. No bias
-      from searching; conservative.
-    - `gaussian`: the epsilon of the fitted normals, capped at 50. No ceiling, and a guess unless they are normal; even
-      then too high, since a spread misjudged either way adds to it (1.78 for a true 1.57 at 256 models).
+      of the other. The organizers search a grid at delta 1e-5, this function all thresholds, so it is never lower. O(S
+      (M + N)^2).
+    - `cross_fitted`: normals, threshold and direction from the other folds of models, rates from the held-out fold,
+      with (errors + 1/2) / (models + 1); never negative, mean over folds. Folds alternate over the order of the models.
+      No bias from searching; conservative.
+    - `gaussian`: the epsilon of the fitted normals, capped at 50. It has no ceiling, and is valid only where they are
+      normal; even then it is too high, because an error of either sign in the spread adds to it (1.78 for a true 1.57
+      at 256 models).
 
-    Raise ValueError for fewer than 2 models a side (2 in each fold's complement), or delta outside 0..1.
+    Raise ValueError for fewer than 2 models a side (2 in the complement of each fold), or delta outside 0..1.
     """
     u, r = (side.T for side in as_populations(unlearned, retrained))
     _check_delta(delta)
@@ -101,8 +90,7 @@ def per_sample(
         ranges = np.sort([np.ptp(u, axis=1), np.ptp(r, axis=1)], axis=0)
         best = np.clip(_usable(best_interval(counts, table)), 0, CAP)
         return np.where(ranges[0] < 0.01 * ranges[1], CAP, best)
-    allowed = ", ".join(Estimator.__args__)  # type: ignore[attr-defined]
-    raise ValueError(f"unknown estimator {estimator!r} (allowed: {allowed})")
+    raise ValueError(f"unknown estimator {estimator!r} (allowed: {', '.join(get_args(Estimator))})")
 
 
 def certified_lower_bound(
@@ -112,10 +100,10 @@ def certified_lower_bound(
     *,
     alpha: float = 0.05,
     correction: Literal["none", "bonferroni"] = "none",
-) -> np.ndarray:
-    """Return a value (S,) >= 0 that epsilon exceeds with confidence 1 - alpha, from signals (M, S) and (N, S).
+) -> Floats:
+    """Compute a value (S,) >= 0 that epsilon exceeds with confidence 1 - alpha, from signals (M, S) and (N, S).
 
-    Normals and cut come from every other model, error counts from the rest, each bounded by Clopper-Pearson at
+    Normals and threshold come from every other model, error counts from the rest, each bounded by Clopper-Pearson at
     alpha / 2. "none" holds for one sample, "bonferroni" for all together. Raise ValueError for fewer than 4 models a
     side.
     """
@@ -128,34 +116,30 @@ def certified_lower_bound(
     level = alpha / len(u) if correction == "bonferroni" else alpha
     fit_u, fit_r, held_u, held_r = u[:, ::2], r[:, ::2], u[:, 1::2], r[:, 1::2]
     table = bound_table(fit_u.shape[1], fit_r.shape[1], delta, level)
-    _, false_alarms, found = _transfer(fit_u, fit_r, held_u, held_r, table[None])[0]
-    proven = bound_table(held_u.shape[1], held_r.shape[1], delta, level)[false_alarms, found]
+    _, false_positives, detected = _transfer(fit_u, fit_r, held_u, held_r, table[None])[0]
+    proven = bound_table(held_u.shape[1], held_r.shape[1], delta, level)[false_positives, detected]
     return np.maximum(proven, 0.0)
 
 
 def ceiling(n_unlearned: int, n_retrained: int, delta: float = 0.05) -> float:
-    """Return the largest finite epsilon that cuts of so many models can show; 0 where none can show any."""
+    """Compute the largest finite epsilon that thresholds on this many models can give; 0 where none is positive."""
     _check_delta(delta)
     if n_unlearned < 1 or n_retrained < 1:
         raise ValueError(f"need at least one model a side, got {n_unlearned} and {n_retrained}")
-    shares = n_unlearned * (1 - delta - 1 / n_retrained), n_retrained * (1 - delta - 1 / n_unlearned)
-    return float(np.log(max(*shares, 1.0)))
-
-
-def competition_bins(n_models: int) -> int:
-    """Return how many bins the competition's code gives points for: 14 at 512 models a side (its note says 13)."""
-    return 2 * int(np.ceil(np.log(n_models - 1)))
+    ratios = n_unlearned * (1 - delta - 1 / n_retrained), n_retrained * (1 - delta - 1 / n_unlearned)
+    return float(np.log(max(*ratios, 1.0)))
 
 
 def forgetting_quality(epsilons: Array, *, bins: int = 13, width: float = 0.5) -> float:
-    """Return F, the mean over samples of 2 / 2^k for an epsilon in bin k = 1, 2, ... of `width`; 0 past the last bin.
+    """Compute F, the mean over samples of 2 / 2^k for an epsilon in bin k = 1, 2, ... of `width`; 0 past the last bin.
 
     In 0..1, higher is better, but two halves of the retrained models reach only 0.05 to 0.1: compare at the same number
-    of models and the same attacks. Infinity is allowed. Source: the evaluation note of the NeurIPS 2023 challenge.
+    of models and the same attacks. Infinity is allowed. Reference: the evaluation note of the NeurIPS 2023 challenge,
+    with 13 bins; its code has 14 at 512 models.
     """
     values = as_array(epsilons, name="epsilons")
     if not values.size or np.isnan(values).any():
-        raise ValueError("epsilons are empty or hold NaN")
+        raise ValueError("epsilons are empty or contain NaN")
     bin_number = np.floor(np.clip(values, 0, width * bins) / width)
     return float(np.where(bin_number < bins, 0.5**bin_number, 0.0).mean())
 
@@ -168,10 +152,10 @@ def competition_score(
     test_unlearned: Array,
     test_retrained: Array,
 ) -> float:
-    """Return F * (RA_u / RA_r) * (TA_u / TA_r) from accuracies (models,) in 0..1, higher is better.
+    """Compute F * (RA_u / RA_r) * (TA_u / TA_r) from retain and test accuracies (models,) in 0..1; higher is better.
 
-    The ratios can exceed 1. Source: the evaluation note of the NeurIPS 2023 challenge; its limit on the running time is
-    no part of the score.
+    The ratios can exceed 1. Reference: the evaluation note of the NeurIPS 2023 challenge; its limit on the running time
+    is not part of the score.
     """
     named = (retain_unlearned, retain_retrained, test_unlearned, test_retrained)
     ra_u, ra_r, ta_u, ta_r = (float(as_vector(values, name="accuracies").mean()) for values in named)
@@ -185,29 +169,30 @@ def _check_delta(delta: float) -> None:
         raise ValueError(f"delta must lie in 0..1, got {delta}")
 
 
-def _fit(u: np.ndarray, r: np.ndarray, *, ddof: int = 1) -> _Normals:
-    """Fit a normal to each sample's models (S, models); a spread of 0 is raised to a thousandth of the median one."""
+def _fit(u: Floats, r: Floats, *, ddof: int = 1) -> _Normals:
+    """Fit a normal to the models of each sample (S, models); sd is at least a thousandth of the median sd."""
 
-    def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def moments(x: Floats) -> tuple[Floats, Floats]:
         sd = x.std(axis=1, ddof=ddof, keepdims=True)
         return x.mean(axis=1, keepdims=True), np.maximum(sd, max(1e-6, 1e-3 * float(np.median(sd))))
 
     return _Normals(*moments(r), *moments(u))
 
 
-def _log_median_ratio(log_ratios: np.ndarray) -> np.ndarray:
-    """Return ln of the median ratio of each sample; of an even number of models the two middle ratios are averaged."""
+def _log_median_ratio(log_ratios: Floats) -> Floats:
+    """Return ln of the median ratio of each sample; an even number of models averages the two middle ratios."""
     middle = log_ratios.shape[1] // 2
     ordered = np.partition(log_ratios, (middle - 1, middle), axis=1)
-    return np.logaddexp(ordered[:, middle - 1 + log_ratios.shape[1] % 2], ordered[:, middle]) - np.log(2)
+    log_sum: Floats = np.logaddexp(ordered[:, middle - 1 + log_ratios.shape[1] % 2], ordered[:, middle])
+    return log_sum - math.log(2)
 
 
-def _usable(best: np.ndarray) -> np.ndarray:
-    """No cut is left where all scores are tied: nothing tells the two apart."""
+def _usable(best: Floats) -> Floats:
+    """Replace -infinity by 0: no threshold is possible where all scores are tied, so the two sides are alike."""
     return np.where(np.isneginf(best), 0.0, best)
 
 
-def _cross_fitted(u: np.ndarray, r: np.ndarray, delta: float, folds: int) -> np.ndarray:
+def _cross_fitted(u: Floats, r: Floats, delta: float, folds: int) -> Floats:
     fold_u, fold_r = np.arange(u.shape[1]) % folds, np.arange(r.shape[1]) % folds
     smallest = min(u.shape[1], r.shape[1])
     if folds < 2 or smallest < folds or smallest - -(-smallest // folds) < 2:
@@ -217,18 +202,19 @@ def _cross_fitted(u: np.ndarray, r: np.ndarray, delta: float, folds: int) -> np.
         held_u, held_r = fold_u == fold, fold_r == fold
         tables = smoothed_tables(int((~held_u).sum()), int((~held_r).sum()), delta)
         rates = smoothed_tables(int(held_u.sum()), int(held_r.sum()), delta)
-        # of equally good cuts the outermost two, so that exchanging both sides changes nothing
+        # the outermost two of equally good thresholds, so that exchanging both sides changes nothing
         for chosen in _transfer(u[:, ~held_u], r[:, ~held_r], u[:, held_u], r[:, held_r], tables):
             total += np.maximum(rates[chosen], 0.0) / 2
     return total / folds
 
 
 def _transfer(
-    fit_u: np.ndarray, fit_r: np.ndarray, held_u: np.ndarray, held_r: np.ndarray, tables: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Choose normals, direction and cut on some models; return the direction and the others' counts above it, (S,).
+    fit_u: Floats, fit_r: Floats, held_u: Floats, held_r: Floats, tables: Floats
+) -> list[tuple[Ints, Ints, Ints]]:
+    """Choose normals, direction and threshold on some models, and count the others above that threshold.
 
-    Twice: for the first and for the last of equally good choices.
+    Return (direction, retrained above, unlearned above), each (S,), twice: for the first and for the last of equally
+    good choices.
     """
     fitted = _fit(fit_u, fit_r)
     counts = cut_counts(fitted.log_ratio(fit_u), fitted.log_ratio(fit_r))
@@ -236,10 +222,10 @@ def _transfer(
     flat, rows = values.reshape(len(values), -1), np.arange(len(values))
     framed = np.pad(counts.scores, ((0, 0), (1, 1)), constant_values=((0, 0), (np.inf, -np.inf)))
     score_r, score_u = fitted.log_ratio(held_r), fitted.log_ratio(held_u)
-    found = []
+    chosen = []
     for choice in (flat.argmax(axis=1), flat.shape[1] - 1 - flat[:, ::-1].argmax(axis=1)):
         direction, cut = np.divmod(choice, values.shape[2])
-        # an impossible cut stands for the one above the tied scores; they are then the threshold itself
+        # an impossible cut repeats the one above the tied scores, which are then the threshold itself
         threshold = ((framed[rows, cut] + framed[rows, cut + 1]) / 2)[:, None]
-        found.append((direction, (score_r > threshold).sum(axis=1), (score_u > threshold).sum(axis=1)))
-    return found
+        chosen.append((direction, (score_r > threshold).sum(axis=1), (score_u > threshold).sum(axis=1)))
+    return chosen

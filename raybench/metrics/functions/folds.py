@@ -1,4 +1,4 @@
-"""Which samples an attack trains on and which it is tested on; never the same person in both.
+"""How samples are split: into the folds of an attack, never with the same person in training and test, and by class.
 
 Row index 0..N-1 runs over non-members first and members after them, as in the NoMUS protocol. Everything is drawn from
 a seed. A test mask is (splits, N), True where the sample is held out.
@@ -10,12 +10,18 @@ from typing import Literal
 import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from raybench.metrics.framework.arrays import Array, as_array, as_groups
+from raybench.metrics.framework.arrays import Array, Bools, Ints, as_array, as_groups
+from raybench.metrics.framework.tensors import as_class_labels
 
 Balance = Literal["none", "truncate_members", "smaller_side"]
 
 
-def shuffled_splits(is_member: np.ndarray, *, splits: int, test_fraction: float, seed: int) -> np.ndarray:
+def shuffled_rows(n: int, seed: int) -> Ints:
+    """Return the rows 0..n-1 in random order."""
+    return np.random.default_rng(seed).permutation(n)
+
+
+def shuffled_splits(is_member: Bools, *, splits: int, test_fraction: float, seed: int) -> Bools:
     """Return overlapping stratified test masks, those of scikit-learn's StratifiedShuffleSplit."""
     splitter = StratifiedShuffleSplit(n_splits=splits, test_size=test_fraction, random_state=seed)
     mask = np.zeros((splits, len(is_member)), dtype=bool)
@@ -28,11 +34,12 @@ def shuffled_splits(is_member: np.ndarray, *, splits: int, test_fraction: float,
     return mask
 
 
-def group_folds(groups: Array, is_member: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
+def group_folds(groups: Array, is_member: Bools, *, folds: int, seed: int) -> Bools:
     """Return disjoint test masks that hold out whole groups and together hold out every sample once.
 
-    Groups go from large to small, equal ones in random order, to the fold that has least of their side so far, so each
-    fold gets about its share of members and of non-members. Raise ValueError for fewer groups on a side than folds.
+    Groups are assigned from large to small, equal ones in random order, each to the fold with the least of their side,
+    so every fold gets about its fraction of members and of non-members. Raise ValueError for fewer groups on a side
+    than folds.
     """
     names, index = np.unique(as_groups(groups, len(is_member)), return_inverse=True)
     if len(names) == len(is_member) and min(is_member.sum(), (~is_member).sum()) >= folds:
@@ -45,22 +52,23 @@ def group_folds(groups: Array, is_member: np.ndarray, *, folds: int, seed: int) 
         raise ValueError(
             f"{folds} folds need as many groups on each side, got {present[1]} of members, {present[0]} of others"
         )
-    shares = (counts / counts.sum(axis=1, keepdims=True)).T  # (groups, 2)
+    fractions = (counts / counts.sum(axis=1, keepdims=True)).T  # (groups, 2)
     order = np.random.default_rng(seed).permutation(len(names))
-    order = order[np.argsort(-shares[order].sum(axis=1), kind="stable")]
+    order = order[np.argsort(-fractions[order].sum(axis=1), kind="stable")]
     load, fold_of = np.zeros((folds, 2)), np.empty(len(names), dtype=np.int64)
     for group in order:
-        fold_of[group] = np.argmin(load @ shares[group])
-        load[fold_of[group]] += shares[group]
-    return fold_of[index] == np.arange(folds)[:, None]
+        fold_of[group] = np.argmin(load @ fractions[group])
+        load[fold_of[group]] += fractions[group]
+    held_out: Bools = fold_of[index] == np.arange(folds)[:, None]
+    return held_out
 
 
-def balanced_rows(n_member: int, n_non_member: int, *, balance: Balance, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def balanced_rows(n_member: int, n_non_member: int, *, balance: Balance, seed: int) -> tuple[Ints, Ints]:
     """Return the rows of members and of non-members to keep: all, or as many as the smaller side has, shuffled.
 
-    `truncate_members` is the NoMUS protocol: members are always shuffled (numpy's legacy generator) and cut to the
-    number of non-members, which are never cut. `smaller_side` cuts either side, and shuffles only what it cuts; with
-    more members than non-members both are the same.
+    `truncate_members` is the NoMUS protocol: members are always shuffled (legacy generator of numpy) and cut to the
+    number of non-members, which are never cut. `smaller_side` cuts either side, and shuffles only the side it cuts;
+    with more members than non-members both are the same.
     """
     members, others = np.arange(n_member), np.arange(n_non_member)
     if balance == "none":
@@ -78,11 +86,11 @@ def balanced_rows(n_member: int, n_non_member: int, *, balance: Balance, seed: i
     return members[:size], others[:size]
 
 
-def match_labels(member_labels: Array, non_member_labels: Array, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of members and of non-members that hold each label, (N,) or the whole row of (N, L), equally often.
+def match_labels(member_labels: Array, non_member_labels: Array, *, seed: int) -> tuple[Ints, Ints]:
+    """Return rows of members and of non-members that contain each label equally often.
 
-    Otherwise an attack reads the label, not membership: knowing sex alone gives 0.631 on MUCAC. Raise ValueError where
-    the sides share no label.
+    A label is an entry of (N,) or a whole row of (N, L). Otherwise an attack reads the label instead of membership: the
+    sex alone gives 0.631 on MUCAC. Raise ValueError where the sides share no label.
     """
     sides = [_by_label(member_labels, seed), _by_label(non_member_labels, seed + 1)]
     shared = sorted(set(sides[0]) & set(sides[1]))
@@ -93,16 +101,36 @@ def match_labels(member_labels: Array, non_member_labels: Array, *, seed: int) -
     return first, second
 
 
-def _dealt(is_member: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Return the folds where every sample is its own group: each side is shuffled and dealt out like cards."""
+def stratified_split(labels: Array, test_fraction: float, seed: int) -> tuple[Ints, Ints]:
+    """Return the sorted positions of the bank and of the queries: `test_fraction` of every class, rounded, by `seed`.
+
+    The result depends only on the labels (N,) and the seed. Raise ValueError where no class is large enough for a
+    query.
+    """
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
+    classes = as_class_labels(labels, len(labels))
+    order = np.random.default_rng(seed).permutation(len(classes))
+    by_class = order[np.argsort(classes[order], kind="stable")]
+    _, counts = np.unique(classes, return_counts=True)
+    rank = np.arange(len(classes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    is_query = (rank + 0.5) / np.repeat(counts, counts) > 1 - test_fraction
+    if not is_query.any():
+        raise ValueError(f"no class is large enough to draw {test_fraction:g} of it ({counts.max()} samples at most)")
+    return np.sort(by_class[~is_query]), np.sort(by_class[is_query])
+
+
+def _dealt(is_member: Bools, folds: int, seed: int) -> Bools:
+    """Return the folds where every sample is its own group: each side is shuffled and dealt out in turn."""
     order = np.random.default_rng(seed).permutation(len(is_member))
     fold_of = np.empty(len(is_member), dtype=np.int64)
     for side in (order[is_member[order]], order[~is_member[order]]):
         fold_of[side] = np.arange(len(side)) % folds
-    return fold_of == np.arange(folds)[:, None]
+    held_out: Bools = fold_of == np.arange(folds)[:, None]
+    return held_out
 
 
-def _by_label(labels: Array, seed: int) -> dict[tuple[Hashable, ...], np.ndarray]:
+def _by_label(labels: Array, seed: int) -> dict[tuple[Hashable, ...], Ints]:
     array = as_array(labels, name="labels", finite=True)
     rows = array.reshape(len(array), -1)
     names, index = np.unique(rows, axis=0, return_inverse=True)

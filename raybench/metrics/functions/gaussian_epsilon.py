@@ -1,23 +1,23 @@
-"""The epsilon between two normal distributions at a given delta, exact.
+"""The exact epsilon between two normal distributions at a given delta.
 
-The worst event is where the density ratio exceeds e^epsilon: an interval, its complement or a half line, so that its
-probabilities are known. They stay in logarithms, for at epsilon = 1,000 the smaller one is e^-1000. With fitted moments
-the value has no ceiling and no lattice, but what lies beyond the observed models is pure extrapolation.
+The worst event is where the density ratio exceeds e^epsilon: an interval, its complement or a half line, so its
+probabilities are known in closed form. They stay in logarithms, because at epsilon = 1,000 the smaller one is e^-1000.
+With fitted moments the value has neither a ceiling nor a lattice, but it extrapolates beyond the observed models.
 """
 
 import numpy as np
 from scipy.special import log_ndtr
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Bools, Floats, as_array
 
 _BISECTIONS = 44  # of an interval no wider than the result or 1: below 1e-13
 
 
-def gaussian(mean_r: Array, sd_r: Array, mean_u: Array, sd_u: Array, delta: float) -> np.ndarray:
-    """Return the smallest epsilon >= 0 at which N(mean_r, sd_r^2) and N(mean_u, sd_u^2) are (epsilon, delta)-close.
+def gaussian(mean_r: Array, sd_r: Array, mean_u: Array, sd_u: Array, delta: float) -> Floats:
+    """Compute the smallest epsilon >= 0 at which N(mean_r, sd_r^2) and N(mean_u, sd_u^2) are (epsilon, delta)-close.
 
     Arguments broadcast; the result has their shape. Infinite at delta = 0 wherever the two differ. Raise ValueError for
-    sd <= 0 or delta outside 0..1. Source: Dwork and Roth 2014, definition 2.4, taken in both directions.
+    sd <= 0 or delta outside 0..1. Reference: Dwork and Roth 2014, definition 2.4, in both directions.
     """
     if not 0 <= delta < 1:
         raise ValueError(f"delta must lie in 0..1, got {delta}")
@@ -35,7 +35,7 @@ def gaussian(mean_r: Array, sd_r: Array, mean_u: Array, sd_u: Array, delta: floa
         low[wide] = high[wide]
         high[wide] *= 2
         wide = wide[~_close(shift[wide], scale[wide], high[wide], delta)]
-    high[_close(shift, scale, low, delta)] = 0  # only where low is 0: it was not close anywhere else
+    high[_close(shift, scale, low, delta)] = 0  # only where low is 0: at any other low the two were not close
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         close = _close(shift, scale, middle, delta)
@@ -43,13 +43,13 @@ def gaussian(mean_r: Array, sd_r: Array, mean_u: Array, sd_u: Array, delta: floa
     return high.reshape(mr.shape)
 
 
-def _close(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: float) -> np.ndarray:
+def _close(shift: Floats, scale: Floats, epsilon: Floats, delta: float) -> Bools:
     """Return whether P_U(E) - e^epsilon P_R(E) <= delta for the worst event E, and with U and R exchanged."""
     return _within(shift, scale, epsilon, delta) & _within(-shift / scale, 1 / scale, epsilon, delta)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # ends may lie at infinity
-def _within(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: float) -> np.ndarray:
+def _within(shift: Floats, scale: Floats, epsilon: Floats, delta: float) -> Bools:
     # E = {a x^2 + b x + c > 0} is where the log density ratio of N(shift, scale^2) to N(0, 1) exceeds epsilon
     a = (1 - scale**-2) / 2
     b = shift / scale**2
@@ -62,7 +62,7 @@ def _within(shift: np.ndarray, scale: np.ndarray, epsilon: np.ndarray, delta: fl
     outside = a > 0
     nowhere, everywhere = (discriminant <= 0) & ~outside, (discriminant <= 0) & outside
 
-    def log_probability(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    def log_probability(low: Floats, high: Floats) -> Floats:
         # inside: Phi(high) - Phi(low) from the tail in which both lie; outside: Phi(low) + Phi(-high)
         flip = low > 0
         one = log_ndtr(np.where(outside | ~flip, np.where(outside, low, high), -low))

@@ -1,24 +1,26 @@
-"""Intervals of single numbers: proportions, areas under ROC curves, means over models, resampled statistics.
+"""Confidence intervals of single numbers: proportions, areas under ROC curves, means, jackknife, differences.
 
 Every function returns an `Estimate`. Samples of one person are not independent: with `groups`, proportions use the
 effective sample size (Korn and Graubard 1998) and AUCs the clustered variance (Obuchowski 1997). A variance of zero is
-no certainty (all 20 right does not mean always right), so such cases fall back on exact binomial bounds.
+not certainty (20 of 20 correct does not mean always correct), so such cases use exact binomial bounds.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from raybench.metrics.framework.arrays import Array, as_array, as_groups, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, as_groups, as_vector
 from raybench.metrics.framework.spec import Estimate
+
+BLOCKS = 50  # of samples, for the jackknife
 
 
 def clopper_pearson(successes: float, n: float, *, confidence: float = 0.95) -> Estimate:
     """Return successes / n with its exact binomial interval; both counts may be fractional (effective sizes).
 
-    Raise ValueError for n <= 0 or successes outside 0..n. Source: Clopper and Pearson 1934.
+    Raise ValueError for n <= 0 or successes outside 0..n. Reference: Clopper and Pearson 1934.
     """
     value, tail = _proportion(successes, n, confidence)
     low = 0.0 if successes <= 0 else float(betaincinv(successes, n - successes + 1, tail))
@@ -27,21 +29,25 @@ def clopper_pearson(successes: float, n: float, *, confidence: float = 0.95) -> 
 
 
 def wilson(successes: float, n: float, *, confidence: float = 0.95) -> Estimate:
-    """Return successes / n with its score interval, shorter than the exact one, right on average. Wilson 1927."""
+    """Return successes / n with its score interval, which is shorter than the exact one and correct on average.
+
+    Reference: Wilson 1927.
+    """
     value, tail = _proportion(successes, n, confidence)
     z2 = float(ndtri(tail)) ** 2
     center = (successes + z2 / 2) / (n + z2)
-    half = np.sqrt(z2 * (value * (1 - value) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    low = 0.0 if successes <= 0 else float(center - half)
-    high = 1.0 if successes >= n else float(center + half)
+    half_width = np.sqrt(z2 * (value * (1 - value) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    low = 0.0 if successes <= 0 else float(center - half_width)
+    high = 1.0 if successes >= n else float(center + half_width)
     return Estimate(value, low, high, round(n), "wilson")
 
 
 def proportion(outcomes: Array, *, groups: Array | None = None, confidence: float = 0.95) -> Estimate:
-    """Return the mean of `outcomes` (N,) in [0, 1] with an exact interval that allows for `groups` (N,) of dependents.
+    """Return the mean of `outcomes` (N,) in [0, 1] with an exact interval that allows for dependent `groups` (N,).
 
-    Without groups and with 0/1 outcomes this is Clopper-Pearson. Fractional outcomes (the share of labels right) and
-    groups give an effective sample size, at most the number of groups where no spread is seen (Korn and Graubard 1998).
+    Without groups and with 0/1 outcomes this is Clopper-Pearson. Fractional outcomes (the fraction of correct labels)
+    and groups give an effective sample size, which is the number of groups where there is no spread (Korn and Graubard
+    1998).
     """
     values = as_vector(outcomes, name="outcomes")
     n, mean = len(values), float(values.mean())
@@ -65,11 +71,11 @@ def delong(
     member_groups: Array | None = None,
     non_member_groups: Array | None = None,
 ) -> Estimate:
-    """Return the AUC, P(member > non-member) + P(equal) / 2, with its interval; O(n log n), ties exact.
+    """Return the AUC, P(member > non-member) + P(equal) / 2, with its interval; O(n log n), exact under ties.
 
-    Scores are (M,) and (N,), any monotone scale; 0.5 is chance. Where no variance can be seen (perfect separation, all
+    Scores are (M,) and (N,), on any monotone scale; 0.5 is chance. Where the variance is zero (perfect separation, all
     scores tied, one sample on a side) the interval is the exact binomial one at min(M, N), which bounds the variance of
-    any AUC (Birnbaum and Klose 1957). Sources: DeLong et al. 1988; with groups Obuchowski 1997.
+    any AUC (Birnbaum and Klose 1957). References: DeLong et al. 1988; with groups Obuchowski 1997.
     """
     members, others = (
         as_vector(member_scores, name="member scores"),
@@ -87,95 +93,91 @@ def delong(
         units = min(m, n)
     else:
         variance, units = _clustered_variance(above - auc, below - auc, member_groups, non_member_groups)
+    return auc_estimate(auc, variance, units=units, n=m + n, interval="delong", confidence=confidence)
+
+
+def auc_estimate(auc: float, variance: float, *, units: int, n: int, interval: str, confidence: float) -> Estimate:
+    """Return an AUC with its normal interval; without variance, the exact binomial one of `units` independent units."""
     if variance <= 1e-15:
         exact = clopper_pearson(min(max(auc, 0.0), 1.0) * units, units, confidence=confidence)
-        return Estimate(auc, exact.low, exact.high, m + n, "clopper-pearson: no variance seen")
-    half = float(-ndtri((1 - confidence) / 2) * np.sqrt(variance))
-    return Estimate(auc, max(0.0, auc - half), min(1.0, auc + half), m + n, "delong")
+        return Estimate(auc, exact.low, exact.high, n, "clopper-pearson: zero variance")
+    half_width = float(-ndtri((1 - confidence) / 2) * np.sqrt(variance))
+    return Estimate(auc, max(0.0, auc - half_width), min(1.0, auc + half_width), n, interval)
 
 
 def mean_interval(values: Array, *, confidence: float = 0.95) -> Estimate:
-    """Return the mean over models or seeds (m,) with its t interval; of one value, low and high are NaN and say so."""
+    """Return the mean of values (m,) with its t interval; low and high are NaN for a single value."""
     numbers = as_vector(values)
     n, mean = len(numbers), float(numbers.mean())
     if n == 1:
         return Estimate(mean, float("nan"), float("nan"), 1, "none: one value")
-    half = float(stdtrit(n - 1, 0.5 + confidence / 2) * numbers.std(ddof=1) / np.sqrt(n))
-    return Estimate(mean, mean - half, mean + half, n, "t")
+    half_width = float(stdtrit(n - 1, 0.5 + confidence / 2) * numbers.std(ddof=1) / np.sqrt(n))
+    return Estimate(mean, mean - half_width, mean + half_width, n, "t")
 
 
 def resampled_mean(values: Array, *, n_train: int, n_test: int, n: int, confidence: float = 0.95) -> Estimate:
-    """Return the mean over J random train/test splits (J,) of a share in 0..1, with the corrected resampled t interval.
+    """Return the mean over J random train/test splits (J,) of a fraction, with the corrected resampled t interval.
 
     The splits overlap, so their plain standard error is too small; 1 / J becomes 1 / J + n_test / n_train. Where all
-    splits agree the interval is the exact binomial one at a single test part. Source: Nadeau and Bengio 2003, eq. 9.
+    splits agree the interval is the exact binomial one at a single test part. Reference: Nadeau and Bengio 2003, eq. 9.
     """
-    shares = as_vector(values)
-    splits, mean = len(shares), float(shares.mean())
-    variance = float(shares.var(ddof=1)) * (1 / splits + n_test / n_train) if splits > 1 else 0.0
+    fractions = as_vector(values)
+    splits, mean = len(fractions), float(fractions.mean())
+    variance = float(fractions.var(ddof=1)) * (1 / splits + n_test / n_train) if splits > 1 else 0.0
     if variance <= 1e-15:
         exact = clopper_pearson(min(mean, 1.0) * n_test, n_test, confidence=confidence)
         return Estimate(mean, exact.low, exact.high, n, "clopper-pearson: one test part")
-    half = float(stdtrit(splits - 1, 0.5 + confidence / 2) * np.sqrt(variance))
-    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), n, "corrected resampled t")
+    half_width = float(stdtrit(splits - 1, 0.5 + confidence / 2) * np.sqrt(variance))
+    return Estimate(mean, max(0.0, mean - half_width), min(1.0, mean + half_width), n, "corrected resampled t")
 
 
 def jackknife(values_left_out: Array, full: float, n: int, *, confidence: float = 0.95) -> Estimate:
-    """Return `full` with the delete-a-group jackknife interval: `values_left_out` (G,) each lack one of G groups.
+    """Return `full` with the delete-a-group jackknife interval; each of `values_left_out` (G,) lacks one of G groups.
 
-    The groups must be of about equal size. `n` is the number of samples behind `full`. Source: Kott 2001.
+    The groups must be of about equal size. `n` is the number of samples behind `full`. Reference: Kott 2001.
     """
     values = as_vector(values_left_out, name="values_left_out")
     groups = len(values)
     if groups < 2:
         return Estimate(float(full), float("nan"), float("nan"), n, "none: one group to leave out")
     error = np.sqrt((groups - 1) / groups * np.sum((values - values.mean()) ** 2))
-    half = float(stdtrit(groups - 1, 0.5 + confidence / 2) * error)
-    return Estimate(float(full), float(full) - half, float(full) + half, n, "jackknife")
+    half_width = float(stdtrit(groups - 1, 0.5 + confidence / 2) * error)
+    return Estimate(float(full), float(full) - half_width, float(full) + half_width, n, "jackknife")
 
 
-def bootstrap_models(
-    statistic: Callable[..., float],
-    populations: Sequence[Array],
-    *,
-    resamples: int = 500,
-    scheme: Literal["bootstrap", "half"] = "bootstrap",
-    paired: bool = False,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Estimate:
-    """Return statistic(*populations) with an interval from resampling models, the same draw for all samples.
+def complement(estimate: Estimate) -> Estimate:
+    """Return 1 - estimate."""
+    return Estimate(1 - estimate.value, 1 - estimate.high, 1 - estimate.low, estimate.n, estimate.interval)
 
-    A population is (models, ...), most often (models, samples): the samples share the models, so resampling samples
-    (or 1.96 sd / sqrt(samples)) gives intervals far too short. `half` draws half of the models without replacement: no
-    duplicates, hence no ties, for statistics over thresholds; its spread needs no rescaling (n/m (1 - m/n) = 1 at
-    m = n/2), and its center is moved to the full value because bias depends on n. `paired` draws the same models in
-    every population. n is the smallest number of models.
+
+def bounded_mean(values: Array, *, high: float = float("inf")) -> Estimate:
+    """Return `mean_interval` of values in 0..high, with the interval cut to that range."""
+    estimate = mean_interval(values)
+    return estimate._replace(low=max(0.0, estimate.low), high=min(high, estimate.high)) if estimate.n > 1 else estimate
+
+
+def jackknife_of_sums(sums: np.ndarray, statistic: Callable[[np.ndarray], float], *, n: int) -> Estimate:
+    """Return statistic(total), in 0..1, of `sums` (blocks, ...) over blocks of the n samples; interval: jackknife.
+
+    The blocks should be of about equal size. Low and high are NaN for a single block.
     """
-    arrays = [as_array(population, name="population") for population in populations]
-    sizes = [len(array) for array in arrays]
-    if min(sizes) < 2:
-        raise ValueError(f"resampling needs at least two models in each population, got {sizes}")
-    if paired and len(set(sizes)) > 1:
-        raise ValueError(f"paired populations must have as many models each, got {sizes}")
-    rng = np.random.default_rng(seed)
-    full = float(statistic(*arrays))
-    replicas = np.empty(resamples)
-    for i in range(resamples):
-        first = _draw(rng, sizes[0], scheme)
-        replicas[i] = statistic(
-            *(a[first if paired or j == 0 else _draw(rng, len(a), scheme)] for j, a in enumerate(arrays))
-        )
-    if np.isnan(replicas).any():
-        raise ValueError(f"the statistic is NaN on {int(np.isnan(replicas).sum())} of {resamples} resamples")
-    if scheme == "half":
-        if not np.isfinite(replicas).all() or not np.isfinite(full):
-            raise ValueError("the statistic is infinite on some half samples: use scheme='bootstrap'")
-        replicas = replicas + (full - float(np.median(replicas)))
-    tail = (1 - confidence) / 2
-    # order statistics, not interpolation: replicas may be infinite
-    low, high = np.quantile(replicas, tail, method="lower"), np.quantile(replicas, 1 - tail, method="higher")
-    return Estimate(full, float(low), float(high), min(sizes), f"{scheme} over models")
+    total = sums.sum(axis=0)
+    full = statistic(total)
+    if len(sums) == 1:
+        return jackknife([full], full, n)
+    estimate = jackknife([statistic(total - block) for block in sums], full, n)
+    return estimate._replace(low=max(0.0, estimate.low), high=min(1.0, estimate.high))
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """Return first - second of two independent proportions, n summed; interval from theirs.
+
+    Reference: Newcombe 1998, method 10, a method of variance estimates recovery (MOVER).
+    """
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, max(-1.0, value - below), min(1.0, value + above), first.n + second.n, "mover")
 
 
 def _proportion(successes: float, n: float, confidence: float) -> tuple[float, float]:
@@ -188,21 +190,22 @@ def _proportion(successes: float, n: float, confidence: float) -> tuple[float, f
     return min(successes / n, 1.0), (1 - confidence) / 2
 
 
-def _placements(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return for each score the share of `others` below it, ties counting half."""
+def _placements(scores: Floats, others: Floats) -> Floats:
+    """Return for each score the fraction of `others` below it; a tie counts half."""
     ordered = np.sort(others)
     return (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / (2 * len(ordered))
 
 
-def _cluster_sums(residuals: np.ndarray, groups: Array | None) -> tuple[np.ndarray, int]:
+def _cluster_sums(residuals: Floats, groups: Array | None) -> tuple[Floats, int]:
     if groups is None:
         return residuals, len(residuals)
     names, index = np.unique(as_groups(groups, len(residuals)), return_inverse=True)
-    return np.bincount(index, weights=residuals, minlength=len(names)), len(names)
+    sums = np.bincount(index, weights=residuals, minlength=len(names)).astype(np.float64, copy=False)
+    return sums, len(names)
 
 
 def _clustered_variance(
-    above: np.ndarray, below: np.ndarray, member_groups: Array, non_member_groups: Array
+    above: Floats, below: Floats, member_groups: Array, non_member_groups: Array
 ) -> tuple[float, int]:
     member_side, m = _cluster_sums(above, member_groups)
     other_side, n = _cluster_sums(below, non_member_groups)
@@ -216,11 +219,3 @@ def _clustered_variance(
     variance = m / (m - 1) * float(member_side @ member_side) / len(above) ** 2
     variance += n / (n - 1) * float(other_side @ other_side) / len(below) ** 2
     return variance + 2 * shared / (len(above) * len(below)), units
-
-
-def _draw(rng: np.random.Generator, size: int, scheme: str) -> np.ndarray:
-    if scheme == "bootstrap":
-        return rng.integers(size, size=size)
-    if scheme == "half":
-        return rng.permutation(size)[: size // 2]
-    raise ValueError(f"unknown scheme {scheme!r} (allowed: bootstrap, half)")

@@ -1,8 +1,8 @@
-"""Exact k nearest neighbors in bounded memory, with an order that no shard, block or shuffle can change.
+"""Exact k nearest neighbors in bounded memory, with an order that does not depend on blocks or shuffling.
 
-Neighbors are ordered by (similarity descending, sample id ascending) and a tied vote goes to the lowest label. A
-matrix product in float32 only proposes; similarities are then recomputed pair by pair in float64, where equal rows
-score equal wherever they stand, and a query whose proposal is not provably complete is searched again. scikit-learn
+Neighbors are ordered by (similarity descending, sample id ascending) and a tied vote goes to the lowest label. A matrix
+product in float32 only proposes candidates; similarities are then recomputed pair by pair in float64, where equal rows
+get equal scores at any position, and a query whose candidates are not provably complete is searched again. scikit-learn
 changes 6 % of its answers when a bank with duplicates is re-ordered.
 """
 
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.framework.tensors import as_class_labels, as_features, product
 from raybench.metrics.functions.intervals import wilson
@@ -20,29 +20,23 @@ DistanceName = Literal["cosine", "euclidean"]
 
 _QUERY_BLOCK, _BANK_BLOCK = 512, 8192  # a 16 MB slab of similarities: within 15 % of the best for any shape
 _GROUP = 64
-_SPARE = 4  # proposed beyond k, so that rounding seldom calls for a second search
+_SPARE = 4  # candidates beyond k, so that rounding rarely requires a second search
 
 
 class TopK(NamedTuple):
-    """The k nearest of the bank rows seen so far, nearest first; states over shards of a bank merge exactly."""
+    """The k nearest rows of the bank for each query, nearest first."""
 
-    similarity: np.ndarray  # (Q, k) float64: cosine, or minus the squared distance
-    ids: np.ndarray  # (Q, k)
-    labels: np.ndarray  # (Q, k)
+    similarity: Floats  # (Q, k) float64: cosine, or minus the squared distance
+    ids: Ints  # (Q, k)
+    labels: Ints  # (Q, k)
 
-    def merge(self, other: "TopK") -> "TopK":
-        """Return the k nearest of both; k is the larger of the two, and ids must not repeat."""
-        k = max(self.ids.shape[1], other.ids.shape[1])
-        similarity, ids, labels = (np.concatenate(pair, axis=1) for pair in zip(self, other, strict=True))
-        order = np.lexsort((ids, -similarity), axis=1)[:, :k]
-        return TopK(*(np.take_along_axis(part, order, axis=1) for part in (similarity, ids, labels)))
-
-    def vote(self, k: int | None = None) -> np.ndarray:
-        """Return the most common label of the k nearest (all, if None) as (Q,); a tie goes to the lowest label."""
+    def vote(self, k: int | None = None) -> Ints:
+        """Return the most common label of the k nearest (all by default) as (Q,); a tie goes to the lowest label."""
         labels = self.labels[:, :k]
         counts = (labels[:, :, None] == labels[:, None, :]).sum(axis=2)
         winning = counts == counts.max(axis=1, keepdims=True)
-        return np.where(winning, labels, np.iinfo(np.int64).max).min(axis=1)
+        lowest: Ints = np.where(winning, labels, np.iinfo(np.int64).max).min(axis=1)
+        return lowest
 
 
 def knn_predict(
@@ -53,8 +47,8 @@ def knn_predict(
     metric: DistanceName = "cosine",
     *,
     bank_ids: Array | None = None,
-) -> np.ndarray:
-    """Return the label of each query (Q,) by the uniform vote of its k nearest rows of the bank."""
+) -> Ints:
+    """Predict the label of each query (Q,) by the uniform vote of its k nearest rows of the bank."""
     return nearest(bank, bank_labels, queries, k, metric, bank_ids=bank_ids).vote()
 
 
@@ -68,14 +62,14 @@ def knn_accuracy(
     *,
     bank_ids: Array | None = None,
 ) -> Estimate:
-    """Return the share of queries (Q, D) whose label the k nearest rows of the bank (N, D) vote for, in 0..1.
+    """Compute the fraction of queries (Q, D) whose label the k nearest rows of the bank (N, D) predict, in 0..1.
 
-    Match the retrained models. Penultimate features, not logits: on logits it measures the head. Interval: Wilson.
-    Source: protocol of arXiv 2503.06991 (k 5, cosine, uniform votes).
+    Use penultimate features; on logits it measures the head. Interval: Wilson. Reference: protocol of arXiv 2503.06991
+    (k 5, cosine, uniform votes).
     """
     predicted = knn_predict(bank, bank_labels, queries, k, metric, bank_ids=bank_ids)
-    right = predicted == as_class_labels(query_labels, len(predicted), name="query labels")
-    return wilson(int(right.sum()), len(right))
+    correct = predicted == as_class_labels(query_labels, len(predicted), name="query labels")
+    return wilson(int(correct.sum()), len(correct))
 
 
 def nearest(
@@ -89,8 +83,8 @@ def nearest(
 ) -> TopK:
     """Return the k nearest rows of the bank (N, D) for each query (Q, D); one call serves every smaller k (`vote`).
 
-    `bank_ids` (N,), unique, break ties; row numbers if None. The cosine to a zero row is 0. Raise ValueError for fewer
-    than k rows, unequal widths, NaN, or labels (N, L).
+    Unique `bank_ids` (N,) break ties; row numbers by default. The cosine with a zero row is 0. Raise ValueError for
+    fewer than k rows, unequal widths, NaN, or labels (N, L).
     """
     rows, points = as_features(bank, name="bank"), as_features(queries, name="queries")
     points = points.to(rows.device)
@@ -112,18 +106,19 @@ def nearest(
 def _search(
     queries: torch.Tensor, bank: torch.Tensor, ids: torch.Tensor, k: int, metric: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return float64 similarities and bank positions (Q, k): propose in ever finer arithmetic until all are certain."""
+    """Return float64 similarities and bank positions (Q, k), with ever finer arithmetic until all are certain."""
     similarity = queries.new_empty((len(queries), k), dtype=torch.float64)
     positions = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
     pending = torch.arange(len(queries), device=queries.device)
     double = torch.float64 in (bank.dtype, queries.dtype)
-    full_single = torch.get_float32_matmul_precision() == "highest"  # anything less voids the bound on the rounding
+    full_single = torch.get_float32_matmul_precision() == "highest"  # lower precision breaks the error bound
     for dtype in (torch.float32, torch.float64):
         if not len(pending) or (dtype == torch.float32 and (double or not full_single)):
             continue
-        asked = queries[pending]
-        proposed, cutoff = _propose(asked.to(dtype), bank, min(k + _SPARE, len(bank)), metric)
-        exact = torch.cat([_pairwise(q, bank[c], metric) for q, c in zip(asked.split(16), proposed.split(16))])
+        points = queries[pending]
+        proposed, cutoff = _propose(points.to(dtype), bank, min(k + _SPARE, len(bank)), metric)
+        blocks = zip(torch.split(points, 16), torch.split(proposed, 16))
+        exact = torch.cat([_pairwise(block, bank[candidates], metric) for block, candidates in blocks])
         order = _order(exact, ids[proposed])[:, :k]
         similarity[pending], positions[pending] = exact.gather(1, order), proposed.gather(1, order)
         if proposed.shape[1] < len(bank):
@@ -133,14 +128,15 @@ def _search(
         else:
             pending = pending[:0]
     for query in pending.tolist():
-        exact = torch.cat([_pairwise(queries[query : query + 1], part[None], metric)[0] for part in bank.split(1024)])
+        point = queries[query : query + 1]
+        exact = torch.cat([_pairwise(point, part[None], metric)[0] for part in torch.split(bank, 1024)])
         order = _order(exact[None], ids[None])[0, :k]
         similarity[query], positions[query] = exact[order], order
     return similarity, positions
 
 
 def _propose(queries: torch.Tensor, bank: torch.Tensor, count: int, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the positions (Q, count) of the largest approximate similarities, and a bound on all the others (Q,)."""
+    """Return the positions (Q, count) of the largest approximate similarities, and a bound on all others (Q,)."""
     points = _normalized(queries) if metric == "cosine" else queries
     best = points.new_full((len(points), count), -torch.inf)
     where = torch.zeros((len(points), count), dtype=torch.int64, device=points.device)
@@ -168,7 +164,7 @@ def _propose(queries: torch.Tensor, bank: torch.Tensor, count: int, metric: str)
 
 
 def _largest(slab: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the `count` largest of each row and where: those of the groups with the largest maxima, 2x plain topk."""
+    """Return the `count` largest of each row and their columns, from the groups with the largest maxima: 2x topk."""
     groups = slab.shape[1] // _GROUP
     if groups * _GROUP != slab.shape[1] or groups <= 4 * count or slab.device.type != "cpu":
         return slab.topk(count, dim=1)
@@ -185,7 +181,7 @@ def _normalized(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _pairwise(queries: torch.Tensor, rows: torch.Tensor, metric: str) -> torch.Tensor:
-    """Return float64 similarities (Q, m) of queries (Q, D) to their own rows (Q, m, D): equal rows, equal values."""
+    """Return float64 similarities (Q, m) of queries (Q, D) to candidate rows (Q, m, D): equal rows, equal values."""
     q, x = queries.double(), rows.double()
     if metric == "euclidean":
         difference = x - q[:, None]
@@ -195,7 +191,7 @@ def _pairwise(queries: torch.Tensor, rows: torch.Tensor, metric: str) -> torch.T
 
 
 def _dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return products summed over the last axis, each in an order that does not depend on where its row stands."""
+    """Return products summed over the last axis, each in an order that does not depend on the position of its row."""
     if a.device.type == "cpu":
         return torch.from_numpy(np.einsum("...d,...d->...", a.numpy(), b.numpy()))  # 2.7x multiply and sum
     return (a * b).sum(-1)

@@ -1,8 +1,8 @@
-"""Fit one L2 logistic regression per split, all splits at once, by Newton's method.
+"""L2 logistic regression on many splits at once, by Newton's method.
 
-The problem is scikit-learn's default: minimize the summed log-loss + |w|^2 / 2 on the raw features, the intercept free.
-Its optimum is found in standardized coordinates, with the penalty rescaled to mean the same: raw losses of 1e-6 and of
-1e4 are equally well conditioned.
+The problem is the default of scikit-learn: minimize the summed log-loss + |w|^2 / 2 on the raw features, without a
+penalty on the intercept. The optimum is found in standardized coordinates with a rescaled, equivalent penalty, so raw
+losses of 1e-6 and of 1e4 are equally well conditioned.
 """
 
 from typing import Literal
@@ -10,21 +10,24 @@ from typing import Literal
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from raybench.metrics.framework.arrays import Bools, Floats
+
 MAX_STEPS = 200
+Solver = Literal["newton", "lbfgs"]
 
 
 def decision_values(
-    features: np.ndarray,
-    is_member: np.ndarray,
-    train: np.ndarray,
+    features: Floats,
+    is_member: Bools,
+    train: Bools,
     *,
     standardize: bool = False,
-    solver: str | Literal["newton", "lbfgs"] = "newton",
-) -> np.ndarray:
+    solver: Solver = "newton",
+) -> Floats:
     """Return the decision values (S, N) of all samples under the model fitted on each of the training masks (S, N).
 
-    Features are (N, F); `standardize` scales them to the mean and sd of each training part before the penalty acts.
-    Values above 0 say member. `lbfgs` fits scikit-learn's LogisticRegression split by split.
+    Features are (N, F); `standardize` scales them to the mean and sd of each training part before the penalty applies.
+    Values above 0 mean member. `lbfgs` fits the LogisticRegression of scikit-learn split by split.
     """
     if solver == "lbfgs":
         return np.stack([_lbfgs(features, is_member, rows, standardize) for rows in train])
@@ -37,14 +40,13 @@ def decision_values(
         [np.broadcast_to((spread / scale) ** 2, (len(train), features.shape[1])), np.zeros(len(train))]
     )
     target, weights = is_member.astype(np.float64), train.astype(np.float64)
-    # the splits differ little: the optimum on all samples is two or three steps from each of theirs
+    # the splits differ little: the optimum on all samples is two or three steps from that of each split
     start = _newton(design, target, np.ones((1, len(target))), penalty[:1], np.zeros((1, design.shape[1])))
-    return _newton(design, target, weights, penalty, np.repeat(start, len(train), axis=0)) @ design.T
+    values: Floats = _newton(design, target, weights, penalty, np.repeat(start, len(train), axis=0)) @ design.T
+    return values
 
 
-def _newton(
-    design: np.ndarray, target: np.ndarray, weights: np.ndarray, penalty: np.ndarray, start: np.ndarray
-) -> np.ndarray:
+def _newton(design: Floats, target: Floats, weights: Floats, penalty: Floats, start: Floats) -> Floats:
     """Return coefficients (S, D) that minimize the penalized log-loss of each row of `weights` (S, N)."""
     size = design.shape[1]
     products = (design[:, :, None] * design[:, None, :]).reshape(len(design), size * size)
@@ -61,19 +63,19 @@ def _newton(
         # halve the step of every split that a full Newton step would make worse (separable or heavy-tailed signals)
         factor = np.ones((len(weights), 1))
         for _ in range(60):
-            tried = coefficients - factor * step
-            p, reached = _evaluate(design, target, weights, tried, penalty)
+            candidate = coefficients - factor * step
+            p, reached = _evaluate(design, target, weights, candidate, penalty)
             worse = reached > objective - 1e-4 * factor[:, 0] * decrease + 1e-12 * np.abs(objective)
             if not worse.any():
                 break
             factor[worse] /= 2
-        coefficients, objective = tried, reached
+        coefficients, objective = candidate, reached
     return coefficients
 
 
 def _evaluate(
-    design: np.ndarray, target: np.ndarray, weights: np.ndarray, coefficients: np.ndarray, penalty: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    design: Floats, target: Floats, weights: Floats, coefficients: Floats, penalty: Floats
+) -> tuple[Floats, Floats]:
     """Return the probabilities (S, N) and the penalized log-loss (S,), from one exponential."""
     values = coefficients @ design.T
     small = np.exp(-np.abs(values))
@@ -82,11 +84,12 @@ def _evaluate(
     return p, log_loss + np.sum(penalty * coefficients**2, axis=1) / 2
 
 
-def _lbfgs(features: np.ndarray, is_member: np.ndarray, rows: np.ndarray, standardize: bool) -> np.ndarray:
+def _lbfgs(features: Floats, is_member: Bools, rows: Bools, standardize: bool) -> Floats:
     scaled = (features - features[rows].mean(axis=0)) / _scale(features[rows]) if standardize else features
-    return LogisticRegression().fit(scaled[rows], is_member[rows]).decision_function(scaled)
+    values: Floats = LogisticRegression().fit(scaled[rows], is_member[rows]).decision_function(scaled)
+    return values
 
 
-def _scale(features: np.ndarray) -> np.ndarray:
+def _scale(features: Floats) -> Floats:
     scale = features.std(axis=0)
     return np.where(scale > 0, scale, 1.0)

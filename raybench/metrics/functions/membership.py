@@ -1,9 +1,9 @@
-"""Membership attacks: can a sample's signal tell that the model was trained on it?
+"""Membership inference attacks: does a signal of a sample reveal whether the model was trained on it?
 
-The attack of the NoMUS protocol is a logistic regression on the raw loss; one feature and a linear model are one
-threshold, so a change of spread at equal means is invisible to it: read the AUC and the rate at low false positives
-beside its accuracy. The number to compare with is that of retrained models, not 0.5: forget and unseen samples may
-differ by themselves. Signals live in `signals`, curves in `roc`, splits in `folds`, and are offered here as well.
+The attack of the NoMUS protocol is a logistic regression on the raw loss. One feature and a linear model amount to one
+threshold, so the attack cannot detect a change of spread at equal means: read the AUC and the rate at low false
+positives next to its accuracy. Compare with retrained models, not with 0.5: forget and unseen samples may differ by
+themselves.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_groups
+from raybench.metrics.framework.arrays import Array, Bools, Floats, as_groups
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.attack_result import (
     FPRS,
@@ -22,42 +22,10 @@ from raybench.metrics.functions.attack_result import (
     read_signal,
     stack,
 )
-from raybench.metrics.functions.composite import forgetting_score
 from raybench.metrics.functions.folds import Balance, balanced_rows, group_folds, match_labels, shuffled_splits
-from raybench.metrics.functions.intervals import proportion, resampled_mean
-from raybench.metrics.functions.logistic_regression import decision_values
-from raybench.metrics.functions.roc import Roc, auc, roc
-from raybench.metrics.functions.signals import (
-    confidence,
-    correctness,
-    entropy,
-    loss,
-    margin,
-    modified_entropy,
-    scaled_confidence,
-)
-from raybench.metrics.functions.svc_attack import svc
-
-__all__ = [
-    "AttackResult",
-    "Roc",
-    "auc",
-    "confidence",
-    "correctness",
-    "entropy",
-    "forgetting_score",
-    "group_folds",
-    "logistic",
-    "loss",
-    "loss_auc",
-    "margin",
-    "match_labels",
-    "modified_entropy",
-    "roc",
-    "scaled_confidence",
-    "svc",
-    "threshold",
-]
+from raybench.metrics.functions.intervals import complement, proportion, resampled_mean
+from raybench.metrics.functions.logistic_regression import Solver, decision_values
+from raybench.metrics.functions.roc import roc
 
 Side = Literal["low", "high"]
 
@@ -76,17 +44,19 @@ def logistic(
     standardize: bool = False,
     member_side: Side = "low",
     fprs: Sequence[float] = FPRS,
-    solver: Literal["newton", "lbfgs"] = "newton",
+    solver: Solver = "newton",
 ) -> AttackResult:
     """Attack signals of members (M,) or (M, F) and non-members (N,) or (N, F) by L2 logistic regression, C = 1.
 
     Accuracy is the mean over random stratified splits. With `groups` (of members, of non-members) it comes from
-    `splits` disjoint folds that cut no group, test_fraction is not used and intervals allow for groups. `match`
-    (labels of members, of non-members) first draws samples of equal labels; `balance` then equal sizes for accuracy
-    and efficacy, while AUC and rates use all. AUC and rates read one signal directly, with `member_side` telling which
-    values speak for members (losses: low), several through held-out decision values. `efficacy`: of held-out members.
-    The NoMUS protocol is balance="truncate_members" on the loss (Choi and Na 2023, arXiv 2311.02240); the Newton solver
-    finds the optimum that scikit-learn's lbfgs stops near, `lbfgs` calls that one itself.
+    `splits` disjoint folds that keep groups whole, `test_fraction` is unused, and intervals allow for groups. `match`
+    (labels of members, of non-members) first draws samples of equal labels; `balance` then equalizes the sizes for
+    accuracy and efficacy, while AUC and rates use all samples.
+
+    AUC and rates use a single signal directly, where `member_side` says which values indicate members (losses: low),
+    and several signals through held-out decision values. `efficacy` is that of held-out members. The NoMUS protocol is
+    balance="truncate_members" on the loss (Choi and Na 2023, arXiv 2311.02240). The Newton solver finds the optimum
+    that lbfgs of scikit-learn stops near; `lbfgs` calls the latter.
     """
     signals = [read_signal(member, "member"), read_signal(non_member, "non_member")]
     sides = [as_groups(g, len(s)) for g, s in zip(groups, signals)] if groups is not None else None
@@ -101,17 +71,17 @@ def logistic(
         held_out = shuffled_splits(is_member, splits=splits, test_fraction=test_fraction, seed=seed)
     else:
         held_out = group_folds(kept_groups, is_member, folds=splits, seed=seed)
-    right = (decision_values(features, is_member, ~held_out, standardize=standardize, solver=solver) > 0) == is_member
-    split_accuracy = _mean_where(right, held_out)
+    correct = (decision_values(features, is_member, ~held_out, standardize=standardize, solver=solver) > 0) == is_member
+    split_accuracy = _mean_where(correct, held_out)
     if kept_groups is None:
         tested = int(held_out[0].sum())
         accuracy = resampled_mean(split_accuracy, n_train=len(is_member) - tested, n_test=tested, n=len(is_member))
-        missed = 1 - _mean_where(right, held_out & is_member)
+        missed = 1 - _mean_where(correct, held_out & is_member)
         targets = int((held_out[0] & is_member).sum())
         in_train = int(is_member.sum()) - targets
         efficacy = resampled_mean(missed, n_train=in_train, n_test=targets, n=int(is_member.sum()))
     else:
-        outcomes = right[held_out.argmax(axis=0), np.arange(len(is_member))]
+        outcomes = correct[held_out.argmax(axis=0), np.arange(len(is_member))]
         accuracy = proportion(outcomes, groups=kept_groups)
         efficacy = proportion(~outcomes[is_member], groups=kept_groups[is_member])
     sign = _sign(member_side)
@@ -132,11 +102,12 @@ def threshold(
     member_side: Side = "low",
     fprs: Sequence[float] = FPRS,
 ) -> AttackResult:
-    """Attack by the one cut of the signal (M,), (N,) that has the best balanced accuracy; O(n log n).
+    """Attack by the threshold on the signal (M,), (N,) with the best balanced accuracy; O(n log n).
 
-    Accuracy is balanced and held out, each fold with the cut of the others: on noise, 50 against 50 samples, the best
-    cut of the same data reads 0.56. `efficacy` is the share of `target` (T,) past the cut of all data, or without
-    target the share of held-out members. Of equally good cuts the strictest is taken.
+    Accuracy is balanced and held out, each fold with the threshold of the others: on noise, 50 against 50 samples, the
+    best threshold of the same data gives 0.56. `efficacy` is the fraction of `target` (T,) on the non-member side of
+    the threshold of all data, or without target the fraction of held-out members. Of equally good thresholds the
+    strictest is used.
     """
     sign = _sign(member_side)
     scores = [sign * one_signal(member, "member"), sign * one_signal(non_member, "non_member")]
@@ -147,18 +118,13 @@ def threshold(
     called = np.empty(len(joined), dtype=bool)
     for test in held_out:
         called[test] = joined[test] >= _best_cut(joined[~test & is_member], joined[~test & ~is_member])
-    caught = proportion(called[is_member], groups=sides[0] if sides else None)
-    kept_out = proportion(~called[~is_member], groups=sides[1] if sides else None)
-    efficacy = Estimate(1 - caught.value, 1 - caught.high, 1 - caught.low, caught.n, caught.interval)
+    detected = proportion(called[is_member], groups=sides[0] if sides else None)
+    rejected = proportion(~called[~is_member], groups=sides[1] if sides else None)
+    efficacy = complement(detected)
     if target is not None:
         efficacy = proportion(sign * one_signal(target, "target") < _best_cut(*scores))
     per_fold = (_mean_where(called, held_out & is_member) + _mean_where(~called, held_out & ~is_member)) / 2
-    return AttackResult(_mean_of(caught, kept_out), *curve(scores, sides, fprs), efficacy, 0.5, per_fold)
-
-
-def loss_auc(member_losses: Array, non_member_losses: Array) -> float:
-    """Return the AUC of -loss, in 0..1: above 0.5 members have lower losses and are recognized. For use in sweeps."""
-    return auc(non_member_losses, member_losses)
+    return AttackResult(_mean_of(detected, rejected), *curve(scores, sides, fprs), efficacy, 0.5, per_fold)
 
 
 def _sign(member_side: Side) -> float:
@@ -168,8 +134,8 @@ def _sign(member_side: Side) -> float:
 
 
 def _held_out_scores(
-    signals: list[np.ndarray], sides: list[np.ndarray] | None, folds: int, seed: int, standardize: bool, solver: str
-) -> list[np.ndarray]:
+    signals: list[Floats], sides: list[Floats] | None, folds: int, seed: int, standardize: bool, solver: Solver
+) -> list[Floats]:
     features, is_member = stack(*signals)
     groups = np.concatenate(sides[::-1]) if sides else np.arange(len(features))
     held_out = group_folds(groups, is_member, folds=max(folds, 2), seed=seed)
@@ -178,7 +144,7 @@ def _held_out_scores(
     return [scores[is_member], scores[~is_member]]
 
 
-def _best_cut(members: np.ndarray, others: np.ndarray) -> float:
+def _best_cut(members: Floats, others: Floats) -> float:
     points = roc(members, others)
     best = int(np.argmax(points.tpr - points.fpr))
     cut = float(points.thresholds[best])
@@ -188,12 +154,13 @@ def _best_cut(members: np.ndarray, others: np.ndarray) -> float:
     return halfway if halfway > points.thresholds[best + 1] else cut
 
 
-def _mean_where(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return (values & mask).sum(axis=1) / mask.sum(axis=1)
+def _mean_where(values: Bools, mask: Bools) -> Floats:
+    means: Floats = (values & mask).sum(axis=1) / mask.sum(axis=1)
+    return means
 
 
 def _mean_of(first: Estimate, second: Estimate) -> Estimate:
-    """Join two independent shares; interval by the method of variance estimates recovery (Zou and Donner 2008)."""
+    """Average two independent proportions; interval by variance estimates recovery (Zou and Donner 2008)."""
     low = np.hypot(first.value - first.low, second.value - second.low) / 2
     high = np.hypot(first.high - first.value, second.high - second.value) / 2
     value = (first.value + second.value) / 2

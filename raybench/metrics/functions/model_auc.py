@@ -1,22 +1,22 @@
 """The area under the ROC curve of scores (models, samples), with its interval over models.
 
-The same as `intervals.delong` with the models as groups, from one sort of all scores: millions of them in a fraction of
-a second instead of many.
+The result is that of `intervals.delong` with models as groups, computed from one sort of all scores: a fraction of a
+second for millions of them.
 """
 
 import numpy as np
-from scipy.special import ndtri
 
+from raybench.metrics.framework.arrays import Bools, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
-from raybench.metrics.functions.intervals import clopper_pearson
+from raybench.metrics.functions.intervals import auc_estimate
 
 
-def auc_over_models(scores: np.ndarray, member: np.ndarray, *, confidence: float = 0.95) -> Estimate:
-    """Return P(member > non-member) + P(equal) / 2 over all entries of scores (models, samples), in 0..1.
+def auc_over_models(scores: Floats, member: Bools, *, confidence: float = 0.95) -> Estimate:
+    """Compute P(member > non-member) + P(equal) / 2 over all entries of scores (models, samples), in 0..1.
 
-    `member` is boolean, of the same shape; a model may have entries on both sides. Exact under ties. Where no variance
-    is seen the interval is the exact binomial one at the smaller number of models. Raise ValueError without members or
-    without non-members. Source: Obuchowski 1997.
+    `member` is boolean, of the same shape; a model may have entries on both sides. Exact under ties. Without variance
+    the interval is the exact binomial one at the smaller number of models. Raise ValueError without members or without
+    non-members. Reference: Obuchowski 1997.
     """
     order = np.argsort(scores, axis=None)
     inside, model, ordered = member.ravel()[order], order // scores.shape[1], scores.ravel()[order]
@@ -41,14 +41,11 @@ def auc_over_models(scores: np.ndarray, member: np.ndarray, *, confidence: float
         variance += groups_in / (groups_in - 1) * float(residual_in @ residual_in) / m**2
         variance += groups_out / (groups_out - 1) * float(residual_out @ residual_out) / n**2
         variance += 2 * models / (models - 1) * float(residual_in @ residual_out) / (m * n)
-    if variance <= 1e-15:
-        exact = clopper_pearson(min(max(auc, 0.0), 1.0) * units, units, confidence=confidence)
-        return Estimate(auc, exact.low, exact.high, m + n, "clopper-pearson: no variance seen")
-    half = float(-ndtri((1 - confidence) / 2) * np.sqrt(variance))
-    return Estimate(auc, max(0.0, auc - half), min(1.0, auc + half), m + n, "delong, clustered by model")
+    interval = "delong, clustered by model"
+    return auc_estimate(auc, variance, units=units, n=m + n, interval=interval, confidence=confidence)
 
 
-def _runs(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _runs(ordered: Floats) -> tuple[Ints, Ints]:
     """Return where the run of equal values around each position starts, and where it ends (exclusive)."""
     positions = np.arange(len(ordered))
     new = ordered[1:] != ordered[:-1]

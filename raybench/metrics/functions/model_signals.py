@@ -1,51 +1,27 @@
-"""Signals of a population: logits of several models on the same samples in, (models, samples) out.
-
-`legacy` reads the layout in which the logits of "Forget with Precision" were released: samples x (1 + models) x
-classes, where the first slot of the model axis is no model but the one-hot label. Scored as a model, as its released
-code does in one mode, it keeps every epsilon finite.
-"""
+"""Signals of a population: from logits of several models on the same samples to (models, samples)."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_array
+from raybench.metrics.framework.arrays import Array, Floats, as_array
 from raybench.metrics.functions import signals
 
 
-class LegacyLogits(NamedTuple):
-    """Logits (models, samples, classes) and labels (samples,)."""
-
-    logits: np.ndarray
-    labels: np.ndarray
-
-
-def margins(logits: Array | Sequence[Array], labels: Array) -> np.ndarray:
-    """Return the label's logit minus the largest other, (models, samples), of logits (models, samples, classes)."""
+def margins(logits: Array | Sequence[Array], labels: Array) -> Floats:
+    """Compute the logit of the label minus the largest other, (models, samples), of (models, samples, classes)."""
     return _per_model(signals.margin, logits, labels)
 
 
-def scaled_confidences(logits: Array | Sequence[Array], labels: Array) -> np.ndarray:
-    """Return log(p / (1 - p)) of the label, (models, samples), of logits (models, samples, classes).
+def scaled_confidences(logits: Array | Sequence[Array], labels: Array) -> Floats:
+    """Compute log(p / (1 - p)) of the label, (models, samples), of logits (models, samples, classes).
 
     At most the margin, and at least the margin - ln(classes - 1).
     """
     return _per_model(signals.scaled_confidence, logits, labels)
 
 
-def legacy(array: Array) -> LegacyLogits:
-    """Split the released layout (samples, 1 + models, classes) into logits by model and labels."""
-    whole = as_array(array, name="legacy logits", finite=True, dtype=None)
-    if whole.ndim != 3 or whole.shape[1] < 2:
-        raise ValueError(f"legacy logits must have shape (samples, 1 + models, classes), got {whole.shape}")
-    one_hot = whole[:, 0]
-    if not (np.isin(one_hot, (0, 1)).all() and (one_hot.sum(axis=1) == 1).all()):
-        raise ValueError("slot 0 of the model axis must hold the one-hot labels")
-    return LegacyLogits(np.ascontiguousarray(whole[:, 1:].swapaxes(0, 1)), one_hot.argmax(axis=1))
-
-
-def as_population(values: Array, *, name: str, least: int = 2) -> np.ndarray:
+def as_population(values: Array, *, name: str, least: int = 2) -> Floats:
     """Return a finite signal (models, samples) in float64; raise ValueError for fewer than `least` models."""
     array = as_array(values, name=name, finite=True)
     if array.ndim != 2 or not array.size:
@@ -55,7 +31,7 @@ def as_population(values: Array, *, name: str, least: int = 2) -> np.ndarray:
     return array
 
 
-def as_populations(unlearned: Array, retrained: Array, *, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def as_populations(unlearned: Array, retrained: Array, *, least: int = 2) -> tuple[Floats, Floats]:
     """Return both signals (models, samples), on the same samples; the numbers of models may differ."""
     u = as_population(unlearned, name="unlearned", least=least)
     r = as_population(retrained, name="retrained", least=least)
@@ -64,11 +40,9 @@ def as_populations(unlearned: Array, retrained: Array, *, least: int = 2) -> tup
     return u, r
 
 
-def _per_model(
-    signal: Callable[[Array, Array], np.ndarray], logits: Array | Sequence[Array], labels: Array
-) -> np.ndarray:
+def _per_model(signal: Callable[[Array, Array], Floats], logits: Array | Sequence[Array], labels: Array) -> Floats:
     # one model at a time: float64 copies of a whole population would be large
     models = [signal(of_model, labels) for of_model in logits]
     if not models:
-        raise ValueError("a population of no models")
+        raise ValueError("a population needs at least one model")
     return np.stack(models)

@@ -1,10 +1,14 @@
-"""A population of unlearned models against one of retrained models: epsilon, forgetting quality, KLoM and U-LiRA.
+"""A population of unlearned models compared with one of retrained models: epsilon, forgetting quality, KLoM, U-LiRA.
 
-None of these numbers means anything alone: the best cut of 40 against 40 retrained models has a median epsilon of 0.88.
-So every one comes with three companions under its name: `_null`, retrained against retrained at half the models;
-`_excess`, the unlearned models' value at the same half size minus that; `_control`, the untouched original instead of
-the unlearned models. The samples share the models, so intervals come from half-samples of the models, the same for all
-samples (a bootstrap would draw a model twice, and a cut cannot pass between equals).
+None of these numbers means anything alone: the best threshold for 40 against 40 retrained models has a median epsilon
+of 0.88. So each has three companions under its name:
+
+- `_null`: retrained against retrained models, at half the number of models.
+- `_excess`: the value of the unlearned models at the same half size minus `_null`.
+- `_control`: the untouched original instead of the unlearned models.
+
+The samples share the models, so intervals come from half-samples of the models, the same for all samples (a bootstrap
+would draw a model twice, and no threshold separates equals).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_vector
 from raybench.metrics.framework.spec import Estimate, MetricSpec
 from raybench.metrics.functions.epsilon import (
     CAP,
@@ -21,9 +25,9 @@ from raybench.metrics.functions.epsilon import (
     certified_lower_bound,
     competition_score,
     forgetting_quality,
-    klom,
     per_sample,
 )
+from raybench.metrics.functions.klom import klom
 from raybench.metrics.functions.likelihood import u_lira
 from raybench.metrics.functions.model_signals import margins, scaled_confidences
 
@@ -34,16 +38,17 @@ NAN = float("nan")
 
 
 class Models(NamedTuple):
-    """What is read from a population: signals (models, samples) and, where known, accuracies (models,)."""
+    """What is measured on a population: signals (models, samples) and, where known, accuracies (models,)."""
 
-    margins: np.ndarray
-    confidences: np.ndarray
-    retain_accuracy: np.ndarray | None = None
-    test_accuracy: np.ndarray | None = None
+    margins: Floats
+    confidences: Floats
+    retain_accuracy: Floats | None = None
+    test_accuracy: Floats | None = None
 
-    def take(self, rows: np.ndarray) -> "Models":
+    def take(self, rows: Ints) -> "Models":
         """Return the population of some of the models."""
-        return Models(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
+        accuracies = (None if part is None else part[rows] for part in (self.retain_accuracy, self.test_accuracy))
+        return Models(self.margins[rows], self.confidences[rows], *accuracies)
 
 
 def read_models(
@@ -53,19 +58,19 @@ def read_models(
     retain_accuracy: Array | None = None,
     test_accuracy: Array | None = None,
 ) -> Models:
-    """Reduce logits (models, samples, classes), or a sequence of (samples, classes), to what is measured on them.
+    """Reduce logits (models, samples, classes), or a sequence of (samples, classes), to signals and accuracies.
 
-    Accuracies (models,) in 0..1 are only needed for the competition's score. Raise ValueError for unequal shapes.
+    Accuracies (models,) in 0..1 are only needed for the competition score. Raise ValueError for unequal shapes.
     """
-    found = Models(
+    models = Models(
         margins(logits, labels),
         scaled_confidences(logits, labels),
         *(None if a is None else as_vector(a, name="accuracies") for a in (retain_accuracy, test_accuracy)),
     )
-    for accuracies in found[2:]:
-        if accuracies is not None and len(accuracies) != len(found.margins):
-            raise ValueError(f"{len(accuracies)} accuracies given for {len(found.margins)} models")
-    return found
+    for accuracies in models[2:]:
+        if accuracies is not None and len(accuracies) != len(models.margins):
+            raise ValueError(f"{len(accuracies)} accuracies given for {len(models.margins)} models")
+    return models
 
 
 def population_metrics(
@@ -78,10 +83,12 @@ def population_metrics(
     resamples: int = 50,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Return every statistic of M unlearned against N retrained models on the same samples, by name, with companions.
+    """Compute every statistic of M unlearned against N retrained models on the same samples, by name, with companions.
 
-    n is the smaller number of models. An infinite epsilon counts as 50, as in the competition, and in the share of
-    infinite ones. `original`: one or more untouched models; repeated to M, they are what M runs of doing nothing give.
+    n is the smaller number of models. An infinite epsilon counts as 50, as in the competition, and in the fraction of
+    infinite ones. `original` is one or more untouched models; repeated to M, they give the value of a method that does
+    nothing.
+
     With fewer than 8 models a side there are no intervals, no `_null` and no `_excess`. Raise ValueError for fewer than
     4 models a side. Cost: 2 `resamples` evaluations at half size, 0.1 s each at 80 + 80 models and 1,000 samples.
     """
@@ -90,85 +97,85 @@ def population_metrics(
         raise ValueError(f"a population needs at least {LEAST} models a side, there are {m} and {n}")
     deltas, bounds = (delta, competition_delta), specs()
     full = _statistics(unlearned, retrained, deltas)
-    found = {
+    estimates = {
         name: Estimate(value, NAN, NAN, min(m, n), "none: fewer than 8 models a side") for name, value in full.items()
     }
     if min(m, n) >= LEAST_FOR_HALVES:
         pairs = list(_halves(unlearned, retrained, deltas, resamples, np.random.default_rng(seed)))
         for name, value in full.items():
-            half, null = (np.array([one[name] for one in side]) for side in zip(*pairs))
-            center = float(np.median(half))
-            # the released epsilon can fall below its range, for it keeps negative values
-            drawn = np.clip(half - center + value, min(value, bounds[name].low), bounds[name].high)
-            found[name] = _interval(drawn, value, min(m, n), "half-samples of models")
+            halves, null = (np.array([statistics[name] for statistics in side]) for side in zip(*pairs))
+            center = float(np.median(halves))
+            # the released epsilon keeps negative values, so it can fall below its range
+            drawn = np.clip(halves - center + value, min(value, bounds[name].low), bounds[name].high)
+            estimates[name] = _interval(drawn, value, min(m, n), "half-samples of models")
             size = min(m // 2, n // 2)
-            found[f"{name}_null"] = _interval(null, float(np.median(null)), size, "splits of the retrained models")
-            excess = half - null
-            found[f"{name}_excess"] = _interval(excess, float(np.median(excess)), size, "half-samples of models")
+            estimates[f"{name}_null"] = _interval(null, float(np.median(null)), size, "splits of the retrained models")
+            excess = halves - null
+            estimates[f"{name}_excess"] = _interval(excess, float(np.median(excess)), size, "half-samples of models")
     if original is not None:
         repeated = original.take(np.arange(m) % len(original.margins))
         for name, value in _statistics(repeated, retrained, deltas).items():
-            found[f"{name}_control"] = Estimate(value, NAN, NAN, min(m, n), "none: copies of the original")
+            estimates[f"{name}_control"] = Estimate(value, NAN, NAN, min(m, n), "none: copies of the original")
     for name, of_delta in (("epsilon_ceiling", delta), ("epsilon_competition_ceiling", competition_delta)):
-        found[name] = _exact(ceiling(m, n, of_delta), min(m, n))
-    return found
+        estimates[name] = _exact(ceiling(m, n, of_delta), min(m, n))
+    return estimates
 
 
 def specs() -> dict[str, MetricSpec]:
-    """Return what each statistic of `population_metrics` is, without the companions."""
+    """Return the spec of each statistic of `population_metrics`, without the companions."""
     precision = "Kraehenmann et al. 2023, Forget with Precision"
     challenge = "NeurIPS 2023 machine unlearning challenge, evaluation note"
 
     def lower(source: str, high: float, ideal: float | None = 0.0, *, released: bool = False) -> MetricSpec:
         return MetricSpec(source, "lower", 0, high, ideal, ("forget",), "released" if released else "corrected")
 
-    found = {}
+    rows = {}
     for estimator in ESTIMATORS:
         source = challenge if estimator == "competition" else precision
         released = estimator in ("released", "competition")
         for part, high in (("median", CAP), ("q90", CAP), ("infinite_share", 1), ("above_ceiling_share", 1)):
-            found[f"epsilon_{estimator}_{part}"] = lower(source, high, released=released)
-    found["epsilon_certified_share"] = lower(f"{precision}; Clopper and Pearson 1934", 1)
-    found["forgetting_quality"] = MetricSpec(challenge, "raise", 0, 1, None, ("forget",), "released")
-    found["competition_score"] = MetricSpec(challenge, "raise", 0, float("inf"), None, ("forget",), "released")
-    found["klom_median"] = found["klom_q90"] = lower("Georgiev et al. 2024, arXiv 2410.23232", float("inf"), None)
+            rows[f"epsilon_{estimator}_{part}"] = lower(source, high, released=released)
+    rows["epsilon_certified_share"] = lower(f"{precision}; Clopper and Pearson 1934", 1)
+    rows["forgetting_quality"] = MetricSpec(challenge, "raise", 0, 1, None, ("forget",), "released")
+    rows["competition_score"] = MetricSpec(challenge, "raise", 0, float("inf"), None, ("forget",), "released")
+    rows["klom_median"] = rows["klom_q90"] = lower("Georgiev et al. 2024, arXiv 2410.23232", float("inf"), None)
     for name, ideal in (("u_lira_auc", 0.5), ("u_lira_tpr_at_fpr_0.01", 0.01)):
-        found[name] = lower("Hayes et al. 2024, arXiv 2403.01218", 1, ideal)
+        rows[name] = lower("Hayes et al. 2024, arXiv 2403.01218", 1, ideal)
     for name in ("epsilon_ceiling", "epsilon_competition_ceiling"):
-        found[name] = MetricSpec(precision, "match", 0, float("inf"), None, ("forget",), "corrected")
-    return found
+        rows[name] = MetricSpec(precision, "match", 0, float("inf"), None, ("forget",), "corrected")
+    return rows
 
 
 def _statistics(u: Models, r: Models, deltas: tuple[float, float]) -> dict[str, float]:
     delta, competition_delta = deltas
     m, n = len(u.margins), len(r.margins)
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for estimator in ESTIMATORS:
         at = competition_delta if estimator == "competition" else delta
         signals = (u.margins, r.margins) if estimator == "released" else (u.confidences, r.confidences)
         raw = per_sample(*signals, at, estimator=estimator)
-        values = np.minimum(raw, CAP)
-        found[f"epsilon_{estimator}_median"] = float(np.median(values))
-        found[f"epsilon_{estimator}_q90"] = float(np.quantile(values, 0.9))
-        found[f"epsilon_{estimator}_infinite_share"] = float(np.mean(raw >= CAP))
-        found[f"epsilon_{estimator}_above_ceiling_share"] = float(np.mean(values > ceiling(m, n, at) + 1e-9))
+        epsilons = np.minimum(raw, CAP)
+        values[f"epsilon_{estimator}_median"] = float(np.median(epsilons))
+        values[f"epsilon_{estimator}_q90"] = float(np.quantile(epsilons, 0.9))
+        values[f"epsilon_{estimator}_infinite_share"] = float(np.mean(raw >= CAP))
+        values[f"epsilon_{estimator}_above_ceiling_share"] = float(np.mean(epsilons > ceiling(m, n, at) + 1e-9))
         if estimator == "competition":
-            found["forgetting_quality"] = forgetting_quality(values)
+            values["forgetting_quality"] = forgetting_quality(epsilons)
     proven = certified_lower_bound(u.confidences, r.confidences, delta, correction="bonferroni")
-    found["epsilon_certified_share"] = float(np.mean(proven > 0))
+    values["epsilon_certified_share"] = float(np.mean(proven > 0))
     accuracies = {
         "retain_unlearned": u.retain_accuracy,
         "retain_retrained": r.retain_accuracy,
         "test_unlearned": u.test_accuracy,
         "test_retrained": r.test_accuracy,
     }
-    if all(values is not None for values in accuracies.values()):
-        found["competition_score"] = competition_score(found["forgetting_quality"], **accuracies)
+    if all(of_models is not None for of_models in accuracies.values()):
+        values["competition_score"] = competition_score(values["forgetting_quality"], **accuracies)
     divergences = klom(u.confidences, r.confidences)
-    found["klom_median"], found["klom_q90"] = float(np.median(divergences)), float(np.quantile(divergences, 0.9))
+    values["klom_median"], values["klom_q90"] = float(np.median(divergences)), float(np.quantile(divergences, 0.9))
     attack = u_lira(u.confidences, r.confidences, fprs=(0.01,))
-    found["u_lira_auc"], found["u_lira_tpr_at_fpr_0.01"] = attack.auc.value, attack.tpr[0.01].value
-    return found
+    values["u_lira_auc"], values["u_lira_tpr_at_fpr_0.01"] = attack.auc.value, attack.tpr[0.01].value
+    return values
 
 
 def _halves(
@@ -187,9 +194,9 @@ def _halves(
         )
 
 
-def _interval(replicas: np.ndarray, value: float, n: int, how: str) -> Estimate:
+def _interval(replicas: Floats, value: float, n: int, interval: str) -> Estimate:
     low, high = np.quantile(replicas, 0.025, method="lower"), np.quantile(replicas, 0.975, method="higher")
-    return Estimate(value, float(low), float(high), n, how)
+    return Estimate(value, float(low), float(high), n, interval)
 
 
 def _exact(value: float, n: int) -> Estimate:

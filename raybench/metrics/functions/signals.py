@@ -1,8 +1,8 @@
-"""What an attack reads from one sample: loss, confidence, entropy, margin ... from logits, in float64.
+"""Signals of one sample that attacks read: loss, confidence, entropy, margin ... from logits, in float64.
 
 Nothing is computed from rounded probabilities: log p and log(1 - p) come from log-sum-exp over the right classes, so
-float32 logits of +-1e4 give finite numbers, and samples of confidence 1 - 1e-20 are not all tied at a loss of 0.
-With multi-label labels (N, L) each label is a two-class problem and the signal is the mean over labels.
+float32 logits of +-1e4 give finite numbers, and samples of confidence 1 - 1e-20 do not all tie at a loss of 0. With
+multi-label labels (N, L) each label is a two-class problem and the signal is the mean over labels.
 """
 
 from collections.abc import Callable
@@ -11,85 +11,111 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from raybench.metrics.framework.arrays import Array, as_array, as_logits_and_labels
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array, as_logits_and_labels
 
 
-def loss(logits: Array, labels: Array) -> np.ndarray:
-    """Return the cross-entropy of each sample (N,) in nats, >= 0; multi-label: the mean binary cross-entropy."""
+def loss(logits: Array, labels: Array) -> Floats:
+    """Compute the cross-entropy of each sample (N,) in nats, >= 0; multi-label: the mean binary cross-entropy."""
     return _per_sample(lambda z, y: np.logaddexp(0, -_log_odds(z, y)), logits, labels)
 
 
-def confidence(logits: Array, labels: Array) -> np.ndarray:
-    """Return the probability of the label (N,), in 0..1."""
+def confidence(logits: Array, labels: Array) -> Floats:
+    """Compute the probability of the label (N,), in 0..1."""
     return _per_sample(lambda z, y: expit(_log_odds(z, y)), logits, labels)
 
 
-def scaled_confidence(logits: Array, labels: Array) -> np.ndarray:
-    """Return log(p / (1 - p)) of the label (N,), unbounded, close to normal. Carlini et al. 2022, arXiv 2112.03570."""
+def scaled_confidence(logits: Array, labels: Array) -> Floats:
+    """Compute log(p / (1 - p)) of the label (N,), unbounded, nearly normal (Carlini et al. 2022, arXiv 2112.03570)."""
     return _per_sample(_log_odds, logits, labels)
 
 
-def margin(logits: Array, labels: Array) -> np.ndarray:
-    """Return the logit of the label minus the largest other (N,); negative where the prediction is wrong."""
-    return _per_sample(lambda z, y: _own(z, y) - _others(z, y).max(axis=1), logits, labels)
+def margin(logits: Array, labels: Array) -> Floats:
+    """Compute the logit of the label minus the largest other (N,); negative where the prediction is wrong."""
+    return _per_sample(lambda z, y: _true(z, y) - _others(z, y).max(axis=1), logits, labels)
 
 
-def correctness(logits: Array, labels: Array) -> np.ndarray:
-    """Return 1 where the prediction is the label, else 0 (N,); multi-label: the share of labels that are right."""
+def correctness(logits: Array, labels: Array) -> Floats:
+    """Return 1 where the prediction is the label, else 0 (N,); multi-label: the fraction of correct labels."""
     scores, targets = as_logits_and_labels(logits, labels)
     if targets.ndim == 1:
-        return (scores.argmax(axis=1) == targets).astype(np.float64)
-    return ((scores > 0) == (targets == 1)).mean(axis=1)
+        return np.asarray(scores.argmax(axis=1) == targets, dtype=np.float64)
+    fractions: Floats = ((scores > 0) == (targets == 1)).mean(axis=1)
+    return fractions
 
 
-def entropy(logits: Array) -> np.ndarray:
-    """Return the entropy of the softmax (N,), in 0..log C nats; it needs no label, hence single-label logits only."""
+def entropy(logits: Array) -> Floats:
+    """Compute the entropy of the softmax (N,), in 0..log C nats; it needs no label, so single-label logits only."""
     scores = as_array(logits, name="logits", finite=True)
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"logits must have shape (N, C) and not be empty, got {scores.shape}")
     log_p = scores - logsumexp(scores, axis=1, keepdims=True)
-    return np.abs(np.sum(np.exp(log_p) * log_p, axis=1))
+    values: Floats = np.abs(np.sum(np.exp(log_p) * log_p, axis=1))
+    return values
 
 
-def modified_entropy(
-    logits: Array, labels: Array, *, protocol: Literal["corrected", "released"] = "corrected"
-) -> np.ndarray:
-    """Return -(1 - p_y) log p_y - sum over other classes of p log(1 - p), (N,), >= 0, 0 for a sure right answer.
+def modified_entropy(logits: Array, labels: Array) -> Floats:
+    """Compute -(1 - p_y) log p_y - sum over other classes of p log(1 - p), (N,): 0 for a certain correct prediction.
 
-    Source: Song and Mittal 2021, arXiv 2003.10595, eq. 8. `released` is the helper of the SalUn family of repositories:
-    it rewrites the columns of all classes that occur anywhere among the labels, and takes log p for log(1 - p), so with
-    all classes present it is -sum (1 - p) log p, the same whatever the sample's label.
+    Never negative. Reference: Song and Mittal 2021, arXiv 2003.10595, eq. 8. The SalUn family of repositories computes
+    another signal under this name: it rewrites the columns of all classes that occur anywhere among the labels, and
+    uses log p for log(1 - p), so with all classes present it is -sum (1 - p) log p, the same for every label of a
+    sample.
     """
-    if protocol == "released":
-        return _released_modified_entropy(*as_logits_and_labels(logits, labels))
-    if protocol != "corrected":
-        raise ValueError(f"unknown protocol {protocol!r} (allowed: corrected, released)")
     return _per_sample(_modified_entropy, logits, labels)
 
 
-def _per_sample(signal: Callable[[np.ndarray, np.ndarray], np.ndarray], logits: Array, labels: Array) -> np.ndarray:
+SignalName = Literal["confidence", "correctness", "entropy", "loss", "margin", "modified_entropy", "scaled_confidence"]
+
+
+SIGNALS: dict[str, Callable[..., Floats]] = {
+    "confidence": confidence,
+    "correctness": correctness,
+    "entropy": lambda logits, labels: entropy(logits),
+    "loss": loss,
+    "margin": margin,
+    "modified_entropy": modified_entropy,
+    "scaled_confidence": scaled_confidence,
+}
+
+
+LOW_FOR_MEMBERS = ("entropy", "loss", "modified_entropy")
+
+
+def named_signal(name: SignalName, logits: Array, labels: Array) -> Floats:
+    """Compute the signal called `name`; raise ValueError for an unknown name, and for the entropy of labels (N, L)."""
+    if name not in SIGNALS:
+        raise ValueError(f"unknown signal {name!r} (allowed: {', '.join(SIGNALS)})")
+    scores, targets = as_logits_and_labels(logits, labels)
+    if name == "entropy" and targets.ndim != 1:
+        raise ValueError("the entropy needs one class per sample, labels (N,); these are multi-label")
+    return SIGNALS[name](scores, targets)
+
+
+def _per_sample(signal: Callable[[Floats, Ints], Floats], logits: Array, labels: Array) -> Floats:
     scores, targets = as_logits_and_labels(logits, labels)
     if targets.ndim == 1:
         return signal(scores, targets)
     pairs = np.stack([np.zeros(scores.size), scores.ravel()], axis=1)  # logits (0, z) have sigmoid(z) as softmax
-    return signal(pairs, targets.ravel()).reshape(scores.shape).mean(axis=1)
+    means: Floats = signal(pairs, targets.ravel()).reshape(scores.shape).mean(axis=1)
+    return means
 
 
-def _own(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _true(z: Floats, y: Ints) -> Floats:
     return np.take_along_axis(z, y[:, None], axis=1)[:, 0]
 
 
-def _others(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _others(z: Floats, y: Ints) -> Floats:
     others = z.copy()
     np.put_along_axis(others, y[:, None], -np.inf, axis=1)
     return others
 
 
-def _log_odds(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return _own(z, y) - logsumexp(_others(z, y), axis=1)
+def _log_odds(z: Floats, y: Ints) -> Floats:
+    others: Floats = logsumexp(_others(z, y), axis=1)
+    return _true(z, y) - others
 
 
-def _modified_entropy(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _modified_entropy(z: Floats, y: Ints) -> Floats:
     log_p = z - logsumexp(z, axis=1, keepdims=True)
     with np.errstate(divide="ignore"):
         log_rest = np.log1p(-np.exp(np.minimum(log_p, 0)))
@@ -97,14 +123,6 @@ def _modified_entropy(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     top = z.argmax(axis=1)
     np.put_along_axis(log_rest, top[:, None], -np.logaddexp(0, _log_odds(z, top))[:, None], axis=1)
     terms = np.exp(log_p) * log_rest
-    own = np.exp(_own(log_rest, y)) * _own(log_p, y)
-    return np.abs(own + terms.sum(axis=1) - _own(terms, y))
-
-
-def _released_modified_entropy(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if y.ndim != 1:
-        raise ValueError("the released modified entropy is defined for one class per sample only")
-    p = np.exp(z - logsumexp(z, axis=1, keepdims=True))
-    log_p = np.log(np.where(p > 0, p, 1e-30))
-    occurs = np.isin(np.arange(z.shape[1]), y)
-    return -np.sum(np.where(occurs, 1 - p, p) * log_p, axis=1)
+    true = np.exp(_true(log_rest, y)) * _true(log_p, y)
+    values: Floats = np.abs(true + terms.sum(axis=1) - _true(terms, y))
+    return values

@@ -1,8 +1,7 @@
-"""Say what a number means: the gap to the retrained models, the noise among them, tests and ranks across seeds.
+"""What a number means: the gap to the retrained models, tests and ranks across seeds.
 
-The reference is the distribution of N retrained models, never one of them. Intervals of single numbers live in
-`intervals` and are offered here as well. Multiple claims (one for each sample or method) need `holm` or
-`benjamini_hochberg`: among 1,000 samples at 5 %, 50 are "significant" by chance.
+The reference is the distribution of N retrained models, never one of them. Several claims at once (one for each sample
+or method) need `holm`: among 1,000 samples at the 5 % level, 50 are "significant" by chance.
 """
 
 from dataclasses import dataclass
@@ -11,65 +10,27 @@ from typing import Literal
 import numpy as np
 from scipy.special import nctdtrinc, stdtr, stdtrit
 
-from raybench.metrics.framework.arrays import Array, as_array, as_vector
+from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array, as_vector
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.intervals import (
-    bootstrap_models,
-    clopper_pearson,
-    delong,
-    jackknife,
     mean_interval,
-    proportion,
-    wilson,
 )
-
-__all__ = [
-    "Gap",
-    "NoiseFloor",
-    "PairedTest",
-    "RankInterval",
-    "benjamini_hochberg",
-    "bonferroni",
-    "bootstrap_models",
-    "clopper_pearson",
-    "delong",
-    "gap_to_reference",
-    "holm",
-    "jackknife",
-    "mean_interval",
-    "minimum_detectable_difference",
-    "noise_floor",
-    "paired_test",
-    "proportion",
-    "rank_intervals",
-    "wilson",
-]
 
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Gap:
-    """The signed distance of a metric to the retrained models; `interval` says how it was made, or why it is NaN."""
+    """The signed difference of a metric from the retrained models; `interval` names its method, or why it is NaN."""
 
     gap: float
     low: float
     high: float
-    z: float  # in standard deviations of one retrained model
-    percentile: float  # share of retrained models below the value, ties counting half, in 0..100
+    z: float  # in standard deviations of the retrained models
+    percentile: float  # percentage of retrained models below the value; a tie counts half
     n: int
     n_reference: int
     interval: str
-
-
-@dataclass(frozen=True)
-class NoiseFloor:
-    """Gaps of each retrained model to all the others: what a perfect method would show."""
-
-    gaps: np.ndarray  # (N,) signed
-    mean_absolute: float
-    largest: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -83,7 +44,7 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class RankInterval:
-    """Rank by the mean (1 is best, ties share the average) and the ranks that the seeds do not rule out."""
+    """Rank by the mean (1 = best, ties share the average) and the ranks that the seeds do not rule out."""
 
     rank: float
     low: int
@@ -91,13 +52,16 @@ class RankInterval:
 
 
 def gap_to_reference(values: Array, reference_values: Array, *, confidence: float = 0.95) -> Gap:
-    """Return mean(values) - mean(reference_values) with its interval.
+    """Compute mean(values) - mean(reference_values) with its interval.
 
-    `values` is one number or m numbers (seeds of one method), `reference_values` N retrained models. One value: the
-    prediction interval of a further retrained model, t(N-1) sd sqrt(1 + 1/N). m >= 2: Welch's interval, since unlearned
-    seeds that share an original spread less than retrained models. N = 1 gives the gap and percentile only: the
-    spread of the reference is unknown, so low, high and z are NaN. Where all retrained models agree exactly the
-    interval has no width from them, z is 0 for no gap and otherwise NaN, and `interval` says so.
+    `values` is one number or m numbers (seeds of one method), `reference_values` holds N retrained models.
+
+    - One value: the prediction interval of another retrained model, t(N-1) sd sqrt(1 + 1/N).
+    - m >= 2: the interval of Welch, because unlearned seeds that share an original vary less than retrained models.
+    - N = 1: gap and percentile only; the spread of the reference is unknown, so low, high and z are NaN.
+
+    Where all retrained models agree exactly they add no width to the interval, z is 0 for no gap and otherwise NaN, and
+    `interval` says so.
     """
     numbers, reference = as_vector(values, name="values"), as_vector(reference_values, name="reference_values")
     m, n = len(numbers), len(reference)
@@ -109,32 +73,23 @@ def gap_to_reference(values: Array, reference_values: Array, *, confidence: floa
     sd = float(reference.std(ddof=1))
     if np.ptp(reference) == 0:
         sd, gap = 0.0, value - float(reference[0])
-    own, theirs = (float(numbers.var(ddof=1)) / m if m > 1 else sd**2), sd**2 / n
+    variance, reference_variance = (float(numbers.var(ddof=1)) / m if m > 1 else sd**2), sd**2 / n
     if m == 1:
-        error, freedom, interval = np.sqrt(own + theirs), n - 1.0, "prediction t"
+        error, freedom, interval = np.sqrt(variance + reference_variance), n - 1.0, "prediction t"
     else:
-        error, freedom, interval = np.sqrt(own + theirs), _welch_freedom(own, theirs, m, n), "welch t"
+        freedom = _welch_freedom(variance, reference_variance, m, n)
+        error, interval = np.sqrt(variance + reference_variance), "welch t"
     if sd == 0:
         interval += ": the retrained models are identical"
-    half = float(stdtrit(freedom, 0.5 + confidence / 2) * error)
+    half_width = float(stdtrit(freedom, 0.5 + confidence / 2) * error)
     z = gap / sd if sd else (0.0 if gap == 0 else NAN)
-    return Gap(gap, gap - half, gap + half, z, percentile, m, n, interval)
-
-
-def noise_floor(reference_values: Array) -> NoiseFloor:
-    """Return the gap of each of N >= 2 retrained models to the mean of the other N - 1."""
-    reference = as_vector(reference_values, name="reference_values")
-    n = len(reference)
-    if n < 2:
-        raise ValueError("a noise floor needs at least two retrained models")
-    gaps = (reference - reference.mean()) * n / (n - 1)
-    return NoiseFloor(gaps, float(np.abs(gaps).mean()), float(np.abs(gaps).max()), n)
+    return Gap(gap, gap - half_width, gap + half_width, z, percentile, m, n, interval)
 
 
 def paired_test(first: Array, second: Array, *, confidence: float = 0.95, seed: int = 0) -> PairedTest:
     """Test mean(first - second) = 0 over m >= 2 paired seeds: paired t, and sign flips that assume symmetry only.
 
-    The sign flips are all tried up to m = 14 (the smallest possible p is 2 / 2^m: five pairs cannot reach 0.05), above
+    Up to m = 14 all sign flips are evaluated (the smallest possible p is 2 / 2^m: five pairs cannot reach 0.05); above
     that 20,000 are drawn with `seed`.
     """
     differences = _paired_differences(first, second)
@@ -153,11 +108,11 @@ def paired_test(first: Array, second: Array, *, confidence: float = 0.95, seed: 
 def rank_intervals(
     values: Array, *, best: Literal["lowest", "highest"] = "lowest", confidence: float = 0.95
 ) -> list[RankInterval]:
-    """Return rank and rank interval of K methods from `values` (K, seeds), columns paired by seed.
+    """Compute rank and rank interval of K methods from `values` (K, seeds), columns paired by seed.
 
-    A method ranks behind those that beat it, and ahead of those that it beats, in paired t tests, corrected over all
-    pairs by Holm; so all intervals hold together with `confidence`. One seed rules nothing out: 1..K.
-    Source: Mogstad, Romano, Shaikh and Wilhelm 2024.
+    A method ranks behind those that are significantly better, and ahead of those that are significantly worse, in
+    paired t tests with Holm's correction over all pairs; so all intervals hold together with `confidence`. One seed
+    rules nothing out: 1..K. Reference: Mogstad, Romano, Shaikh and Wilhelm 2024.
     """
     table = as_array(values, finite=True)
     if table.ndim != 2 or not table.size:
@@ -170,9 +125,9 @@ def rank_intervals(
     if seeds > 1 and count > 1:
         first, second = np.triu_indices(count, k=1)
         p = holm([_paired_p(signed[i] - signed[j]) for i, j in zip(first, second)])
-        sure = p < 1 - confidence
-        beats[first, second] = sure & (means[first] < means[second])
-        beats[second, first] = sure & (means[first] > means[second])
+        significant = p < 1 - confidence
+        beats[first, second] = significant & (means[first] < means[second])
+        beats[second, first] = significant & (means[first] > means[second])
     worse, better = beats.sum(axis=1), beats.sum(axis=0)
     return [RankInterval(float(ranks[i]), 1 + int(better[i]), count - int(worse[i])) for i in range(count)]
 
@@ -180,70 +135,60 @@ def rank_intervals(
 def minimum_detectable_difference(
     sd: float, *, n_reference: int, n: int = 1, alpha: float = 0.05, power: float = 0.8
 ) -> float:
-    """Return the smallest true gap that n models against n_reference retrained ones show at `alpha` with `power`.
+    """Compute the smallest true gap that n models against n_reference retrained ones detect at `alpha` with `power`.
 
-    `sd` is that of one retrained model, in the metric's unit, assumed on both sides. A smaller gap than this, "not
-    significant", is no evidence of forgetting. Exact for normal values: the shift of the noncentral t distribution.
+    `sd` is the standard deviation of retrained models in the unit of the metric, assumed on both sides. A "not
+    significant" result is no evidence that gaps smaller than this are absent. Exact for normal values: the shift of the
+    noncentral t distribution.
     """
     if n < 1 or n_reference < 2 or not sd >= 0:
-        raise ValueError(f"need n >= 1, n_reference >= 2 and sd >= 0, got {n}, {n_reference} and {sd}")
+        raise ValueError(
+            f"n must be at least 1, n_reference at least 2 and sd at least 0, got {n}, {n_reference} and {sd}"
+        )
     freedom = n + n_reference - 2
-    # the sum of two t quantiles is shorter: at a level of 0.05 / 7 and 2 retrained models its power is 69 %, not 80 %
+    # the sum of two t quantiles is smaller: at a level of 0.05 / 7 and 2 retrained models its power is 69 %, not 80 %
     shift = nctdtrinc(freedom, 1 - power, stdtrit(freedom, 1 - alpha / 2))
     return float(shift * sd * np.sqrt(1 / n + 1 / n_reference))
 
 
-def bonferroni(p_values: Array) -> np.ndarray:
-    """Return p-values (k,) adjusted for any one false claim among k: p times k, at most 1."""
-    p = _p_values(p_values)
-    return np.minimum(p * len(p), 1.0)
-
-
-def holm(p_values: Array) -> np.ndarray:
-    """Return p-values (k,) adjusted for any one false claim among k, never larger than Bonferroni's. Holm 1979."""
+def holm(p_values: Array) -> Floats:
+    """Adjust p-values (k,) for the family-wise error of k claims; never larger than by Bonferroni (Holm 1979)."""
     p = _p_values(p_values)
     order = np.argsort(p, kind="stable")
     adjusted = np.maximum.accumulate(np.minimum(p[order] * (len(p) - np.arange(len(p))), 1.0))
     return _unsort(adjusted, order)
 
 
-def benjamini_hochberg(p_values: Array) -> np.ndarray:
-    """Return p-values (k,) adjusted for the expected share of false claims. Benjamini and Hochberg 1995."""
-    p = _p_values(p_values)
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
-    return _unsort(np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0), order)
-
-
-def _welch_freedom(own: float, theirs: float, m: int, n: int) -> float:
-    total = own + theirs
+def _welch_freedom(first: float, second: float, m: int, n: int) -> float:
+    total = first + second
     if total == 0:
         return float(m + n - 2)
-    return total**2 / (own**2 / (m - 1) + theirs**2 / (n - 1))
+    return total**2 / (first**2 / (m - 1) + second**2 / (n - 1))
 
 
-def _paired_differences(first: Array, second: Array) -> np.ndarray:
-    one, two = as_vector(first, name="first"), as_vector(second, name="second")
-    if len(one) != len(two) or len(one) < 2:
-        raise ValueError(f"a paired test needs at least two pairs of seeds, got {len(one)} and {len(two)} values")
-    return one - two
+def _paired_differences(first: Array, second: Array) -> Floats:
+    a, b = as_vector(first, name="first"), as_vector(second, name="second")
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"a paired test needs at least two pairs of seeds, got {len(a)} and {len(b)} values")
+    differences: Floats = a - b
+    return differences
 
 
-def _paired_p(differences: np.ndarray) -> float:
+def _paired_p(differences: Floats) -> float:
     mean, sd = differences.mean(), differences.std(ddof=1)
     if sd <= 1e-12 * abs(mean):
         return 1.0 if mean == 0 else 0.0
     return float(2 * stdtr(len(differences) - 1, -abs(mean) / sd * np.sqrt(len(differences))))
 
 
-def _p_values(p_values: Array) -> np.ndarray:
+def _p_values(p_values: Array) -> Floats:
     p = as_vector(p_values, name="p_values")
     if p.min() < 0 or p.max() > 1:
         raise ValueError(f"p-values must lie in 0..1, got {p.min()}..{p.max()}")
     return p
 
 
-def _unsort(adjusted: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _unsort(adjusted: Floats, order: Ints) -> Floats:
     result = np.empty_like(adjusted)
     result[order] = adjusted
     return result

@@ -1,7 +1,7 @@
-"""The shadow attack of the SalUn family: a support vector machine on the confidence of known members and others.
+"""The attack of the SalUn family: a support vector machine on a signal of known members and non-members.
 
 A point that occurs m times equals one point of weight m, so a rounded signal has a cost that does not grow with n. The
-score is one-sided (the share of forgotten samples called non-member); a high one is also reached by over-forgetting.
+score is one-sided (the fraction of forget samples classified as non-member): over-forgetting raises it too.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.svm import SVC
 
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.attack_result import FPRS, AttackResult, curve, larger_side, read_signal, stack
 from raybench.metrics.functions.intervals import proportion
@@ -25,12 +25,14 @@ def svc(
     exact_below: int = 2000,
     fprs: Sequence[float] = FPRS,
 ) -> AttackResult:
-    """Train an RBF support vector machine (gamma 1 / F) on shadow signals (M,), (N,) or (., F), and call the `target`.
+    """Fit an RBF support vector machine (gamma 1 / F) on shadow signals (M,), (N,) or (., F), and classify targets.
 
-    `efficacy` is the share of targets called non-member, as in the SalUn family; accuracy, AUC and rates are those on
-    the shadow data themselves, hence optimiztic. From `exact_below` shadow samples on, a single feature is rounded to
-    `levels` steps of its range and equal points become one weighted point: the same machine up to the rounding (attack
-    accuracy within 0.002), its cost bounded at any n. Signals of at most `levels` distinct values stay exact.
+    `efficacy` is the fraction of targets classified as non-member, as in the SalUn family; accuracy, AUC and rates are
+    computed on the shadow data themselves, so they are optimistic.
+
+    From `exact_below` shadow samples on, a single feature is rounded to `levels` steps of its range and equal points
+    become one weighted point: the same classifier up to the rounding (attack accuracy within 0.002), with bounded cost
+    at any n. Signals of at most `levels` distinct values stay exact.
     """
     features, is_member = stack(
         read_signal(shadow_member, "shadow_member"), read_signal(shadow_non_member, "shadow_non_member")
@@ -40,7 +42,7 @@ def svc(
         raise ValueError(f"target has {targets.shape[1]} features, the shadow data have {features.shape[1]}")
     machine = SVC(C=C, kernel="rbf", gamma="auto")
     if len(features) < exact_below:
-        # members first, as released: the solver's path, and so the last digit, depends on the order
+        # members first, as released: the path of the solver, and so the last digit, depends on the order
         machine.fit(np.roll(features, is_member.sum(), axis=0), np.roll(is_member, is_member.sum()))
     else:
         features, targets = _rounded(features, levels), _rounded(targets, 8 * levels)
@@ -66,22 +68,23 @@ def svc(
     )
 
 
-def _rounded(features: np.ndarray, levels: int) -> np.ndarray:
+def _rounded(features: Floats, levels: int) -> Floats:
     if features.shape[1] > 1 or len(np.unique(features)) <= levels:
         return features
     low, step = features.min(), np.ptp(features) / (levels - 1)
-    return low + np.round((features - low) / step) * step
+    rounded: Floats = low + np.round((features - low) / step) * step
+    return rounded
 
 
-def _unique_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if features.shape[1] == 1:  # by far cheaper than axis=0
+def _unique_rows(features: Floats) -> tuple[Floats, Ints]:
+    if features.shape[1] == 1:  # much cheaper than axis=0
         values, index = np.unique(features[:, 0], return_inverse=True)
         return values[:, None], index
     values, index = np.unique(features, axis=0, return_inverse=True)
     return values, index.ravel()
 
 
-def _by_unique(function: Callable[[np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
+def _by_unique(function: Callable[[Floats], Floats], features: Floats) -> Floats:
     values, index = _unique_rows(features)
     return function(values)[index]
 

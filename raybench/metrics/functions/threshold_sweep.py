@@ -1,12 +1,13 @@
-"""Epsilon from every cut of a score at once: a table over error counts, read at the counts of each sample's cuts.
+"""Epsilon from every threshold of a score at once: a table over error counts, indexed by the counts of each sample.
 
 For an attack that calls retrained models unlearned at rate FPR and unlearned ones retrained at rate FNR,
 
     epsilon >= max(ln((1 - delta - FPR) / FNR), ln((1 - delta - FNR) / FPR)).
 
-Both rates are counts, so there are (N + 1)(M + 1) values at most and a finite one lies on a lattice; at 512 models a
-side the table takes 2 MB. Scores are (samples, models) here: a sample's models side by side in memory. Every function
-is exact under ties, which no cut can split, and takes unequal numbers of models.
+Both rates are counts, so there are at most (N + 1)(M + 1) values and a finite one lies on a lattice; at 512 models a
+side the table takes 2 MB. Scores are (samples, models) here: the models of a sample are adjacent in memory. A cut is a
+threshold between two neighboring scores. Every function is exact under ties, which no cut can split, and accepts
+unequal numbers of models.
 """
 
 from typing import NamedTuple
@@ -14,18 +15,20 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betaincinv
 
-_BLOCK = 1 << 16  # cuts held at a time: what the widest step touches stays in the cache
+from raybench.metrics.framework.arrays import Floats, Ints
+
+_BLOCK = 1 << 16  # cuts at a time, so that the widest step stays in the cache
 
 
 class Counts(NamedTuple):
     """Models above each cut, from none to all; rows are samples. An impossible cut repeats the last possible one."""
 
-    retrained: np.ndarray  # (S, N + M + 1)
-    unlearned: np.ndarray  # (S, N + M + 1)
-    scores: np.ndarray  # (S, N + M) descending
+    retrained: Ints  # (S, N + M + 1)
+    unlearned: Ints  # (S, N + M + 1)
+    scores: Floats  # (S, N + M) descending
 
 
-def cut_counts(unlearned: np.ndarray, retrained: np.ndarray) -> Counts:
+def cut_counts(unlearned: Floats, retrained: Floats) -> Counts:
     """Return the counts above every cut of scores (S, M) and (S, N)."""
     m, n = unlearned.shape[1], retrained.shape[1]
     joined = np.concatenate([retrained, unlearned], axis=1)
@@ -42,11 +45,11 @@ def cut_counts(unlearned: np.ndarray, retrained: np.ndarray) -> Counts:
     return Counts(cuts - above, above, scores)
 
 
-def epsilon_table(n_unlearned: int, n_retrained: int, delta: float) -> np.ndarray:
+def epsilon_table(n_unlearned: int, n_retrained: int, delta: float) -> Floats:
     """Return epsilon (N + 1, M + 1) by counts of (retrained called unlearned, unlearned called unlearned).
 
-    No error at all gives infinity; exactly one kind of error gives -infinity, which is to say that the cut is left out,
-    as in the released code: with no false positive among 80 the rate may still be 4 %.
+    No error at all gives infinity. Exactly one kind of error gives -infinity, which leaves the cut out as in the
+    released code: with no false positive among 80 the rate may still be 4 %.
     """
     fpr, fnr = _rates(n_unlearned, n_retrained)
     with np.errstate(divide="ignore"):
@@ -58,7 +61,7 @@ def epsilon_table(n_unlearned: int, n_retrained: int, delta: float) -> np.ndarra
     return table
 
 
-def smoothed_tables(n_unlearned: int, n_retrained: int, delta: float) -> np.ndarray:
+def smoothed_tables(n_unlearned: int, n_retrained: int, delta: float) -> Floats:
     """Return epsilon (2, N + 1, M + 1) in each direction, by the same counts, with (errors + 1/2) / (models + 1)."""
     fpr, fnr = _rates(n_unlearned, n_retrained)
     fpr = (fpr * n_retrained + 0.5) / (n_retrained + 1)
@@ -66,10 +69,10 @@ def smoothed_tables(n_unlearned: int, n_retrained: int, delta: float) -> np.ndar
     return np.stack([_log_ratio(1 - delta - fpr, fnr), _log_ratio(1 - delta - fnr, fpr)])
 
 
-def bound_table(n_unlearned: int, n_retrained: int, delta: float, alpha: float) -> np.ndarray:
+def bound_table(n_unlearned: int, n_retrained: int, delta: float, alpha: float) -> Floats:
     """Return the lower bound of epsilon (N + 1, M + 1) by the same counts, from Clopper-Pearson bounds of both rates.
 
-    Each rate is bounded at alpha / 2, so that the bound holds in both directions together; it can be negative.
+    Each rate is bounded at alpha / 2, so the bound holds in both directions together; it can be negative.
     """
     fpr, fnr = (
         _upper(np.arange(n_retrained + 1), n_retrained, alpha / 2)[:, None],
@@ -78,15 +81,16 @@ def bound_table(n_unlearned: int, n_retrained: int, delta: float, alpha: float) 
     return np.maximum(_log_ratio(1 - delta - fpr, fnr), _log_ratio(1 - delta - fnr, fpr))
 
 
-def best_threshold(counts: Counts, table: np.ndarray) -> np.ndarray:
-    """Return the best value of `table` (S,) over all cuts "above t is unlearned"; -infinity where none is left."""
-    return table[counts.retrained, counts.unlearned].max(axis=1)
+def best_threshold(counts: Counts, table: Floats) -> Floats:
+    """Return the best value of `table` (S,) over all cuts "above t is unlearned"; -infinity where none is possible."""
+    best: Floats = table[counts.retrained, counts.unlearned].max(axis=1)
+    return best
 
 
-def best_interval(counts: Counts, table: np.ndarray) -> np.ndarray:
+def best_interval(counts: Counts, table: Floats) -> Floats:
     """Return the best value of `table` (S,) over all intervals of the score and their complements.
 
-    O(S (N + M)^2). Thresholds are among them: they are the intervals without an end.
+    O(S (N + M)^2). Thresholds are included, as intervals with one open end.
     """
     either = np.maximum(table, table[::-1, ::-1]).ravel()
     flat = (
@@ -103,17 +107,18 @@ def best_interval(counts: Counts, table: np.ndarray) -> np.ndarray:
     return best
 
 
-def _rates(n_unlearned: int, n_retrained: int) -> tuple[np.ndarray, np.ndarray]:
+def _rates(n_unlearned: int, n_retrained: int) -> tuple[Floats, Floats]:
     fpr = np.arange(n_retrained + 1)[:, None] / n_retrained
     fnr = np.arange(n_unlearned, -1, -1)[None, :] / n_unlearned
-    return np.broadcast_arrays(fpr, fnr)  # type: ignore[return-value]
+    shape = (n_retrained + 1, n_unlearned + 1)
+    return np.broadcast_to(fpr, shape), np.broadcast_to(fnr, shape)
 
 
-def _log_ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def _log_ratio(numerator: Floats, denominator: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(numerator > 0, np.log(np.maximum(numerator, 0)) - np.log(denominator), -np.inf)
 
 
-def _upper(errors: np.ndarray, n: int, tail: float) -> np.ndarray:
+def _upper(errors: Ints, n: int, tail: float) -> Floats:
     with np.errstate(invalid="ignore"):
         return np.where(errors >= n, 1.0, betaincinv(errors + 1, np.maximum(n - errors, 1), 1 - tail))

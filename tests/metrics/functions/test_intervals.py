@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, ttest_1samp
+from sklearn.metrics import roc_auc_score
+
+from raybench.metrics.functions.intervals import (
+    clopper_pearson,
+    delong,
+    jackknife,
+    mean_interval,
+    proportion,
+    resampled_mean,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 20), (7, 20), (20, 20), (364, 2065)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_binomial_intervals_are_those_of_scipy(successes, n, confidence):
+    for ours, method in ((clopper_pearson, "exact"), (wilson, "wilson")):
+        estimate = ours(successes, n, confidence=confidence)
+        expected = binomtest(successes, n).proportion_ci(confidence, method=method)
+        assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+        assert (estimate.value, estimate.n) == (successes / n, n)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 2)])
+def test_counts_that_are_no_proportion_are_refused(successes, n):
+    with pytest.raises(ValueError, match=r"no samples|successes"):
+        clopper_pearson(successes, n)
+
+
+def test_a_proportion_without_groups_is_clopper_pearson():
+    assert proportion([1, 0, 1, 1]) == clopper_pearson(3, 4)
+
+
+def test_copies_of_a_person_add_no_certainty():
+    outcomes = np.array([1, 0, 1, 1, 0, 0, 1, 1, 1, 0] * 4)
+    single = proportion(outcomes, groups=np.arange(40))
+    tripled = proportion(np.repeat(outcomes, 3), groups=np.repeat(np.arange(40), 3))
+    naive = proportion(np.repeat(outcomes, 3))
+    assert tripled[:3] == pytest.approx(single[:3], rel=1e-9)
+    assert naive.high - naive.low < 0.7 * (tripled.high - tripled.low)
+
+
+def test_all_right_with_groups_is_as_sure_as_the_number_of_groups():
+    estimate = proportion(np.ones(90), groups=np.repeat(np.arange(9), 10))
+    assert (estimate.low, estimate.high) == pytest.approx(clopper_pearson(9, 9)[1:3])
+
+
+def slow_delong(members, others):
+    psi = (members[:, None] > others).astype(float) + 0.5 * (members[:, None] == others)
+    variance = psi.mean(1).var(ddof=1) / len(members) + psi.mean(0).var(ddof=1) / len(others)
+    return psi.mean(), 1.959963984540054 * np.sqrt(variance)
+
+
+scores = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=25)
+
+
+@settings(max_examples=80, deadline=None)
+@given(scores, scores)
+def test_delong_equals_the_pairwise_definition_under_ties(members, others):
+    members, others = np.array(members), np.array(others)
+    auc, half = slow_delong(members, others)
+    estimate = delong(members, others)
+    labels = np.repeat([1, 0], [len(members), len(others)])
+    assert estimate.value == pytest.approx(auc, abs=1e-12)
+    assert estimate.value == pytest.approx(roc_auc_score(labels, np.concatenate([members, others])), abs=1e-12)
+    if estimate.interval == "delong":
+        assert (estimate.low, estimate.high) == pytest.approx((max(0, auc - half), min(1, auc + half)), abs=1e-12)
+    else:
+        assert half < 1e-7
+        assert estimate.low < estimate.high
+
+
+def test_delong_covers_the_true_auc():
+    rng = np.random.default_rng(0)
+    truth = 0.7602499389065234  # Phi(1 / sqrt(2)) for two normals one sd apart
+    hits = 0
+    for _ in range(400):
+        estimate = delong(rng.normal(1, 1, 40), rng.normal(0, 1, 60))
+        hits += estimate.low <= truth <= estimate.high
+    assert 0.91 <= hits / 400 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("members", "others", "value"), [([2.0, 3.0], [0.0, 1.0], 1.0), ([1.0] * 5, [1.0] * 5, 0.5), ([2.0], [1.0], 1.0)]
+)
+def test_an_auc_without_visible_variance_is_not_certain(members, others, value):
+    estimate = delong(members, others)
+    assert estimate.value == value
+    assert estimate.high - estimate.low > 0.4
+    assert estimate.interval.startswith("clopper-pearson")
+
+
+def test_copies_of_a_person_add_no_certainty_to_the_auc():
+    rng = np.random.default_rng(1)
+    members, others = rng.normal(0.5, 1, 30), rng.normal(0, 1, 40)
+    single = delong(members, others)
+    groups = [np.repeat(np.arange(30), 4), np.repeat(np.arange(40) + 100, 4)]
+    copied = delong(np.repeat(members, 4), np.repeat(others, 4), member_groups=groups[0], non_member_groups=groups[1])
+    assert copied[:3] == pytest.approx(single[:3], rel=1e-9)
+    assert delong(np.repeat(members, 4), np.repeat(others, 4)).low > single.low
+
+
+def test_groups_on_one_side_only_are_refused():
+    with pytest.raises(ValueError, match="or neither"):
+        delong([1.0, 2.0], [0.0, 1.0], member_groups=[0, 1])
+
+
+def test_mean_interval_is_the_t_interval():
+    values = [0.1, 0.4, 0.35, 0.8]
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean_interval(values)[1:3] == pytest.approx((expected.low, expected.high))
+
+
+def test_one_value_has_no_interval_and_says_so():
+    estimate = mean_interval([0.3])
+    assert estimate.value == 0.3
+    assert np.isnan(estimate.low)
+    assert np.isnan(estimate.high)
+    assert estimate.interval == "none: one value"
+
+
+def test_jackknife_of_a_mean_is_its_t_interval():
+    values = np.array([0.1, 0.4, 0.35, 0.8, 0.2])
+    left_out = [np.delete(values, i).mean() for i in range(5)]
+    assert jackknife(left_out, values.mean(), 5)[:3] == pytest.approx(mean_interval(values)[:3])
+
+
+def test_jackknife_of_one_group_has_no_interval_and_says_so():
+    assert jackknife([0.5], 0.5, 10).interval == "none: one group to leave out"
+
+
+def test_resampled_mean_is_wider_than_the_plain_standard_error_and_covers():
+    rng = np.random.default_rng(0)
+    shares = rng.binomial(300, 0.5, 10) / 300
+    estimate = resampled_mean(shares, n_train=2700, n_test=300, n=3000)
+    plain = mean_interval(shares)
+    ratio = (estimate.high - estimate.low) / (plain.high - plain.low)
+    assert ratio == pytest.approx(np.sqrt((1 / 10 + 1 / 9) * 10))
+
+
+def test_splits_that_all_agree_are_not_certain():
+    assert resampled_mean([1.0] * 10, n_train=90, n_test=10, n=100)[1:3] == pytest.approx(clopper_pearson(10, 10)[1:3])
