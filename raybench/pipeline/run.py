@@ -38,15 +38,15 @@ def run(
     store.sweep_partial()
     with store.lock(f"{experiment.name}/lock"), Cluster(address, quiet=reporter.verbosity < 1) as cluster:
         scenario = prepare(experiment, store, reporter)
-        reporter.say(headline(scenario))
+        reporter.print(headline(scenario))
         for notice in assumptions(scenario):
-            reporter.say(notice)
+            reporter.print(notice)
         keys = {"data": scenario.data_key, "splits": scenario.splits_key}
         store.write_json(f"{experiment.name}/manifest.json", manifest(experiment, text, keys))
         store.write_bytes(f"{experiment.name}/experiment.yaml", text.encode())
         trained = train_stage(scenario, cluster, reporter)
         for notice in doubts(scenario, trained.records[0]["audit"]):
-            reporter.say(notice)
+            reporter.print(notice)
         if until == "train":
             return
         swept = sweep_stage(scenario, trained, cluster, reporter, retry_failed=retry_failed)

@@ -42,25 +42,25 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     text = as_markdown(board, name, manifest, compared, printed)
     store.write_bytes(f"{name}/report.md", text.encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), text)
-    reporter.say()
+    reporter.print()
     if reporter.verbosity >= 0:
         reporter.console.print(as_rich(board, width=reporter.console.width))
         for line in board.verdict:
-            reporter.say(line)
+            reporter.print(line)
         if compared is not None:
-            reporter.say()
+            reporter.print()
             reporter.console.print(plain_table(compared.head, compared.brief))
-            reporter.say(compared.notes)
+            reporter.print(compared.notes)
         if printed is not None:
-            reporter.say()
+            reporter.print()
             reporter.console.print(plain_table(printed.head, printed.brief))
-            reporter.say(printed.notes)
+            reporter.print(printed.notes)
     root = store.path(name)
-    reporter.say()
-    reporter.say(f"tables       {root}/tables/")
-    reporter.say(f"report       {root}/report.md")
-    reporter.say(f"evidence     {root}/evidence/")
-    reporter.say(f"tensorboard  tensorboard --logdir {root}/tensorboard")
+    reporter.print()
+    reporter.print(f"tables       {root}/tables/")
+    reporter.print(f"report       {root}/report.md")
+    reporter.print(f"evidence     {root}/evidence/")
+    reporter.print(f"tensorboard  tensorboard --logdir {root}/tensorboard")
 
 
 def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:

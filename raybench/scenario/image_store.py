@@ -37,7 +37,7 @@ def load(given: Images, store: Store, reporter: Reporter) -> ImageData:
         raise UserError(f"data.view is for files of any size; {given.dataset} has one size (allowed: data.resize)")
     if given.deduplicate == "perceptual_hash":
         images, twins = deduplicate(images)
-        reporter.say(f"left out {len(twins)} images whose perceptual hash equals that of one before them")
+        reporter.print(f"left out {len(twins)} images whose perceptual hash equals that of one before them")
     if given.normalize == "none":
         return replace(images, mean=(0.0,) * images.channels, std=(1.0,) * images.channels)
     if isinstance(given.normalize, Normalize):
@@ -85,7 +85,7 @@ def _mention(corrupt: list[str], total: int, on_corrupt: str, reporter: Reporter
         return
     if on_corrupt == "refuse":
         raise UserError(summary(corrupt, total, CORRUPT))
-    reporter.say(summary(corrupt, total, "are corrupt, and left out"))
+    reporter.print(summary(corrupt, total, "are corrupt, and left out"))
 
 
 def publish(images: ImageData, store: Store) -> str:

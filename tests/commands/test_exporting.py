@@ -39,7 +39,7 @@ def test_an_earlier_file_is_replaced(store, tmp_path):
         ("tyni", "finetune", r"unknown finished run on .*'tyni'; did you mean 'tiny'"),
         ("tiny", "finetun", r"unknown method of run 'tiny': 'finetun'; did you mean 'finetune'\?"),
         ("tiny", "scrub", r"allowed: finetune, gradient_ascent, own_tiny_methods\.crash, retrain"),
-        ("tiny", "own_tiny_methods.crash", r"left no model: ZeroDivisionError: the method's own fault"),
+        ("tiny", "own_tiny_methods.crash", r"has no model to export: ZeroDivisionError: the method's own fault"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(store, tmp_path, run, method, said):
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_answered_with_what_is(store, tmp_path, run, method
 
 
 def test_a_place_that_cannot_be_written_is_named(store, tmp_path):
-    with pytest.raises(UserError, match=r"is a folder; name the file"):
+    with pytest.raises(UserError, match=r"is a folder; give a file"):
         export(store, "tiny", "finetune", tmp_path)
     with pytest.raises(UserError, match=r"nowhere.*cannot be written: No such file or directory"):
         export(store, "tiny", "finetune", tmp_path / "nowhere" / "model.pt")
