@@ -11,6 +11,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raybench.data.forget_rules.framework.spec import Candidates as Candidates
+    from raybench.data.forget_rules.framework.spec import forget_rule as forget_rule
     from raybench.data.images import ImageData as ImageData
     from raybench.data.images import dataset as dataset
     from raybench.errors import UserError as UserError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from raybench.metrics.framework.spec import metric as metric
 
 _EXPORTS = {
+    "Candidates": "raybench.data.forget_rules.framework.spec",
     "Count": "raybench.methods.framework.spec",
     "Estimate": "raybench.metrics.framework.spec",
     "ImageData": "raybench.data.images",
@@ -36,6 +39,7 @@ _EXPORTS = {
     "UserError": "raybench.errors",
     "Weight": "raybench.methods.framework.spec",
     "dataset": "raybench.data.images",
+    "forget_rule": "raybench.data.forget_rules.framework.spec",
     "method": "raybench.methods.framework.spec",
     "metric": "raybench.metrics.framework.spec",
     "unlearn": "raybench.methods.framework.run",

@@ -1,4 +1,4 @@
-"""`cluster.yaml` is what Ray's own checks accept, offline, and names the versions that were tested."""
+"""`cluster.yaml` passes Ray's own offline validation and names the tested versions."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ def check(config: dict[str, Any]) -> None:
     validate_config(prepare_config(copy.deepcopy(config)))
 
 
-def test_the_cluster_file_passes_ray_s_schema_and_its_own_validation(config: dict[str, Any]) -> None:
+def test_the_file_passes_the_schema_and_the_validation_of_ray(config: dict[str, Any]) -> None:
     check(config)
 
 
@@ -45,7 +45,7 @@ def test_the_cluster_file_passes_ray_s_schema_and_its_own_validation(config: dic
         (("head_node_type",), "heads"),
     ],
 )
-def test_the_check_refuses_a_broken_file(config: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+def test_the_validation_rejects_a_broken_file(config: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     inner = config
     for key in path[:-1]:
         inner = inner[key]
@@ -54,14 +54,14 @@ def test_the_check_refuses_a_broken_file(config: dict[str, Any], path: tuple[str
         check(config)
 
 
-def test_an_idle_cluster_is_its_head_alone(config: dict[str, Any]) -> None:
+def test_an_idle_cluster_consists_of_the_head_node(config: dict[str, Any]) -> None:
     workers = {name: node for name, node in config["available_node_types"].items() if name != config["head_node_type"]}
     prepared = prepare_config(copy.deepcopy(config))["available_node_types"]
     assert workers
     assert all(prepared[name]["min_workers"] == 0 and node["max_workers"] > 0 for name, node in workers.items())
 
 
-def test_the_image_holds_the_ray_and_python_that_were_tested(config: dict[str, Any]) -> None:
+def test_the_docker_image_has_the_tested_versions_of_ray_and_python(config: dict[str, Any]) -> None:
     tag = re.fullmatch(r"rayproject/ray:(\d+\.\d+\.\d+)-py(\d)(\d+)-gpu", config["docker"]["image"])
     assert tag is not None
     version, python = tag[1], f"{tag[2]}.{tag[3]}"
@@ -74,7 +74,7 @@ def test_the_image_holds_the_ray_and_python_that_were_tested(config: dict[str, A
     assert pinned[1] == version
 
 
-def test_everything_that_the_setup_installs_from_is_in_the_checkout(config: dict[str, Any]) -> None:
+def test_every_file_the_setup_installs_from_exists(config: dict[str, Any]) -> None:
     mounted = {remote.rsplit("/", 1)[-1] for remote in config["file_mounts"]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {"pyproject.toml", "constraints.txt", "raybench", project["readme"], *project["license-files"]} == mounted

@@ -1,4 +1,4 @@
-"""The example folder of docs/bring-your-own.md: what is in it is read as it was trained."""
+"""The example of docs/bring-your-own.md: its files contain the data its checkpoint was trained on."""
 
 import csv
 import subprocess
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scenario(folder, request, tmp_path_factory):
-    """The template, on the example, in the folder that it is called from."""
+    """Return the scenario of the template experiment, loaded in the folder of the example."""
     template = request.config.rootpath / "experiments" / "bring_your_own.yaml"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder.parent)
@@ -39,7 +39,7 @@ def scenario(folder, request, tmp_path_factory):
     return prepare(experiment, Store(str(tmp_path_factory.mktemp("runs"))))
 
 
-def test_the_manifest_names_every_digit_once_and_says_which_the_model_was_trained_on(folder):
+def test_the_manifest_lists_every_digit_once_and_marks_the_training_rows(folder):
     with (folder / "manifest.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len({row["path"] for row in rows}) == 1797
@@ -57,7 +57,7 @@ def test_the_files_hold_the_pixels_that_the_model_was_trained_on(folder, scenari
     assert (read.part == TEST).sum() == 1797 - NUM_TRAIN
 
 
-def test_nothing_that_the_checkpoint_was_trained_on_is_called_unseen(scenario):
+def test_no_sample_the_checkpoint_was_trained_on_has_an_unseen_role(scenario):
     splits, part = scenario.splits(), scenario.data().part
     for role in ("retain", "forget"):
         assert set(part[splits.ids(role)]) == {TRAIN}
@@ -67,17 +67,17 @@ def test_nothing_that_the_checkpoint_was_trained_on_is_called_unseen(scenario):
     assert len(splits.ids("retain")) + len(splits.ids("forget")) == NUM_TRAIN
 
 
-def test_the_checkpoint_is_the_original_and_knows_what_it_was_trained_on(scenario):
+def test_the_checkpoint_is_the_original_and_fits_its_training_data(scenario):
     (job,) = train_jobs(scenario)
     import_checkpoint(scenario, job)
-    found = train_job(scenario, job)["audit"]
-    assert found["retain_accuracy"] > 0.8
-    assert doubts(scenario, found) == []
-    (said,) = assumptions(scenario)
-    assert "gap_to_ideal" in said
+    audit = train_job(scenario, job)["audit"]
+    assert audit["retain_accuracy"] > 0.8
+    assert doubts(scenario, audit) == []
+    (notice,) = assumptions(scenario)
+    assert "gap_to_ideal" in notice
 
 
-def test_a_folder_that_holds_something_is_left_alone(folder, tmp_path):
+def test_a_folder_that_is_not_empty_is_rejected(folder, tmp_path):
     with pytest.raises(UserError, match="is not an empty folder"):
         write_example(folder)
     (tmp_path / "file").write_text("mine")
@@ -85,7 +85,7 @@ def test_a_folder_that_holds_something_is_left_alone(folder, tmp_path):
         write_example(tmp_path / "file")
 
 
-def test_the_command_says_in_a_sentence_that_a_folder_is_in_the_way(folder):
+def test_the_command_rejects_an_existing_folder_without_a_traceback(folder):
     command = [sys.executable, "-m", "raybench.example", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -93,8 +93,8 @@ def test_the_command_says_in_a_sentence_that_a_folder_is_in_the_way(folder):
     assert "Traceback" not in done.stderr
 
 
-def test_the_example_network_is_one_that_a_user_could_write(folder):
-    mine = models.small_cnn(10, 3, 6)
-    found = mine.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-    assert not found.missing_keys
-    assert not found.unexpected_keys
+def test_the_checkpoint_loads_into_a_plain_model(folder):
+    model = models.small_cnn(10, 3, 6)
+    keys = model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    assert not keys.missing_keys
+    assert not keys.unexpected_keys

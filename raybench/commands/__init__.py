@@ -1,1 +1,1 @@
-"""What the command line does beside running an experiment: `cli.py` parses, one module here does it."""
+"""Implementations of the commands, one module each; `cli.py` only parses the arguments."""

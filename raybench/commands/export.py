@@ -1,4 +1,4 @@
-"""`raybench export`: the unlearned checkpoint of any method of a finished run, for the user's own model class."""
+"""`raybench export`: write the checkpoint of an unlearned model of a finished run to a file."""
 
 import os
 import uuid
@@ -9,10 +9,10 @@ from raybench.storage.store import Store
 
 
 def export(store: Store, run: str, method: str, out: Path) -> str:
-    """Write the model of the method's first final seed to `out`, whole or not at all; return one line about it.
+    """Write the model of the method's first final seed to `out` and return a one-line description.
 
-    The file is a state dict that `torch.load(out, weights_only=True)` reads. Raises UserError for an unknown run or
-    method, a method without a model, and a place that cannot be written.
+    The file is a state dict; load it with `torch.load(out, weights_only=True)`. It is replaced atomically. Raises
+    UserError for an unknown run or method, for a method without a model, and if `out` cannot be written.
     """
     key = f"{run}/tables/models.parquet"
     if not store.exists(key):
@@ -20,27 +20,25 @@ def export(store: Store, run: str, method: str, out: Path) -> str:
     trials = store.read_table(f"{run}/tables/trials.parquet", columns=["method", "reason"]).to_pylist()
     if method not in (methods := {row["method"] for row in trials}):
         raise unknown(f"method of run {run!r}:", method, methods)
-    models = store.read_table(key, columns=["model", "kind", "method", "seed"]).to_pylist()
-    own = sorted((row["seed"], row["model"]) for row in models if (row["kind"], row["method"]) == ("unlearned", method))
-    found = next(((seed, model) for seed, model in own if store.exists(f"artifacts/models/{model}.pt")), None)
-    if found is None:
-        reasons = [row["reason"] for row in trials if row["method"] == method and row["reason"]]
-        gone = f"its weights are no longer on {store.uri}"
-        raise UserError(
-            f"method {method!r} of run {run!r} left no model: {reasons[0] if reasons and not own else gone}"
-        )
-    seed, model = found
-    _write(out, store.read_bytes(f"artifacts/models/{model}.pt"))
-    return f"{out}: {method}, seed {seed}, of run {run} (model {model})"
+    rows = store.read_table(key, columns=["model", "kind", "method", "seed"]).to_pylist()
+    models = sorted(
+        (row["seed"], row["model"]) for row in rows if (row["kind"], row["method"]) == ("unlearned", method)
+    )
+    for seed, model in models:
+        weights = f"artifacts/models/{model}.pt"
+        if store.exists(weights):
+            _write(out, store.read_bytes(weights))
+            return f"{out}: {method}, seed {seed}, of run {run} (model {model})"
+    errors = [row["reason"] for row in trials if row["method"] == method and row["reason"]]
+    reason = errors[0] if errors and not models else f"its weights are no longer on {store.uri}"
+    raise UserError(f"method {method!r} of run {run!r} has no model to export: {reason}")
 
 
 def _write(out: Path, content: bytes) -> None:
     partial = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
         if out.is_dir():
-            raise UserError(
-                f"--out {str(out)!r} is a folder; name the file, for instance {str(out / 'unlearned.pt')!r}"
-            )
+            raise UserError(f"--out {str(out)!r} is a folder; give a file, for instance {str(out / 'unlearned.pt')!r}")
         partial.write_bytes(content)
         os.replace(partial, out)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`raybench list`: what an experiment can name, with hyperparameters, sources and each docstring's first paragraph."""
+"""`raybench list`: print the names an experiment file can use, with hyperparameters, references and summaries."""
 
 import inspect
 import itertools
@@ -39,7 +39,7 @@ def _methods() -> Iterator[str]:
             yield f"    {key} = {field.default!r}   ({_type(field.annotation, field.metadata)})"
         if spec.presets:
             yield f"    presets: {', '.join(spec.presets)}"
-    yield "every method also takes:"
+    yield "Settings that every method accepts:"
     for key, field in Settings.model_fields.items():
         yield f"    {key} = {field.default!r}   ({_type(field.annotation, field.metadata)})"
 
@@ -57,9 +57,9 @@ def _metrics() -> Iterator[str]:
     for name in metric_rows.metric_names():
         function = metric_rows.get_metric(name)
         spec = metric_rows.metric_spec(function)
-        where = f"on {', '.join(spec.splits)}" if spec.splits else "per model"
+        scope = f"on {', '.join(spec.splits)}" if spec.splits else "per model"
         ideal = "" if spec.ideal is None else f", ideal {spec.ideal:g}"
-        yield f"{name}   {where}; {spec.direction} (from {spec.low:g} to {spec.high:g}{ideal}); {spec.source}"
+        yield f"{name}   {scope}; {spec.direction} (from {spec.low:g} to {spec.high:g}{ideal}); {spec.source}"
         yield f"    {_first_paragraph(function)}"
 
 
@@ -71,9 +71,9 @@ def _datasets() -> Iterator[str]:
         yield f"    {_first_paragraph(function)}"
         yield f"    needs {spec.needs}" if spec.needs else "    needs no files"
         options = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        given = [f"{p.name} = {p.default!r}" for p in options if p.name != "download"]
-        if given:
-            yield f"    data.options: {', '.join(given)}"
+        texts = [f"{p.name} = {p.default!r}" for p in options if p.name != "download"]
+        if texts:
+            yield f"    data.options: {', '.join(texts)}"
 
 
 def _models() -> Iterator[str]:
@@ -84,17 +84,17 @@ def _rules() -> Iterator[str]:
     for name in forget_rules.names():
         function = registry.find("forget rule", name, forget_rules.PACKAGE, ForgetRuleSpec)
         options = list(inspect.signature(function).parameters.values())[1:]
-        given = [p.name if p.default is p.empty else f"{p.name} = {p.default!r}" for p in options]
-        yield f"{name}   {', '.join(given)}"
+        texts = [p.name if p.default is p.empty else f"{p.name} = {p.default!r}" for p in options]
+        yield f"{name}   {', '.join(texts)}"
         yield f"    {_first_paragraph(function)}"
 
 
 def _experiments() -> Iterator[str]:
     folder = Path("experiments")
-    found = sorted(folder.rglob("*.yaml")) if folder.is_dir() else []
-    if not found:
-        yield "no experiments/ folder here: run this in a checkout of raybench, or write your own file"
-    for path in found:
+    paths = sorted(folder.rglob("*.yaml")) if folder.is_dir() else []
+    if not paths:
+        yield "The current folder has no experiments/ folder. Change to a checkout of raybench, or write your own file."
+    for path in paths:
         text = path.read_text(encoding="utf-8")
         comments = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
         header = " ".join(line.lstrip("# ").strip() for line in comments)
@@ -111,9 +111,9 @@ def _tables() -> Iterator[str]:
         ]
         titles = (measured["metric"] + " " + measured["split"]).str.strip().drop_duplicates()
         yield f"{name}   {paper_tables.SOURCES[first['source']]}; {first['dataset']}, {first['setting']}"
-        yield f"    {len(frame)} numbers: {', '.join(titles) or 'none that raybench measures'}"
-        wrong = frame.loc[~frame["consistent"], "method_reported"].drop_duplicates()
-        yield f"    known to be inconsistent: {', '.join(wrong) or 'none'}"
+        yield f"    {len(frame)} reported numbers: {', '.join(titles) or 'none that raybench computes'}"
+        inconsistent = frame.loc[~frame["consistent"], "method_reported"].drop_duplicates()
+        yield f"    rows known to be inconsistent: {', '.join(inconsistent) or 'none'}"
 
 
 LISTS: dict[What, Callable[[], Iterator[str]]] = {

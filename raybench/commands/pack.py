@@ -1,4 +1,4 @@
-"""`raybench pack`: read a data set as an experiment would, pack it, and show how far that is."""
+"""`raybench pack`: load a data set, pack it into Parquet shards, and show progress."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,19 +21,19 @@ def pack_dataset(
     options: Iterable[str] = (),
     workers: int | None = None,
 ) -> None:
-    """Pack the data set called `name` into `out`; `options` are KEY=VALUE, the values YAML as in an experiment."""
+    """Pack the data set `name` into the folder `out`; `options` are KEY=VALUE strings with YAML values."""
     images = data.load(name, root=root, **dict(parse_option(text) for text in options))
     with reporter.stage("pack", "images", total=images.num_samples) as stage:
         pack(images, out.expanduser(), workers=workers, progress=stage.advance)
-    reporter.say(f"packed into {out}; read it with `data: {{dataset: packed, root: {out}}}`")
+    reporter.print(f"packed into {out}; use it with `data: {{dataset: packed, root: {out}}}`")
 
 
 def parse_option(text: str) -> tuple[str, Any]:
-    """Split KEY=VALUE."""
+    """Split KEY=VALUE and parse the value as YAML."""
     key, equals, value = text.partition("=")
     if not key.strip() or not equals:
-        raise UserError(f"--option {text!r}: it takes KEY=VALUE, for instance --option domain=Art")
+        raise UserError(f"--option {text!r}: expected KEY=VALUE, for instance --option domain=Art")
     try:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UserError(f"--option {text!r}: the value is no YAML: {error}") from error
+        raise UserError(f"--option {text!r}: the value is not valid YAML: {error}") from error

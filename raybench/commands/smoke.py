@@ -1,10 +1,10 @@
-"""Try experiments: each file's `smoke:` part put over it, then really run from images to report, in about a minute.
+"""`raybench smoke`: run experiments in a small variant on generated data, from images to report, in about a minute.
 
     smoke:
-      fixture: {imagenet: {num_classes: 6}}  # options of the generated data, written where this part gives no root
-      train: {epochs: 1}                     # and whatever else makes the experiment small
+      fixture: {imagenet: {num_classes: 6}}  # options of the generated data set, used if `smoke` gives no root
+      train: {epochs: 1}                     # any other keys that make the experiment small
 
-The data have the true layout of the real ones, so what runs is what a cluster would run, format and all.
+The generated data have the file layout of the real data set, so a smoke run exercises the same code as a full run.
 """
 
 import tempfile
@@ -28,8 +28,8 @@ from raybench.storage.store import Store, fingerprint
 
 
 @dataclass(frozen=True)
-class Tried:
-    """How one experiment's smoke run ended."""
+class SmokeResult:
+    """The outcome of one experiment: `error` is None if it ran to the end."""
 
     file: Path
     seconds: float
@@ -37,38 +37,41 @@ class Tried:
 
 
 def experiments(paths: Sequence[Path]) -> list[Path]:
-    """Return the experiment files among `paths`, folders searched; a base that only others extend has no name."""
-    found: list[Path] = []
+    """Return the given files, and every experiment with a `smoke` section in the given folders."""
+    experiment_files: list[Path] = []
     for path in paths:
         files = sorted(path.rglob("*.yaml")) if path.is_dir() else [path]
-        found += [file for file in files if not path.is_dir() or "smoke" in _content(file)]
-    if not found:
-        raise UserError(f"{', '.join(map(str, paths))}: no experiment with a `smoke:` part")
-    return found
+        experiment_files += [file for file in files if not path.is_dir() or "smoke" in _content(file)]
+    if not experiment_files:
+        raise UserError(f"{', '.join(map(str, paths))}: no experiment with a `smoke:` section")
+    return experiment_files
 
 
 def _content(file: Path) -> dict[str, Any]:
-    text = yaml.safe_load(file.read_text(encoding="utf-8"))
-    named = isinstance(text, dict) and "name" in text
-    return read(file).content if named else {}
+    """Return the file's content with its bases merged in; empty for a base file, which has no name."""
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    is_experiment = isinstance(content, dict) and "name" in content
+    return read(file).content if is_experiment else {}
 
 
-def smoke(paths: Sequence[Path], folder: Path, reporter: Reporter, *, address: str | None = None) -> Iterator[Tried]:
-    """Run the smoke part of every file, all on one Ray; data, runs and tables go under `folder`."""
+def smoke(
+    paths: Sequence[Path], folder: Path, reporter: Reporter, *, address: str | None = None
+) -> Iterator[SmokeResult]:
+    """Run the smoke variant of every experiment on one Ray cluster; data, runs and tables go under `folder`."""
     files = experiments(paths)
     with Cluster(address, quiet=reporter.verbosity < 1) as cluster:
-        cluster.start()  # the runs find it, and its workers warm
+        cluster.start()  # all runs share it, so that worker processes are reused
         for file in files:
-            reporter.say(f"\n== {file}")
+            reporter.print(f"\n== {file}")
             started = time.monotonic()
             error = _run(file, folder, reporter)
-            tried = Tried(file, time.monotonic() - started, error)
-            reporter.say(f"{file}: {error or 'ran'} in {clock(tried.seconds)}")
-            yield tried
+            result = SmokeResult(file, time.monotonic() - started, error)
+            reporter.print(f"{file}: {error or 'passed'} in {clock(result.seconds)}")
+            yield result
 
 
 def _run(file: Path, folder: Path, reporter: Reporter) -> str | None:
-    """Run one file and return what went wrong; a fault of one experiment is shown, and the others go on."""
+    """Run one experiment and return its error message, if any, so that one failure does not end the others."""
     try:
         experiment, text = load_experiment(small(file, folder))
         run(experiment, text, Store(str(folder)), reporter)
@@ -81,17 +84,17 @@ def _run(file: Path, folder: Path, reporter: Reporter) -> str | None:
 
 
 def small(file: Path, folder: Path) -> Path:
-    """Write the experiment file that the smoke part of `file` describes, and the data sets that it needs."""
+    """Write the smoke variant of `file` and the data sets it needs; return the path of the variant."""
     content = read(file).content
-    part = content.pop("smoke", None)
-    if not isinstance(part, dict):
-        raise UserError(f"{file}: no `smoke:` part: it says what to change for a run of a minute")
+    section = content.pop("smoke", None)
+    if not isinstance(section, dict):
+        raise UserError(f"{file}: no `smoke:` section; add one with the keys to change for a one-minute run")
     content.pop("extends", None)
-    part = dict(part)
-    options = part.pop("fixture", {})
+    changes = dict(section)
+    options = changes.pop("fixture", {})
     for images in (content["data"], *content.get("evaluate", {}).get("downstream", {}).values()):
-        images.pop("root", None)  # of the real data; one that the smoke part gives is used as it is
-    merged = merge(content, part)
+        images.pop("root", None)  # of the real data; a root in the smoke section is kept
+    merged = merge(content, changes)
     for images in (merged["data"], *merged.get("evaluate", {}).get("downstream", {}).values()):
         if "root" not in images and _needs_files(images["dataset"]):
             images["root"] = str(_fixture(images["dataset"], options.get(images["dataset"], {}), folder))
@@ -107,7 +110,7 @@ def _needs_files(dataset: str) -> bool:
 
 
 def _fixture(dataset: str, options: dict[str, Any], folder: Path) -> Path:
-    """Write the generated data set unless an earlier run left it; it appears whole or not at all."""
+    """Return the folder of the generated data set; write it, atomically, if it does not exist."""
     target = (folder / "fixtures" / f"{dataset}-{fingerprint(dataset, options)}").resolve()
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

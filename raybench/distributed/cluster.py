@@ -1,4 +1,4 @@
-"""Start a local Ray or join a cluster, quietly, and only when there is work for it."""
+"""Start a local Ray or connect to a cluster, without log noise, and only when there is work to run."""
 
 import logging
 import os
@@ -13,19 +13,18 @@ from urllib.parse import urlsplit
 
 from raybench.errors import UserError
 
-# glibc hands every freed activation back to the system and has it cleared page by page at the next step: a quarter of a
-# ResNet-18's training step on a CPU. Other allocators ignore the names
+# By default glibc returns every freed activation to the system, which zeroes the pages again at each step: a quarter
+# of a ResNet-18's training step on a CPU. Other allocators ignore these variables
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(64 << 30),
     "MALLOC_TOP_PAD_": str(16 << 20),
 }
-# a shared machine starves workers at Ray's default niceness of 15; the rest silences what nobody can act on
 DEFAULTS = {
-    "RAY_worker_niceness": "0",
+    "RAY_worker_niceness": "0",  # at Ray's default of 15, workers starve on a shared machine
     "RAY_USAGE_STATS_ENABLED": "0",
-    # a worker that has imported torch is worth keeping: the next stage's tasks then start at once
-    "RAY_idle_worker_killing_time_threshold_ms": "600000",
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",  # keeps workers that have imported torch for the next stage
+    # no warnings or progress output that the user cannot act on
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -35,17 +34,17 @@ DEFAULTS = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it stays after the sweep and swallows the first Ctrl-C of what follows
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # raybench's own artifacts are the state; Tune's is never read
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it outlives the sweep and swallows the first Ctrl-C of later stages
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # rarely: raybench resumes from its own artifacts and never reads Tune's state
     **MALLOC,
 }
 
 
 class Cluster:
-    """A Ray that starts on first use: a run that finds everything in the store needs none."""
+    """A Ray connection that opens on first use, so that a run with nothing left to compute never starts Ray."""
 
     def __init__(self, address: str | None = None, *, quiet: bool = True) -> None:
-        """`address`: None for a local Ray (or the surrounding job's cluster), "auto", "host:port" or "ray://host:port"."""
+        """Check `address`: auto, host:port, ray://host:port, or None for a local Ray (inside a job: its cluster)."""
         self._address, self._quiet, self._started = address, quiet, False
         if address is not None:
             check_address(address)
@@ -62,28 +61,28 @@ class Cluster:
             ray.shutdown()
 
     def start(self) -> None:
-        """Connect, once."""
+        """Connect to Ray; later calls do nothing."""
         if self._started:
             return
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
-        # a method in a file of the user's own folder must be importable in the workers too
+        # lets workers import user-defined methods from the current folder
         paths = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         python_path = os.pathsep.join(dict.fromkeys(paths))
         os.environ["PYTHONPATH"] = python_path
         import ray
 
-        if ray.is_initialized():  # a test or a notebook has its own; leave it running afterwards
+        if ray.is_initialized():  # by a test or a notebook, which also shuts it down
             return
         level = logging.ERROR if self._quiet else logging.INFO
-        joining = self._address or os.environ.get("RAY_ADDRESS")
+        address = self._address or os.environ.get("RAY_ADDRESS")
         try:
             with warnings.catch_warnings(), _without_stderr(self._quiet):
                 warnings.simplefilter("ignore")
-                if joining:
+                if address:
                     variables = {name: os.environ[name] for name in ("PYTHONPATH", *MALLOC)}
                     ray.init(
-                        address=joining,
+                        address=address,
                         log_to_driver=not self._quiet,
                         logging_level=level,
                         runtime_env={"env_vars": variables},
@@ -97,7 +96,8 @@ class Cluster:
                         _temp_dir=tempfile.mkdtemp(prefix="rb-", dir=_short_folder()),
                     )
         except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
-            raise UserError(f"cannot use Ray at {joining or 'a local address'}: {error}") from error
+            action = f"connect to Ray at {address}" if address else "start a local Ray"
+            raise UserError(f"cannot {action}: {error}") from error
         self._started = True
         for name in ("ray", "ray.data", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(level)
@@ -105,28 +105,28 @@ class Cluster:
 
 @contextmanager
 def _without_stderr(quiet: bool) -> Iterator[None]:
-    """Drop what Ray's C++ core writes while it starts: it announces the log level that keeps it quiet afterwards."""
+    """Discard stderr while Ray starts: its C++ core prints a message before it applies the log level."""
     if not quiet:
         yield
         return
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    original, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(original, 2)
+        os.close(original)
+        os.close(devnull)
 
 
 def _short_folder() -> str | None:
-    """Ray's socket paths must stay below some 107 characters: avoid a deep TMPDIR."""
+    """Return /tmp instead of a long TMPDIR: socket paths are limited to about 107 characters."""
     return None if len(tempfile.gettempdir()) <= 40 or sys.platform == "win32" else "/tmp"
 
 
 def check_address(address: str) -> None:
-    """Refuse an address where nothing listens, within seconds and in plain words."""
+    """Raise UserError within seconds if the address is malformed or nothing listens there."""
     if address in ("auto", "local"):
         return
     parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
@@ -136,18 +136,19 @@ def check_address(address: str) -> None:
         host, port = None, None
     if not host or port is None:
         raise UserError(
-            f"--address {address!r}: it takes host:port, ray://host:port, http://host:8265 (for submit), or auto"
+            f"--address {address!r}: expected host:port, ray://host:port, http://host:8265 (submit only) or auto"
         )
     try:
         socket.create_connection((host, port), timeout=5).close()
     except OSError as error:
         raise UserError(
-            f"--address {address!r}: nothing listens there ({error}). Is the cluster up, and reachable from here?"
+            f"--address {address!r}: nothing listens there ({error}). Check that the cluster is up and reachable"
         ) from error
 
 
 def total_cpus() -> float:
-    """Return the cluster's CPUs."""
+    """Return the number of CPUs in the cluster."""
     import ray
 
-    return float(ray.cluster_resources().get("CPU", 1))
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return float(resources.get("CPU", 1))

@@ -1,8 +1,8 @@
-"""Choose the files that travel with a job, and pack them: the project's code and experiments, never results or data.
+"""Select the project files that a job needs, and pack them into a zip: code and experiments, not results or data.
 
-The package is the job's working directory on every node. It is packed here, file by file, rather than by Ray from the
-folder, so that it holds exactly what was chosen, has a known size, and the same files give the same bytes (Ray uploads
-a package it already has only once).
+The zip becomes the job's working directory on every node. raybench packs it instead of Ray, so that the selection
+follows .gitignore and .rayignore, the size is known before the upload, and equal files give equal bytes (Ray uploads a
+package only once).
 """
 
 import os
@@ -12,27 +12,27 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from ray._private.thirdparty.pathspec import PathSpec  # the very rules by which Ray itself reads .rayignore
+from pathspec import GitIgnoreSpec
 
 from raybench.errors import UserError
 
-LIMIT_BYTES = 100 * 2**20  # a cluster's dashboard refuses a larger upload
-HEAVY = ("runs", "data")  # folders at the top of a project that hold results and images; they never travel untracked
-NEVER = {".git", ".venv", "__pycache__"}
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
+LIMIT_BYTES = 100 * 2**20  # the dashboard rejects larger uploads
+UNTRACKED_EXCLUDED = ("runs", "data")  # top-level folders of results and images: packed only if git tracks them
+ALWAYS_EXCLUDED = {".git", ".venv", "__pycache__"}
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can store
 
 
 def pack(folder: Path, target: Path, *, also: Iterable[str] = ()) -> int:
-    """Write the files of `folder` that travel, and those named in `also`, to a zip; return how many there are.
+    """Write the selected files of `folder`, and those named in `also`, to a zip; return the number of files.
 
-    Raises UserError that names the three largest things when the zip grows beyond `LIMIT_BYTES`.
+    Raises UserError that names the three largest files or folders if the zip exceeds `LIMIT_BYTES`.
     """
-    names = sorted({*traveling(folder), *also})
+    names = sorted({*project_files(folder), *also})
     with target.open("wb") as stream, ZipFile(stream, "w", ZIP_DEFLATED) as archive:
         for name in names:
             entry = ZipInfo(name, date_time=EPOCH)
             entry.compress_type = ZIP_DEFLATED
-            entry.external_attr = (folder / name).stat().st_mode << 16  # a script stays executable
+            entry.external_attr = (folder / name).stat().st_mode << 16  # keeps the executable bit of scripts
             with (folder / name).open("rb") as source, archive.open(entry, "w", force_zip64=True) as sink:
                 while chunk := source.read(2**20):
                     sink.write(chunk)
@@ -43,44 +43,57 @@ def pack(folder: Path, target: Path, *, also: Iterable[str] = ()) -> int:
     return len(names)
 
 
-def traveling(folder: Path) -> list[str]:
-    """Return the relative paths of the files that travel, sorted.
+def project_files(folder: Path) -> list[str]:
+    """Return the relative paths of the files to pack, sorted.
 
-    In a git checkout: what git tracks, and what it neither tracks nor ignores. Elsewhere: everything but what the
-    folder's .gitignore names. In both, .rayignore at the top of the folder has the last word.
+    In a git checkout: tracked files, and untracked files that git does not ignore. Elsewhere: all files that the
+    folder's .gitignore does not exclude. In both cases a .rayignore at the top of the folder excludes further files.
     """
     tracked, untracked = _git(folder, "--cached"), _git(folder, "--others", "--exclude-standard")
     if tracked or untracked:
-        names = [*tracked, *(name for name in untracked if name.split("/")[0] not in HEAVY)]
+        names = [*tracked, *(name for name in untracked if name.split("/")[0] not in UNTRACKED_EXCLUDED)]
     else:
         names = list(_walk(folder, _rules(folder / ".gitignore")))
-    ignored = _rules(folder / ".rayignore")
-    return sorted(name for name in set(names) if not ignored.match_file(name) and (folder / name).is_file())
+    rayignore = _rules(folder / ".rayignore")
+    return sorted(name for name in set(names) if not rayignore.match_file(name) and (folder / name).is_file())
 
 
 def _git(folder: Path, *options: str) -> list[str]:
-    """List files by git; nothing where there is no git, no checkout, or git ignores the whole folder."""
+    """List files with git; empty without git, outside a checkout, or if git ignores the whole folder."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), "ls-files", "-z", *options], capture_output=True, check=False)
+        result = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "-z", *options], capture_output=True, check=False
+        )
     except FileNotFoundError:
         return []
-    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name] if done.returncode == 0 else []
+    return [os.fsdecode(name) for name in result.stdout.split(b"\0") if name] if result.returncode == 0 else []
 
 
-def _rules(file: Path) -> PathSpec:
+def _rules(file: Path) -> GitIgnoreSpec:
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return PathSpec.from_lines("gitwildmatch", lines)
+    return GitIgnoreSpec.from_lines(lines)
 
 
-def _walk(folder: Path, ignored: PathSpec) -> Iterator[str]:
+def _walk(folder: Path, gitignore: GitIgnoreSpec) -> Iterator[str]:
+    """Yield the relative paths of all files that are not excluded; excluded folders are not entered."""
     for root, folders, files in os.walk(folder):
-        here = Path(root).relative_to(folder)
-        skipped = {*NEVER, *(HEAVY if here == Path() else ())}
-        folders[:] = [f for f in folders if f not in skipped and not ignored.match_file(f"{(here / f).as_posix()}/")]
+        current = Path(root).relative_to(folder)
+        excluded = {*ALWAYS_EXCLUDED, *(UNTRACKED_EXCLUDED if current == Path() else ())}
+        folders[:] = [
+            name
+            for name in folders
+            if name not in excluded and not _is_excluded(gitignore, (current / name).as_posix())
+        ]
         for file in files:
-            name = (here / file).as_posix()
-            if not ignored.match_file(name):
-                yield name
+            path = (current / file).as_posix()
+            if not gitignore.match_file(path):
+                yield path
+
+
+def _is_excluded(gitignore: GitIgnoreSpec, folder: str) -> bool:
+    """Return whether the last matching rule excludes the folder; `match_file` prefers file rules, git does not."""
+    matches = (rule.include for rule in reversed(gitignore.patterns) if rule.match_file(f"{folder}/") is not None)
+    return next((include for include in matches if include is not None), False)
 
 
 def _too_large(folder: Path, names: list[str]) -> UserError:
@@ -90,7 +103,7 @@ def _too_large(folder: Path, names: list[str]) -> UserError:
         sizes["/".join(parts[:2]) + ("/" if len(parts) > 2 else "")] += (folder / name).stat().st_size
     largest = ", ".join(f"{name} ({size / 2**20:.1f} MiB)" for name, size in sizes.most_common(3))
     return UserError(
-        f"what would travel from {str(folder)!r} is more than the {LIMIT_BYTES / 2**20:g} MiB that a cluster takes; "
-        f"largest: {largest}. Name what the job does not need in {str(folder / '.rayignore')!r}, or give --working-dir "
-        "a smaller folder; images and checkpoints belong on storage that all nodes reach"
+        f"the package of {str(folder)!r} exceeds the {LIMIT_BYTES / 2**20:g} MiB that a cluster accepts; largest: "
+        f"{largest}. Exclude files that the job does not need in {str(folder / '.rayignore')!r}, or choose a smaller "
+        "folder with --working-dir. Put images and checkpoints on storage that all nodes can read"
     )

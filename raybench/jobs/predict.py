@@ -98,4 +98,5 @@ class StoredPredictions:
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     whole = column.combine_chunks()
-    return whole.flatten().to_numpy().reshape(len(whole), -1)
+    values: np.ndarray = whole.flatten().to_numpy()
+    return values.reshape(len(whole), -1)

@@ -29,7 +29,7 @@ def try_model(scenario: Scenario) -> None:
         rows = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         expected = (len(x), num_outputs(model))
         if rows == expected:
-            supervised(logits.float(), y).backward()
+            torch.autograd.backward(supervised(logits.float(), y))
     except UserError:
         raise
     except Exception as error:

@@ -40,9 +40,9 @@ def run(
     store.sweep_partial()
     with store.lock(f"{experiment.name}/lock"), Cluster(address, quiet=reporter.verbosity < 1) as cluster:
         scenario = prepare(experiment, store, reporter)
-        reporter.say(headline(scenario))
+        reporter.print(headline(scenario))
         for notice in assumptions(scenario):
-            reporter.say(notice)
+            reporter.print(notice)
         _write_manifest(scenario, text)
         trained = _train(scenario, cluster, reporter)
         if until == "train":
@@ -71,7 +71,7 @@ def _train(scenario: Scenario, cluster: Cluster, reporter: Reporter) -> Trained:
         try_model(scenario)
     stages.execute(stage, cluster, reporter)
     for notice in doubts(scenario, trained.records[0]["audit"]):
-        reporter.say(notice)
+        reporter.print(notice)
     return trained
 
 

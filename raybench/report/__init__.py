@@ -41,23 +41,23 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     markdown = as_markdown(board, name, manifest, population_table, paper)
     store.write_bytes(f"{name}/report.md", markdown.encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
-    reporter.say()
+    reporter.print()
     if reporter.verbosity >= 0:
         reporter.console.print(as_rich(board, width=reporter.console.width))
         for line in verdict(board):
-            reporter.say(line)
+            reporter.print(line)
         for section in (population_table, paper):
             if section is None:
                 continue
-            reporter.say()
+            reporter.print()
             reporter.console.print(plain_table(section.head, section.short_rows))
-            reporter.say(section.notes)
+            reporter.print(section.notes)
     root = store.path(name)
-    reporter.say()
-    reporter.say(f"tables       {root}/tables/")
-    reporter.say(f"report       {root}/report.md")
-    reporter.say(f"evidence     {root}/evidence/")
-    reporter.say(f"tensorboard  tensorboard --logdir {root}/tensorboard")
+    reporter.print()
+    reporter.print(f"tables       {root}/tables/")
+    reporter.print(f"report       {root}/report.md")
+    reporter.print(f"evidence     {root}/evidence/")
+    reporter.print(f"tensorboard  tensorboard --logdir {root}/tensorboard")
 
 
 def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:

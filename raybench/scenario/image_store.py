@@ -39,7 +39,7 @@ def load(config: Images, store: Store, reporter: Reporter) -> ImageData:
         )
     if config.deduplicate == "perceptual_hash":
         images, copies = deduplicate(images)
-        reporter.say(f"left out {len(copies)} images whose perceptual hash equals that of an earlier image")
+        reporter.print(f"left out {len(copies)} images whose perceptual hash equals that of an earlier image")
     if config.normalize == "none":
         return replace(images, mean=(0.0,) * images.channels, std=(1.0,) * images.channels)
     if isinstance(config.normalize, Normalize):
@@ -92,7 +92,7 @@ def _report_corrupt(corrupt: list[str], total: int, on_corrupt: str, reporter: R
         return
     if on_corrupt == "refuse":
         raise UserError(summarize(corrupt, total, CORRUPT))
-    reporter.say(summarize(corrupt, total, "are corrupt, and left out"))
+    reporter.print(summarize(corrupt, total, "are corrupt, and left out"))
 
 
 def publish(images: ImageData, store: Store) -> str:

@@ -90,7 +90,7 @@ class Store:
 
     def exists(self, key: str) -> bool:
         with self._errors(key):
-            return self.filesystem.get_file_info(self.path(key)).type != fs.FileType.NotFound
+            return bool(self.filesystem.get_file_info(self.path(key)).type != fs.FileType.NotFound)
 
     def runs(self) -> list[str]:
         """Return the names of the runs that have tables, sorted."""
@@ -108,7 +108,7 @@ class Store:
 
     def read_bytes(self, key: str) -> bytes:
         with self._errors(key), self.filesystem.open_input_file(self.path(key)) as stream:
-            return stream.read()
+            return bytes(stream.read())
 
     def write_bytes(self, key: str, data: bytes) -> None:
         with self._replacing(key) as stream:

@@ -27,7 +27,7 @@ def test_an_option_is_a_key_and_a_yaml_value(text, expected):
 
 
 @pytest.mark.parametrize("text", ["domain", "=Art", "labels=[a"])
-def test_an_option_of_another_form_is_refused(text):
+def test_a_malformed_option_is_rejected(text):
     with pytest.raises(UserError, match="--option"):
         parse_option(text)
 
@@ -44,7 +44,7 @@ def test_packing_shows_how_many_images_are_done(tmp_path):
 
 def test_the_command_packs(tmp_path):
     write("office_home", tmp_path / "set", images_per_class=1, num_classes=2)
-    given = [
+    words = [
         "pack",
         "office_home",
         str(tmp_path / "out"),
@@ -54,14 +54,14 @@ def test_the_command_packs(tmp_path):
         "domain=Art",
         "-q",
     ]
-    result = CliRunner().invoke(app, given)
+    result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert datasets.load("packed", root=tmp_path / "out").class_names == ("Thing_0", "Thing_1")
 
 
-def test_a_mistake_in_the_command_is_a_sentence(tmp_path):
+def test_an_unknown_option_is_rejected_with_the_nearest_name(tmp_path):
     write("office_home", tmp_path / "set", images_per_class=1, num_classes=2)
-    given = ["pack", "office_home", str(tmp_path / "out"), "--root", str(tmp_path / "set"), "--option", "domian=Art"]
-    result = CliRunner().invoke(app, given)
+    words = ["pack", "office_home", str(tmp_path / "out"), "--root", str(tmp_path / "set"), "--option", "domian=Art"]
+    result = CliRunner().invoke(app, words)
     assert isinstance(result.exception, UserError)
     assert "unknown option of dataset 'office_home': 'domian'; did you mean 'domain'" in str(result.exception)

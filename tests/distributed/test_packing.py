@@ -1,4 +1,4 @@
-"""What travels with a job, and what never does."""
+"""Which project files are packed for a job, and which never are."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import pytest
 
 from raybench.distributed import packing
-from raybench.distributed.packing import pack, traveling
+from raybench.distributed.packing import pack, project_files
 from raybench.errors import UserError
 
 FILES = (
@@ -39,47 +39,74 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_checkout_sends_what_git_tracks_or_does_not_ignore(project: Path) -> None:
+def test_a_checkout_packs_what_git_tracks_or_does_not_ignore(project: Path) -> None:
     git(project, "init", "-q")
     git(project, "add", "experiments")
-    assert traveling(project) == [".gitignore", "experiments/a.yaml", "mine/data/loader.py"]
+    assert project_files(project) == [".gitignore", "experiments/a.yaml", "mine/data/loader.py"]
 
 
-def test_a_folder_without_git_sends_the_same_files(project: Path) -> None:
-    assert traveling(project) == [".gitignore", "experiments/a.yaml", "mine/data/loader.py"]
+def test_a_folder_without_git_packs_the_same_files(project: Path) -> None:
+    assert project_files(project) == [".gitignore", "experiments/a.yaml", "mine/data/loader.py"]
 
 
-def test_data_and_results_that_git_tracks_travel(project: Path) -> None:
+def test_data_and_results_that_git_tracks_are_packed(project: Path) -> None:
     git(project, "init", "-q")
     git(project, "add", "-f", "data/cifar.bin", "scratch/notes.txt")
-    assert {"data/cifar.bin", "scratch/notes.txt"} < set(traveling(project))
-    assert not any(name.startswith("runs/") for name in traveling(project))
+    assert {"data/cifar.bin", "scratch/notes.txt"} < set(project_files(project))
+    assert not any(name.startswith("runs/") for name in project_files(project))
 
 
-def test_rayignore_has_the_last_word(project: Path) -> None:
+def test_rayignore_excludes_tracked_files(project: Path) -> None:
     (project / ".rayignore").write_text("mine/\n")
-    assert "mine/data/loader.py" not in traveling(project)
+    assert "mine/data/loader.py" not in project_files(project)
     git(project, "init", "-q")
     git(project, "add", "mine", "experiments")
-    assert "mine/data/loader.py" not in traveling(project)
-    assert "experiments/a.yaml" in traveling(project)
+    assert "mine/data/loader.py" not in project_files(project)
+    assert "experiments/a.yaml" in project_files(project)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "/*\n!/experiments/\n",
+        "*\n!*/\n!*.py\n",
+        "# comment\n\nmine/**/loader.py\n",
+        "mine/*\n!mine/data/\n",
+        "\\#file\n[ms]*/\n",
+        "**/data/**\n",
+        "notes.txt\nscratch/*\n!scratch/notes.txt\n",
+    ],
+)
+def test_ignore_rules_have_the_meaning_git_gives_them(project: Path, rules: str) -> None:
+    (project / ".gitignore").write_text(rules)
+    without_git = project_files(project)
+    git(project, "init", "-q")
+    git(project, "config", "core.excludesFile", os.devnull)
+    assert [name for name in project_files(project) if "__pycache__" not in name] == without_git
+
+
+def test_rayignore_can_list_what_to_keep(project: Path) -> None:
+    (project / ".rayignore").write_text("/*\n!/experiments/\n")
+    assert project_files(project) == ["experiments/a.yaml"]
 
 
 def test_a_file_deleted_but_still_known_to_git_is_left_out(project: Path) -> None:
     git(project, "init", "-q")
     git(project, "add", "experiments")
     (project / "experiments/a.yaml").unlink()
-    assert "experiments/a.yaml" not in traveling(project)
+    assert "experiments/a.yaml" not in project_files(project)
 
 
-def test_a_project_inside_a_folder_that_git_ignores_still_travels(tmp_path: Path) -> None:
+def test_a_project_inside_a_folder_that_git_ignores_is_packed(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / ".gitignore").write_text("*\n")
     write(tmp_path, "inner/experiments/a.yaml")
-    assert traveling(tmp_path / "inner") == ["experiments/a.yaml"]
+    assert project_files(tmp_path / "inner") == ["experiments/a.yaml"]
 
 
-def test_what_is_asked_for_is_packed_even_when_ignored(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_explicitly_named_file_is_packed_even_if_ignored(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     target = tmp_path_factory.mktemp("out") / "p.zip"
     assert pack(project, target, also=["scratch/notes.txt"]) == 4
     with ZipFile(target) as archive:
@@ -97,7 +124,7 @@ def test_the_same_files_give_the_same_bytes_at_any_time(
     assert (out / "a.zip").read_bytes() == (out / "b.zip").read_bytes()
 
 
-def test_a_package_over_the_limit_is_refused_with_its_three_largest_things(
+def test_a_package_over_the_limit_is_rejected_with_its_three_largest_items(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packing, "LIMIT_BYTES", 2**20)
@@ -113,7 +140,7 @@ def test_a_package_over_the_limit_is_refused_with_its_three_largest_things(
     assert ".rayignore" in message
 
 
-def test_the_limit_is_on_what_is_sent_not_on_what_lies_there(
+def test_the_limit_applies_to_the_compressed_size(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packing, "LIMIT_BYTES", 2**20)

@@ -62,7 +62,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
-    """Start a head of our own on loopback, and end it by its process group: `ray stop` would end every Ray here."""
+    """Start a head node on loopback; end it by its process group, since `ray stop` would end every Ray here."""
     port, dashboard = free_port(), free_port()
     # the job's `python` is the one that runs the tests; a nice value of 15 would starve its workers on a busy machine
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -161,25 +161,25 @@ def test_ctrl_c_stops_watching_and_leaves_the_job(head: str, tmp_path: Path, cap
     (job,) = running()
     output = capfd.readouterr().out
     assert code == 130
-    assert "the job goes on" in output
+    assert "the job is still running" in output
     assert f"ray job stop --address http://{head} {job}" in output
     assert client.stop_job(job)
 
 
-def give(tmp_path: Path, **changed: object) -> dict[str, object]:
+def arguments(tmp_path: Path, **changed: object) -> dict[str, object]:
     return {"overrides": [], "storage": str(tmp_path), "folder": ROOT, "wait": True, "verbosity": 0, **changed}
 
 
 def test_an_address_where_nothing_listens_is_refused_within_seconds(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(UserError, match="nothing listens"):
-        submit(QUICKSTART, f"http://127.0.0.1:{free_port()}", **give(tmp_path))  # type: ignore[arg-type]
+        submit(QUICKSTART, f"http://127.0.0.1:{free_port()}", **arguments(tmp_path))  # type: ignore[arg-type]
     assert time.monotonic() - started < 8
 
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Serve one status and body to everyone who asks."""
+    """Answer every request with one status and body."""
     status, body = request.param
 
     class Handler(BaseHTTPRequestHandler):
@@ -198,16 +198,16 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("server", [(401, b"no token")], indirect=True)
-def test_a_cluster_that_wants_a_token_says_how_to_give_it(server: str, tmp_path: Path) -> None:
+def test_a_cluster_that_requires_a_token_explains_how_to_set_it(server: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="RAY_AUTH_MODE=token") as caught:
-        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+        submit(QUICKSTART, server, **arguments(tmp_path))  # type: ignore[arg-type]
     assert "RAY_AUTH_TOKEN" in str(caught.value)
 
 
 @pytest.mark.parametrize("server", [(200, b"<html>hello</html>"), (404, b"")], indirect=True)
-def test_a_server_that_is_no_dashboard_is_refused(server: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no Ray dashboard"):
-        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+def test_a_server_that_is_not_a_dashboard_is_rejected(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a Ray dashboard"):
+        submit(QUICKSTART, server, **arguments(tmp_path))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("server", [(200, b'{"ray_version": "2.60.0"}')], indirect=True)
@@ -216,7 +216,7 @@ def test_a_package_over_the_limit_is_refused_before_it_is_sent(
 ) -> None:
     monkeypatch.setattr(packing, "LIMIT_BYTES", 1000)
     with pytest.raises(UserError, match="largest: raybench/"):
-        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+        submit(QUICKSTART, server, **arguments(tmp_path))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("storage", [None, "runs", "./runs", "~/runs"])
@@ -226,17 +226,17 @@ def test_a_storage_that_would_vanish_with_the_job_is_refused(storage: str | None
 
 
 @pytest.mark.parametrize("storage", ["/mnt/shared/raybench", "s3://bucket/raybench?region=eu-west-1"])
-def test_a_storage_that_outlives_the_job_is_taken_as_it_is(storage: str) -> None:
+def test_a_storage_that_outlives_the_job_is_returned_unchanged(storage: str) -> None:
     assert shared_storage(storage) == storage
 
 
 @pytest.mark.parametrize("address", ["auto", "ray://head:10001", "head", "file:///tmp"])
-def test_an_address_that_is_no_dashboard_is_refused(address: str) -> None:
+def test_an_address_that_is_not_a_dashboard_is_rejected(address: str) -> None:
     with pytest.raises(UserError, match="http://host:8265"):
         dashboard_url(address)
 
 
-def test_an_experiment_travels_with_everything_it_extends(tmp_path: Path) -> None:
+def test_an_experiment_is_packed_with_everything_it_extends(tmp_path: Path) -> None:
     (tmp_path / "experiments" / "base").mkdir(parents=True)
     (tmp_path / "experiments" / "base" / "all.yaml").write_text("name: all\n")
     (tmp_path / "experiments" / "middle.yaml").write_text("extends: base/all.yaml\nname: middle\n")
@@ -249,11 +249,11 @@ def test_an_experiment_that_extends_a_file_outside_the_folder_is_refused(tmp_pat
     (tmp_path / "project").mkdir()
     (tmp_path / "base.yaml").write_text("name: base\n")
     (tmp_path / "project" / "mine.yaml").write_text("extends: ../base.yaml\n")
-    with pytest.raises(UserError, match=r"base\.yaml \(which mine\.yaml extends\) lies outside .* --working-dir"):
+    with pytest.raises(UserError, match=r"base\.yaml \(extended by mine\.yaml\) is outside .* --working-dir"):
         experiment_files(tmp_path / "project" / "mine.yaml", tmp_path / "project")
 
 
-def test_the_job_s_shell_gives_raybench_the_very_words() -> None:
+def test_the_shell_of_the_job_passes_the_arguments_unchanged() -> None:
     overrides = ["methods.scrub={lr: {loguniform: [1.0e-5, 1.0e-2]}}", "name=it's; rm -rf $HOME"]
     place = "s3://b/p?region=x&scheme=y"
     command = entrypoint("my experiments/a.yaml", storage=place, overrides=overrides, verbosity=2)

@@ -101,14 +101,14 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(start: Start, wait_until: Wa
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run the same command again to go on" in printed
+    assert "run the same command again to resume" in printed
     assert "Traceback" not in printed
 
 
 def test_two_runs_of_one_name_on_one_storage_do_not_mix(
     start: Start, raybench: Command, wait_until: Wait, tmp_path: Path
 ) -> None:
-    process = start("train", "small.yaml", "--storage", str(tmp_path))
+    process = start("run", "small.yaml", "--until", "train", "--storage", str(tmp_path))
     wait_until(lambda: (tmp_path / "small" / "manifest.json").exists(), process)
     refused = raybench("run", "small.yaml", "--storage", str(tmp_path))
     assert refused.returncode == 2

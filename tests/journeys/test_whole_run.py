@@ -127,7 +127,7 @@ def test_running_again_trains_nothing_and_needs_no_ray(finished: Path, raybench:
     done = raybench("run", "small.yaml", "--storage", str(finished))
     assert done.returncode == 0, done.stderr
     assert modified(finished) == before
-    assert "were there" in done.stdout
+    assert "cached)" in done.stdout
     assert time.monotonic() - started < 60
     for table in TABLES:
         pd.testing.assert_frame_equal(read(finished, table), tables[table])
@@ -138,7 +138,7 @@ def test_new_metrics_on_an_old_run_touch_no_model(finished: Path, raybench: Comm
     shutil.copytree(finished, storage)
     for weights in (storage / "artifacts" / "models").glob("*.pt"):
         weights.unlink()
-    done = raybench("evaluate", "small.yaml", "--storage", str(storage), "--set", "evaluate.metrics=[accuracy, nomus]")
+    done = raybench("run", "small.yaml", "--storage", str(storage), "--set", "evaluate.metrics=[accuracy, nomus]")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nomus" in set(read(storage, "metrics").metric)
     assert "cr" not in set(read(storage, "metrics").metric)
@@ -159,14 +159,14 @@ def test_optuna_with_asha_keeps_to_the_budget_and_goes_on_from_finished_trials(
     words += ["--set", "methods.finetune={lr: {loguniform: [0.001, 0.1]}, epochs: 3}"]
     for other in ("retrain", "own_methods.shrink", "own_methods.broken"):
         words += ["--set", f"methods.{other}=null"]
-    first = raybench("sweep", "small.yaml", *words, "--set", "sweep.trials=2")
+    first = raybench("run", "small.yaml", "--until", "sweep", *words, "--set", "sweep.trials=2")
     assert first.returncode == 0, first.stdout + first.stderr
     folder = next((storage / "artifacts" / "searches").iterdir())
     kept = {path.name: path.read_text() for path in folder.glob("*.json")}
     assert len(kept) == 2
-    second = raybench("sweep", "small.yaml", *words, "--set", "sweep.trials=4")
+    second = raybench("run", "small.yaml", "--until", "sweep", *words, "--set", "sweep.trials=4")
     assert second.returncode == 0, second.stdout + second.stderr
-    assert "(2 were there)" in second.stdout
+    assert "(2 cached)" in second.stdout
     now = {path.name: path.read_text() for path in folder.glob("*.json")}
     assert len(now) == 4
     assert {name: now[name] for name in kept} == kept
