@@ -102,7 +102,7 @@ def test_the_option_is_added_by_the_two_edits_of_the_page(tmp_path):
     file = tmp_path / "raybench" / "engine" / "training.py"
     code = file.read_text()
     for anchor, block, indent in (
-        (r"class Recipe\(.*?^    model_config = [^\n]*\n()", "field of Recipe", 4),
+        (r"class Recipe\([^\n]*\n    \"\"\"[^\n]*\n\n()", "field of Recipe", 4),
         (r"()^ +optimizer\.step\(\)\n", "before optimizer.step() in train", 20),
     ):
         place = re.search(anchor, code, re.DOTALL | re.MULTILINE).start(1)

@@ -46,7 +46,8 @@ def submit(
     """Run the experiment on the cluster whose dashboard is at `address`, with `folder` as the job's working directory.
 
     Returns the job's exit code; with `wait=False`, 0 when the job is accepted. Ctrl-C returns 130 and leaves the job
-    running. `commit` is recorded in the run's manifest. Raises UserError for an invalid address, storage or folder before anything is uploaded.
+    running. `commit` is recorded in the run's manifest. Raises UserError for an invalid address, storage or folder
+    before anything is uploaded.
     """
     results, folder = shared_storage(storage), folder.resolve()
     files = experiment_files(file, folder)

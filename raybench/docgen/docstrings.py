@@ -2,8 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Callable
-from typing import get_args
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 # meanings of hyperparameters that most methods share and their docstrings do not repeat
 COMMON = {"lr": "learning rate", "epochs": "passes, as the method counts them"}
@@ -30,6 +30,11 @@ def method_docstring(function: Callable[..., object]) -> tuple[list[str], dict[s
         for name in names.split(", "):
             meanings[name] = " ".join(meaning.split())
     return paragraphs, meanings
+
+
+def meaning(key: str, fragment: Mapping[str, Any], documented: Mapping[str, str]) -> str:
+    """Return what a hyperparameter means: its docstring entry, its field's description, or the common meaning."""
+    return documented.get(key) or fragment.get("description") or COMMON.get(key, "")
 
 
 def parameters(function: Callable[..., object]) -> list[inspect.Parameter]:

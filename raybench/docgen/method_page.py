@@ -1,10 +1,7 @@
 """docs/methods.md: every unlearning method, with its source, formula, cost, hyperparameters and presets."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from raybench import methods, registry
-from raybench.docgen.docstrings import COMMON, method_docstring
+from raybench.docgen.docstrings import meaning, method_docstring
 from raybench.docgen.markdown import allowed_values, default_value, page, table
 from raybench.docgen.plugin_schemas import properties
 from raybench.methods.framework.spec import MethodSpec, Settings, hyperparameters
@@ -61,11 +58,6 @@ def method_section(name: str) -> str:
     settings = table(HEADER, rows) if rows else ""
     parts = (f"## {name}", paragraphs[0], listed, *paragraphs[1:], *notes, settings, presets(spec))
     return "\n\n".join(part for part in parts if part)
-
-
-def meaning(key: str, fragment: Mapping[str, Any], documented: Mapping[str, str]) -> str:
-    """Return what a hyperparameter means: as the docstring says, its field's description, or the common meaning."""
-    return documented.get(key) or fragment.get("description") or COMMON.get(key, "")
 
 
 def presets(spec: MethodSpec) -> str:

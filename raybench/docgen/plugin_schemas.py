@@ -13,7 +13,7 @@ from raybench.config.spaces import KINDS
 from raybench.data import forget_rules
 from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
-from raybench.docgen.docstrings import COMMON, method_docstring, summary
+from raybench.docgen.docstrings import meaning, method_docstring, summary
 from raybench.engine.audit import DIRECTIONS
 from raybench.methods.framework.spec import MethodSpec, Settings, hyperparameters
 from raybench.metrics.framework.spec import MetricSpec
@@ -158,7 +158,7 @@ def method_definitions() -> dict[str, Schema]:
             )
         _, meanings = method_docstring(function)
         for key, fragment in properties(hyperparameters(function)).items():
-            keys[key] = _searchable(fragment | {"description": meanings.get(key, COMMON.get(key, ""))})
+            keys[key] = _searchable(fragment | {"description": meaning(key, fragment, meanings)})
         for key in shared:
             default = {"default": json_value(spec.settings[key])} if key in spec.settings else {}
             keys.setdefault(key, {"$ref": f"#/$defs/settings.{key}"} | default)
