@@ -1,4 +1,4 @@
-"""Every method on the residual network, ViT, Swin and ConvNeXt: it runs, or it says before training why it cannot."""
+"""Every method on a ResNet, ViT, Swin and ConvNeXt: it runs, or it raises an error before training."""
 
 import architectures
 import pytest
@@ -9,7 +9,7 @@ from raybench import methods
 from raybench.errors import UserError
 from raybench.methods.framework.run import run
 
-# what a method cannot be on a family: no convolutions to speak of, or features that can be negative
+# methods that an architecture does not support: no spatial convolutions, or negative features
 REFUSED = {
     "vit": {"activation_reset", "convolution_transpose", "scar"},
     "swin": {"activation_reset", "convolution_transpose", "scar"},

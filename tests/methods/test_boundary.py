@@ -56,5 +56,5 @@ def test_boundary_expand_is_sgd_on_one_more_class() -> None:
 
 
 def test_boundary_shrink_without_another_class_is_refused() -> None:
-    with pytest.raises(UserError, match="none to move it to"):
+    with pytest.raises(UserError, match="which needs one"):
         tiny.plain("boundary_shrink", tiny.net(), tiny.samples(4, label=0), tiny.samples(4, label=0))

@@ -162,7 +162,7 @@ def test_scar_has_finite_gradients_at_dead_units() -> None:
 
 
 def test_scar_refuses_features_that_are_negative() -> None:
-    with pytest.raises(UserError, match="never negative"):
+    with pytest.raises(UserError, match="non-negative"):
         class_shapes(torch.randn(6, 3).double(), torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([0, 1]), shrinkage=3.0)
 
 

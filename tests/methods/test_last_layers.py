@@ -99,7 +99,7 @@ def test_asking_for_more_stages_than_there_are_is_refused_before_training(count:
 
 
 def test_a_model_in_one_piece_has_no_stages() -> None:
-    with pytest.raises(UserError, match="no stages"):
+    with pytest.raises(UserError, match="single stage"):
         tiny.plain("cf_k", nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).double(), FORGET, RETAIN)
 
 

@@ -36,5 +36,5 @@ def test_single_samples_go_to_the_best_class_that_is_not_their_own() -> None:
 
 
 def test_a_task_without_another_class_is_refused() -> None:
-    with pytest.raises(UserError, match="none to move it to"):
+    with pytest.raises(UserError, match="which needs one"):
         tiny.plain("pseudo_label", tiny.net(), tiny.samples(4, label=1), tiny.samples(4, seed=2, label=1))
