@@ -63,7 +63,8 @@ def main() -> None:
         np.arange(arguments.forget + arguments.retain + 64), [arguments.forget, arguments.forget + arguments.retain]
     )
     print(
-        f"{arguments.model}, batch {arguments.batch_size}, {arguments.forget} forget, {arguments.retain} retain, 1 thread"
+        f"{arguments.model}, batch {arguments.batch_size}, "
+        f"{arguments.forget} forget, {arguments.retain} retain, 1 thread"
     )
     print(f"{'method':28}{'samples/s':>12}{'bare/all':>10}")
     measure(

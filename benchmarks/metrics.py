@@ -5,10 +5,10 @@
 Baselines: CKA from Gram matrices and a dense centering matrix (float32, torch); scikit-learn's brute-force cosine k-NN;
 for conformal sets a pass of a DataLoader (batches of 64, logits in memory) for each alpha; for MIACR an SVC with
 cross-validated probabilities; for the SVC attack the same SVC on every point.
-One process, one thread. Rounds alternate between the two sides, CPU seconds are counted, and the ratio of the medians is
-printed. Both sides must give the same number. --full adds the sizes that take minutes (the baseline of CKA at 5,000 rows
-takes 30 s). On Linux the memory that k-NN and CKA need beyond their inputs follows, each measured in its own process.
---short runs every kind of case once on small arrays.
+One process, one thread. Rounds alternate between the two sides, CPU seconds are counted, and the ratio of the medians
+is printed. Both sides must give the same number. --full adds the sizes that take minutes (the baseline of CKA at 5,000
+rows takes 30 s). On Linux the memory that k-NN and CKA need beyond their inputs follows, each measured in its own
+process. --short runs every kind of case once on small arrays.
 """
 
 import argparse
