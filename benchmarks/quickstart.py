@@ -26,6 +26,7 @@ from raybench.storage.store import Store
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 REMOVED = ("retrain", "gradient_ascent", "neggrad_plus", "random_label", "salun", "scrub")
 SHORT = ["train.epochs=1", "train.retrained_seeds=2", "sweep.trials=1", "sweep.seeds=1", "evaluate.metrics=[accuracy]"]
+SHORT += ["resources.cpus_per_model=2", "resources.cpus_per_trial=2"]  # fewer processes to start
 SHORT += [f"methods.{name}=null" for name in REMOVED]
 
 

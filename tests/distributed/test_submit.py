@@ -1,4 +1,4 @@
-"""Jobs on a real cluster: a head on loopback, the shrunk quickstart, its exit code and its Parquet."""
+"""Submit jobs to a real cluster: a head on loopback, a small quickstart, its exit code and its Parquet."""
 
 import os
 import shlex
@@ -44,14 +44,14 @@ OWN = """
 from raybench import method
 
 
-@method(source="none: a user's own file")
+@method(source="none: a user-defined method")
 def nothing(task, *, lr: float = 1e-6, epochs: int = 1) -> None:
     optimizer = task.optimizer(lr)
     for _ in task.epochs(epochs):
         for x, y in task.retain():
             task.step(optimizer, task.loss(task.model(x), y))
 """
-SHRUNK = ("train.epochs=2", "train.retrained_seeds=2", "sweep.trials=1", "sweep.seeds=1")
+SHORT = ("train.epochs=1", "train.retrained_seeds=1", "sweep.trials=1", "sweep.seeds=1", "evaluate.metrics=[accuracy]")
 
 
 def free_port() -> int:
@@ -62,7 +62,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
-    """Start a head of our own on loopback, and end it by its process group: `ray stop` would end every Ray here."""
+    """Start a head on loopback; end it by its process group, since `ray stop` would end every Ray on the machine."""
     port, dashboard = free_port(), free_port()
     # the job's `python` is the one that runs the tests; a nice value of 15 would starve its workers on a busy machine
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -111,18 +111,18 @@ def test_the_quickstart_runs_as_a_job_and_leaves_its_tables(
     monkeypatch.syspath_prepend(str(project))
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")  # Ray's client would prefer this to --address
     words = ["--storage", str(storage), "--working-dir", str(project), "--address", head]
-    words += [word for override in SHRUNK for word in ("--set", override)]
+    words += [word for override in SHORT for word in ("--set", override)]
     with pytest.raises(SystemExit) as ended:
         app(["submit", str(project / "experiments" / "mine.yaml"), *words])
     output = capfd.readouterr().out
     assert ended.value.code == 0, output
     assert "ray job stop --address" in output
-    assert "3/3 models" in output  # the job's log came through
+    assert "2/2 models" in output  # the job's log came through
     tables = storage / "mine" / "tables"
     metrics = pq.read_table(tables / "metrics.parquet").to_pandas()
     assert set(metrics.loc[metrics.kind == "unlearned", "method"]) == {"finetune", "own.nothing"}
     models = pq.read_table(tables / "models.parquet").to_pandas()
-    assert sorted(models.kind) == ["original", "retrained", "retrained", "unlearned", "unlearned"]
+    assert sorted(models.kind) == ["original", "retrained", "unlearned", "unlearned"]
 
 
 @pytest.mark.ray
@@ -166,20 +166,20 @@ def test_ctrl_c_stops_watching_and_leaves_the_job(head: str, tmp_path: Path, cap
     assert client.stop_job(job)
 
 
-def give(tmp_path: Path, **changed: object) -> dict[str, object]:
+def options(tmp_path: Path, **changed: object) -> dict[str, object]:
     return {"overrides": [], "storage": str(tmp_path), "folder": ROOT, "wait": True, "verbosity": 0, **changed}
 
 
 def test_an_address_where_nothing_listens_is_refused_within_seconds(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(UserError, match="nothing listens"):
-        submit(QUICKSTART, f"http://127.0.0.1:{free_port()}", **give(tmp_path))  # type: ignore[arg-type]
+        submit(QUICKSTART, f"http://127.0.0.1:{free_port()}", **options(tmp_path))  # type: ignore[arg-type]
     assert time.monotonic() - started < 8
 
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Serve one status and body to everyone who asks."""
+    """Answer every request with one status and body."""
     status, body = request.param
 
     class Handler(BaseHTTPRequestHandler):
@@ -200,14 +200,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.parametrize("server", [(401, b"no token")], indirect=True)
 def test_a_cluster_that_wants_a_token_says_how_to_give_it(server: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="RAY_AUTH_MODE=token") as caught:
-        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+        submit(QUICKSTART, server, **options(tmp_path))  # type: ignore[arg-type]
     assert "RAY_AUTH_TOKEN" in str(caught.value)
 
 
 @pytest.mark.parametrize("server", [(200, b"<html>hello</html>"), (404, b"")], indirect=True)
 def test_a_server_that_is_no_dashboard_is_refused(server: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no Ray dashboard"):
-        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+        submit(QUICKSTART, server, **options(tmp_path))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("server", [(200, b'{"ray_version": "2.60.0"}')], indirect=True)
@@ -216,7 +216,7 @@ def test_a_package_over_the_limit_is_refused_before_it_is_sent(
 ) -> None:
     monkeypatch.setattr(packing, "LIMIT_BYTES", 1000)
     with pytest.raises(UserError, match="largest: raybench/"):
-        submit(QUICKSTART, server, **give(tmp_path))  # type: ignore[arg-type]
+        submit(QUICKSTART, server, **options(tmp_path))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("storage", [None, "runs", "./runs", "~/runs"])

@@ -16,6 +16,8 @@ from .conftest import Command, Completed, Interrupts, Process, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 CLOCKS = ["seconds"]
+# fewer processes to start each time; on more than two cores there are several workers all the same
+ONE_WORKER = ("--set", "resources.cpus_per_model=2", "--set", "resources.cpus_per_trial=2")
 
 
 def tables(storage: Path) -> dict[str, pd.DataFrame]:
@@ -51,7 +53,7 @@ def interrupted(
     storage = tmp_path_factory.mktemp("interrupted")
     result = Interrupted(storage)
     orphans: list[psutil.Process] = []
-    words = ("run", "small.yaml", "--storage", str(storage))
+    words = ("run", "small.yaml", "--storage", str(storage), *ONE_WORKER)
 
     reached = interrupts.ask("wait", storage, "checkpoints/*.pt", 1)
     process = start(*words)

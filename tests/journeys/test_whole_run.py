@@ -156,7 +156,7 @@ def test_optuna_with_asha_keeps_to_the_budget_and_continues_from_finished_trials
     words += ["--set", "methods.finetune={lr: {loguniform: [0.001, 0.1]}, epochs: 3}", "--set", "sweep.seeds=1"]
     for other in ("retrain", "user_code.shrink", "user_code.broken"):
         words += ["--set", f"methods.{other}=null"]
-    succeed("sweep", "small.yaml", *words, "--set", "sweep.trials=2")
+    succeed("sweep", "small.yaml", *words, "--set", "sweep.trials=2", "--set", "resources.cpus_per_trial=2")
     folder = next((storage / "artifacts" / "searches").iterdir())
     kept = {path.name: path.read_text() for path in folder.glob("*.json")}
     assert len(kept) == 2
