@@ -1,7 +1,7 @@
-"""Models that are known to remember all, half or none of the forget set, and models that only pretend.
+"""Build models that remember all, half or none of the forget set, and models that only seem to have forgotten.
 
-What the evaluation says of them is compared with what is known: a measurement of the metrics, not of any method. Used
-by `power.py`, which prints the table, and by the tests.
+Comparing the evaluation with this known memory measures the metrics, not any method. Used by `power.py`, which prints
+the table, and by the tests.
 """
 
 import copy
@@ -26,14 +26,14 @@ from raybench.scenario.scenario import Scenario
 from raybench.scoring.metric_rows import Models, Row, get_metric, score, with_gaps
 
 TEMPERATURE = 3.0
-DENIED = 0.3  # the share of forget samples that a poisoned model gets wrong; more changes the features as well
-POISONING = {"epochs": 60, "lr": 0.001, "schedule": "constant"}  # at most; about 20 epochs are enough
-SUBJECTS = ("original", "half", "poisoned", "permuted", "scaled")  # one of each per original
+DENIED = 0.3  # fraction of forget samples that a poisoned model gets wrong; a larger one changes the features as well
+POISONING = {"epochs": 60, "lr": 0.001, "schedule": "constant"}  # an upper bound; about 20 epochs are enough
+SUBJECTS = ("original", "half", "poisoned", "permuted", "scaled")  # one of each kind per original
 RELEARNING = ("relearning_epochs", "forget", "")
 
 
 def build(scenario: Scenario, *, originals: int, retrained: int) -> dict[str, nn.Module]:
-    """Train and derive every model, named `<kind>-<number>`; all trained ones have seeds of their own."""
+    """Train and derive every model, named `<kind>-<number>`; every trained model has its own seed."""
     retain, forget = (scenario.splits().ids(role) for role in ("retain", "forget"))
     models = {f"retrained-{i}": _trained(scenario, retain, 200 + i) for i in range(retrained)}
     for i in range(originals):
@@ -56,24 +56,24 @@ def _trained(scenario: Scenario, ids: np.ndarray, seed: int) -> nn.Module:
 
 
 class _Enough(Exception):
-    """The model denies what it should."""
+    """Raised when the poisoned model misclassifies enough forget samples."""
 
 
 def _poisoned(scenario: Scenario, original: nn.Module, *, seed: int) -> nn.Module:
-    """Tune the original on wrong labels of the forget set until it denies it: it hides what its features hold."""
+    """Fine-tune the original on wrong labels of the forget set: its predictions hide what its features contain."""
     data, forget = scenario.data(), scenario.split("forget")
     labels = np.array(data.labels)
     labels[forget.ids] += np.random.default_rng(seed).integers(1, data.num_classes, len(forget))
     poisoned = ResidentSplit(replace(data, labels=labels % data.num_classes), forget.ids, device=scenario.device)
     model = copy.deepcopy(original)
 
-    def look(_: Progress) -> None:
+    def stop_when_wrong(_: Progress) -> None:
         if measure(model, forget)[0] <= 1 - DENIED:
             raise _Enough
 
     recipe = Recipe.model_validate({**scenario.experiment.train.recipe.model_dump(), **POISONING})
     with suppress(_Enough):
-        train(model, poisoned, recipe, seed=seed, on_epoch=look)
+        train(model, poisoned, recipe, seed=seed, on_epoch=stop_when_wrong)
     return model.eval()
 
 
@@ -96,7 +96,7 @@ def permuted(model: nn.Module, *, seed: int) -> nn.Module:
 
 
 def scaled(model: nn.Module, temperature: float) -> nn.Module:
-    """Divide the logits by a temperature, inside the head's weights: the same answers with another confidence."""
+    """Divide the logits by a temperature in the head's weights: the same predictions with another confidence."""
     model = copy.deepcopy(model)
     head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
     with torch.no_grad():
@@ -113,10 +113,10 @@ def evaluate(
     *,
     probe_epochs: int = 0,
 ) -> list[Row]:
-    """Score all models and return their rows with gaps; `against` is the number of the original compared with.
+    """Score all models and return their rows with gaps; `against` is the number of the original used as reference.
 
-    Every original, and what was made of it, is compared with itself and with all retrained models. With `probe_epochs`
-    the relearning probe is a metric more.
+    Every original and the models derived from it are compared with that original and with all retrained models.
+    `probe_epochs` adds the relearning probe as a metric.
     """
     splits, images = {role: scenario.split(role) for role in ROLES}, scenario.data()
     stored: dict[tuple[str, str], Predictions] = {
@@ -126,8 +126,8 @@ def evaluate(
     }
     retrained = tuple(name for name in models if name.startswith("retrained-"))
     numbers = [int(name.removeprefix("original-")) for name in models if name.startswith("original-")]
-    by_original = {name: own for name, own in chosen.items() if _reads_original(name)}
-    others = {name: own for name, own in chosen.items() if name not in by_original}
+    by_original = {name: settings for name, settings in chosen.items() if _reads_original(name)}
+    others = {name: settings for name, settings in chosen.items() if name not in by_original}
     curves = _curves(scenario, models, numbers, probe_epochs) if probe_epochs else {}
 
     def rows_of(name: str, metrics: Mapping[str, Mapping[str, Any]], number: int) -> list[Row]:
@@ -141,11 +141,11 @@ def evaluate(
             weights=lambda key: {n: values.detach().numpy() for n, values in models[key].named_parameters()},
         )
         kind = name.rsplit("-", 1)[0]
-        found = score(name, metrics, alphas, against)
-        return [{**row, "model": name, "kind": kind, "against": number} for row in found]
+        rows = score(name, metrics, alphas, against)
+        return [{**row, "model": name, "kind": kind, "against": number} for row in rows]
 
-    shared = {name: rows_of(name, others, numbers[0]) for name in retrained}  # the same whatever the original
-    out = []
+    shared = {name: rows_of(name, others, numbers[0]) for name in retrained}  # independent of the original
+    all_rows = []
     for number in numbers:
         rows = [{**row, "against": number} for name in retrained for row in shared[name]]
         rows += [row for name in retrained for row in rows_of(name, by_original, number)]
@@ -153,8 +153,8 @@ def evaluate(
         rows += [row for name in subjects for row in rows_of(name, chosen, number)]
         if curves:
             rows += [_relearning(name, curves, number) for name in (*retrained, *subjects)]
-        out += with_gaps(rows)
-    return out
+        all_rows += with_gaps(rows)
+    return all_rows
 
 
 def _reads_original(name: str) -> bool:

@@ -1,12 +1,13 @@
-"""How fast all targets of LiRA, epsilon and ROC curves are, against the usual loops, on the same numbers in one run.
+"""Time LiRA for all targets, epsilon and ROC curves against the usual loops, on the same arrays in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/likelihood.py [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/likelihood.py [--rounds 5] [--only ROC] [--short]
 
 Baselines: LiRA as a loop over samples that fits two normals with numpy and evaluates them with scipy, for one target,
 measured on 1,000 samples and scaled to all targets and samples; U-LiRA likewise; epsilon as released, a loop over
 samples with scipy densities and scikit-learn's det_curve, on 100 samples and scaled; scikit-learn's roc_curve. One
-process, one thread; rounds alternate, CPU seconds are counted, the median of the ratios is printed with its range. The
-results are checked to agree. Goals: 2,000 for LiRA at 256 x 10,000, 0.1 s for epsilon, 10 for ROC curves.
+process, one thread. Rounds alternate between the two sides, CPU seconds are counted, and the median of the ratios is
+printed with its range. The results must agree. Goals: 2,000 for LiRA at 256 x 10,000, 0.1 s for epsilon. --short runs
+every case once on small arrays.
 """
 
 import argparse
@@ -28,7 +29,7 @@ SAMPLES = 1000  # of the LiRA loop
 
 
 class Case(NamedTuple):
-    """One comparison: the baseline does 1 / `scale` of what ours does; `check` gives the largest difference."""
+    """One comparison: the baseline does 1 / `scale` of the work of ours; `check` returns the largest difference."""
 
     name: str
     ours: Callable[[], Any]
@@ -49,14 +50,14 @@ def plain_scores(x: np.ndarray, trained: np.ndarray, target: int, samples: int) 
 
 
 def plain_epsilon(unlearned: np.ndarray, retrained: np.ndarray, delta: float = 0.05) -> np.ndarray:
-    """Return the released epsilon, sample by sample."""
-    found = []
+    """Return epsilon as released, sample by sample."""
+    bounds = []
     labels = np.repeat([0, 1], [len(retrained), len(unlearned)])
     for u, r in zip(unlearned.T, retrained.T):
         both = np.concatenate([r, u])
         scores = norm.pdf(both, u.mean(), u.std()) / norm.pdf(both, r.mean(), r.std())
-        turned = np.median(scores[labels == 0]) > np.median(scores[labels == 1])
-        fpr, fnr, _ = det_curve(1 - labels if turned else labels, scores)
+        reversed_ = np.median(scores[labels == 0]) > np.median(scores[labels == 1])
+        fpr, fnr, _ = det_curve(1 - labels if reversed_ else labels, scores)
         best = -np.inf
         for p, n in zip(fpr, fnr):
             if p == 0 and n == 0:
@@ -66,8 +67,8 @@ def plain_epsilon(unlearned: np.ndarray, retrained: np.ndarray, delta: float = 0
                     best = max(best, np.log(1 - delta - p + 1e-8) - np.log(n + 1e-8))
                 if 1 - delta > n:
                     best = max(best, np.log(1 - delta - n + 1e-8) - np.log(p + 1e-8))
-        found.append(best)
-    return np.array(found)
+        bounds.append(best)
+    return np.array(bounds)
 
 
 def lira_case(models: int, samples: int) -> Case:
@@ -86,12 +87,13 @@ def lira_case(models: int, samples: int) -> Case:
 def u_lira_case(models: int, samples: int) -> Case:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2 * models, samples))
+    looped = min(SAMPLES, samples)
     trained = np.broadcast_to((np.arange(2 * models) < models)[:, None], x.shape)
     return Case(
         f"U-LiRA {models} + {models} x {samples}",
         lambda: left_out_scores(x, trained, "online", "per_example"),
-        lambda: plain_scores(x, trained, 3, SAMPLES),
-        2 * models * samples / SAMPLES,
+        lambda: plain_scores(x, trained, 3, looped),
+        2 * models * samples / looped,
         lambda ours, plain: float(np.abs(ours[3, : len(plain)] - plain).max()),
     )
 
@@ -122,6 +124,18 @@ def roc_case(scores: int) -> Case:
     )
 
 
+def cases(short: bool) -> list[Case]:
+    if short:
+        return [lira_case(16, 100), u_lira_case(16, 100), epsilon_case(20, 20), roc_case(20_000)]
+    return [
+        *(lira_case(*size) for size in ((64, 1000), (64, 10_000), (256, 1000), (256, 10_000))),
+        u_lira_case(128, 10_000),
+        epsilon_case(80, 1000),
+        epsilon_case(512, 1000),
+        roc_case(2_560_000),
+    ]
+
+
 def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     result = work()
@@ -131,19 +145,17 @@ def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="run only the cases whose names start with this")
+    parser.add_argument("--short", action="store_true", help="run every case once on small arrays")
     arguments = parser.parse_args()
-    cases = [
-        *(lira_case(*size) for size in ((64, 1000), (64, 10_000), (256, 1000), (256, 10_000))),
-        u_lira_case(128, 10_000),
-        epsilon_case(80, 1000),
-        epsilon_case(512, 1000),
-        roc_case(2_560_000),
-    ]
-    print(f"{platform.machine()}, numpy {np.__version__}, CPU seconds, {arguments.rounds} rounds")
-    for case in cases:
+    rounds = 1 if arguments.short else arguments.rounds
+    print(f"{platform.machine()}, numpy {np.__version__}, CPU seconds, {rounds} rounds")
+    for case in cases(arguments.short):
+        if not case.name.startswith(arguments.only):
+            continue
         case.ours()
         ours, plain, ratios = [], [], []
-        for _ in range(arguments.rounds):
+        for _ in range(rounds):
             seconds, result = cpu_seconds(case.ours)
             slow, expected = cpu_seconds(case.plain)
             ours.append(seconds)
@@ -151,15 +163,17 @@ def main() -> None:
             ratios.append(plain[-1] / seconds)
         print(
             f"{case.name:30}  ours {statistics.median(ours):8.4f}   loop {statistics.median(plain):9.3f}   "
-            f"{statistics.median(ratios):6.0f}x ({min(ratios):.0f} to {max(ratios):.0f})   "
+            f"{statistics.median(ratios):6.1f}x ({min(ratios):.1f} to {max(ratios):.1f})   "
             f"difference {case.check(result, expected):.0e}",
             flush=True,
         )
-    rng = np.random.default_rng(0)
-    pair = rng.normal(0.5, 1.2, (80, 1000)), rng.normal(size=(80, 1000))
+    if not "epsilon".startswith(arguments.only):
+        return
+    rng, size = np.random.default_rng(0), (20, 50) if arguments.short else (80, 1000)
+    pair = rng.normal(0.5, 1.2, size), rng.normal(size=size)
     for estimator in ("threshold", "cross_fitted", "gaussian", "competition"):
-        times = [cpu_seconds(lambda: per_sample(*pair, estimator=estimator))[0] for _ in range(arguments.rounds)]  # noqa: B023
-        print(f"epsilon 80 + 80 x 1000, {estimator:13} {statistics.median(times):8.4f} s")
+        times = [cpu_seconds(lambda: per_sample(*pair, estimator=estimator))[0] for _ in range(rounds)]  # noqa: B023
+        print(f"epsilon {size[0]} + {size[0]} x {size[1]}, {estimator:13} {statistics.median(times):8.4f} s")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How fast batches are made: raybench's splits against the usual Dataset, torchvision transforms and DataLoader.
+"""Time batches: raybench's splits against the usual Dataset, torchvision transforms and DataLoader.
 
     OMP_NUM_THREADS=1 python benchmarks/loader.py [--only small|photographs] [--images 10000] [--files 256] [--rounds 7]
 
-All run in one process and one thread. Rounds alternate, CPU seconds are counted, and the median of the ratios is
-printed with its range. Expected on one core:
+Everything runs in one process and one thread. Rounds alternate between the sides, CPU seconds are counted, and the
+median of the ratios is printed with its range. --short takes a few images and one round. Expected on one core:
 
 - small, normalized 32 x 32 x 3 batches of 256, the training view with a padded random crop and a flip: at least 40
-  (training) and 50 (evaluation). Building the windows (once per split) is in the warm-up and printed apart.
+  (training) and 50 (evaluation). Building the windows (once per split) is in the warm-up and printed separately.
 - photographs, JPEG of 500 x 375 at quality 90 (synthetic textures) to normalized 224 x 224 x 3 batches of 64, the
   training view a random resized crop and a flip: at least 1.5 decoded each time, 6 from raw pixels with a short side
   of 256 (the same filter on a coarser source). The evaluation view is decoded once, and exact.
@@ -41,7 +41,7 @@ VIEW = View(size=224, resize=256)
 
 
 class Pictures(Dataset):
-    """What torchvision's datasets do for each image: open it, transform it."""
+    """Open and transform each image, as torchvision's datasets do."""
 
     def __init__(self, n: int, opener: Callable[[int], Image.Image], transform: Callable) -> None:
         self.n = n
@@ -58,12 +58,12 @@ class Pictures(Dataset):
 def microseconds(work: Callable[[], Iterable]) -> float:
     """Return CPU microseconds per image of an epoch of batches."""
     start = time.process_time()
-    made = sum(len(x) for x, _ in work())
-    return (time.process_time() - start) / made * 1e6
+    images = sum(len(x) for x, _ in work())
+    return (time.process_time() - start) / images * 1e6
 
 
 def compare(title: str, usual: Callable[[], Iterable], ours: dict[str, Callable[[], Iterable]], rounds: int) -> None:
-    """Time all of them in turn, one warm-up round first, and print each ratio."""
+    """Time each side in turn after one warm-up round, and print the ratios."""
     times: dict[str, list[float]] = {name: [] for name in ("usual", *ours)}
     for _ in range(rounds + 1):
         for name, work in {"usual": usual, **ours}.items():
@@ -78,7 +78,7 @@ def compare(title: str, usual: Callable[[], Iterable], ours: dict[str, Callable[
 
 
 def epochs(split: Split, batch: int, *, training: bool, n: int) -> Callable[[], Iterable]:
-    """Return what makes the batches of `n` epochs."""
+    """Return a function that yields the batches of `n` epochs."""
     return lambda: (
         pair
         for epoch in range(n)
@@ -87,7 +87,7 @@ def epochs(split: Split, batch: int, *, training: bool, n: int) -> Callable[[], 
 
 
 def small(n: int, rounds: int) -> None:
-    """Compare on images of the size of CIFAR's."""
+    """Compare on images of CIFAR's size."""
     generator = np.random.default_rng(0)
     data = ImageData(
         images=generator.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8),
@@ -114,7 +114,7 @@ def small(n: int, rounds: int) -> None:
 
 
 def texture(generator: np.random.Generator, width: int = 500, height: int = 375) -> bytes:
-    """Return a JPEG of noise in octaves, finer ones fainter, with grain: it compresses as a photograph does."""
+    """Return a JPEG of noise in octaves, finer ones fainter, with grain: it compresses like a photograph."""
     pixels = np.zeros((height, width, 3), dtype=np.float32)
     for octave in range(2, 9):
         noise = generator.integers(0, 256, (2**octave, 2**octave, 3), dtype=np.uint8)
@@ -182,7 +182,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--files", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--short", action="store_true", help="a few images and one round")
     arguments = parser.parse_args()
+    if arguments.short:
+        arguments.images, arguments.files, arguments.rounds = 512, 8, 1
     torch.set_num_threads(1)
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, 1 thread")
     if arguments.only != "photographs":

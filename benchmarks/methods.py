@@ -1,14 +1,15 @@
-"""What each method costs beyond the passes it makes: bare forward and backward time divided by the method's time.
+"""Time what each method costs beyond its forward and backward passes: bare time of the passes / the method's time.
 
-    python benchmarks/methods.py [--model cnn|resnet18] [--methods scrub rkd] [--batch-size 128] [--repeats 3]
+    python benchmarks/methods.py [--model cnn|resnet18] [--methods scrub rkd] [--batch-size 128] [--repeats 3] [--short]
 
-The bare time is that of the samples in the method's own ledger through the same model in batches of the same size, with
-a cross-entropy and no optimizer: forward and backward for those that went backward, forward alone for the rest
-(teachers, importance without gradients). 1 is perfect, the goal is 0.9; more than 1 is a backward pass that stops at
-frozen or earlier layers, or noise. Per-sample importances run in batches of one, whose bare time is measured as such.
-Random images, one process and thread, processor time; the bare passes are timed before and after each run, and the
-median of the repeats is printed; only ratios mean anything. With the allocator of raybench's own workers
-(`MALLOC` in raybench/stages/cluster.py) put MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736 before the command.
+The bare time is that of the samples that the method counts, through the same model in batches of the same size, with a
+cross-entropy and no optimizer: forward and backward for the samples that went backward, forward alone for the rest
+(teachers, importance without gradients). 1 is perfect, the goal is 0.9; more than 1 means a backward pass that stops at
+frozen or earlier layers, or noise. Per-sample importances run in batches of one, and so do their bare passes. Random
+images, one process and thread, CPU time. The bare passes are timed before and after each run, and the median of the
+repeats is printed; only the ratios are comparable between machines. To use the allocator settings of raybench's workers
+(`MALLOC` in raybench/distributed/cluster.py), put MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736 before the
+command. --short times three methods on a few images.
 """
 
 import argparse
@@ -28,8 +29,8 @@ from raybench.methods.framework.run import run
 from raybench.methods.framework.spec import check, hyperparameters
 from raybench.methods.framework.task import UnlearningTask
 
-SINGLE = {"ssd", "lfssd", "fisher_forgetting", "influence"}  # go through the network one sample at a time
-SHORT = {
+SINGLE = {"ssd", "lfssd", "fisher_forgetting", "influence"}  # these pass one sample at a time through the network
+FEW_STEPS = {
     "epochs": 1,
     "iterations": 4,
     "overfit_epochs": 1,
@@ -49,28 +50,39 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--retain", type=int, default=128)
     parser.add_argument("--forget", type=int, default=128)
-    given = parser.parse_args()
+    parser.add_argument("--short", action="store_true", help="three methods on a few images")
+    arguments = parser.parse_args()
+    if arguments.short:
+        arguments.methods, arguments.batch_size = ["finetune", "scrub", "ssd"], 32
+        arguments.retain = arguments.forget = 64
     torch.set_num_threads(1)
-    stem = "cifar" if given.model == "resnet18" else "imagenet"
-    model = models.build(given.model, num_classes=CLASSES, channels=3, stem=stem)  # type: ignore[arg-type]
-    data = _images(given.forget + given.retain + 64)
-    parts = np.split(np.arange(given.forget + given.retain + 64), [given.forget, given.forget + given.retain])
-    print(f"{given.model}, batch {given.batch_size}, {given.forget} forget, {given.retain} retain, 1 thread")
-    print(f"{'method':28}{'samples/s':>12}{'bare/own':>10}")
-    measure("finetune", model, data, parts, batch_size=given.batch_size, repeats=1)  # the first run pays for set-up
-    for name in given.methods:
-        rate, ratio = measure(name, model, data, parts, batch_size=given.batch_size, repeats=given.repeats)
+    stem = "cifar" if arguments.model == "resnet18" else "imagenet"
+    model = models.build(arguments.model, num_classes=CLASSES, channels=3, stem=stem)  # type: ignore[arg-type]
+    data = _images(arguments.forget + arguments.retain + 64)
+    parts = np.split(
+        np.arange(arguments.forget + arguments.retain + 64), [arguments.forget, arguments.forget + arguments.retain]
+    )
+    print(
+        f"{arguments.model}, batch {arguments.batch_size}, "
+        f"{arguments.forget} forget, {arguments.retain} retain, 1 thread"
+    )
+    print(f"{'method':28}{'samples/s':>12}{'bare/all':>10}")
+    measure(
+        "finetune", model, data, parts, batch_size=arguments.batch_size, repeats=1
+    )  # the first run includes the set-up
+    for name in arguments.methods:
+        rate, ratio = measure(name, model, data, parts, batch_size=arguments.batch_size, repeats=arguments.repeats)
         print(f"{name:28}{rate:12.0f}{ratio:10.2f}", flush=True)
 
 
 def measure(
     name: str, model: nn.Module, data: ImageData, parts: list[np.ndarray], *, batch_size: int, repeats: int
 ) -> tuple[float, float]:
-    """Return samples (forward) per second, and bare time over own time, each the median of the repeats."""
+    """Return samples (forward) per second, and bare time / the method's time, each the median of the repeats."""
     function = methods.get(name)
-    short = {key: value for key, value in SHORT.items() if key in hyperparameters(function).model_fields}
-    arguments, settings = check(name, function, {"batch_size": batch_size, **short})
-    if name in SINGLE:  # fewer samples, as each is a pass of its own
+    few_steps = {key: value for key, value in FEW_STEPS.items() if key in hyperparameters(function).model_fields}
+    values, settings = check(name, function, {"batch_size": batch_size, **few_steps})
+    if name in SINGLE:  # fewer samples: each is a separate pass
         parts = [parts[0][:32], parts[1][:64], parts[2]]
     forget, retain, calibration = (ResidentSplit(data, ids) for ids in parts)
     size = 1 if name in SINGLE else batch_size
@@ -86,7 +98,7 @@ def measure(
             fresh=lambda _: _fresh(model),
         )
         start = time.process_time()
-        ledger = run(function, task, arguments).ledger
+        ledger = run(function, task, values).ledger
         seconds = time.process_time() - start
         after = bare(model, batch_size=size)
         forward, both = np.mean([before, after], axis=0)
@@ -100,7 +112,7 @@ def measure(
 
 
 def bare(model: nn.Module, *, batch_size: int) -> tuple[float, float]:
-    """Return the seconds per sample of a forward pass, and of a forward and a backward pass in train mode."""
+    """Return the seconds per sample of a forward pass, and of a forward and backward pass in train mode."""
     x, y = torch.randn(batch_size, 3, 32, 32), torch.arange(batch_size) % CLASSES
     model.train(batch_size > 1)
 

@@ -1,13 +1,14 @@
-"""How much faster the metrics are than the algorithms of the sources, written plainly, on the same arrays in one run.
+"""Time the metrics against the algorithms of the papers, written plainly, on the same arrays in one run.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/metrics.py [--full] [--rounds 3]
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/metrics.py [--full] [--rounds 3] [--short]
 
-Baselines: CKA from Gram matrices and a dense centring matrix (float32, torch); scikit-learn's brute-force cosine k-NN;
+Baselines: CKA from Gram matrices and a dense centering matrix (float32, torch); scikit-learn's brute-force cosine k-NN;
 for conformal sets a pass of a DataLoader (batches of 64, logits in memory) for each alpha; for MIACR an SVC with
-cross-validated probabilities; for the SVC attack that machine on every point.
-One process, one thread; both sides alternate, CPU seconds are counted, and the medians' ratio is printed. Every pair is
-checked to give the same number. --full adds the sizes that take minutes (CKA at 5,000 rows takes the baseline 30 s).
-On Linux the memory that k-NN and CKA need beside their inputs follows, each measured in a process of its own.
+cross-validated probabilities; for the SVC attack the same SVC on every point.
+One process, one thread. Rounds alternate between the two sides, CPU seconds are counted, and the ratio of the medians
+is printed. Both sides must give the same number. --full adds the sizes that take minutes (the baseline of CKA at 5,000
+rows takes 30 s). On Linux the memory that k-NN and CKA need beyond their inputs follows, each measured in its own
+process. --short runs every kind of case once on small arrays.
 """
 
 import argparse
@@ -39,7 +40,7 @@ ALPHAS = (0.05, 0.1, 0.15, 0.2)
 
 
 class Case(NamedTuple):
-    """One comparison; `difference` of both results must not exceed `allowed`."""
+    """One comparison; the `difference` of the two results must not exceed `allowed`."""
 
     name: str
     ours: Callable[[], Any]
@@ -47,7 +48,7 @@ class Case(NamedTuple):
     difference: Callable[[Any, Any], float]
     allowed: float
     goal: float
-    rounds: int = 0  # 0: as asked
+    rounds: int = 0  # 0: as many as --rounds
 
 
 def plain_cka(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -55,8 +56,8 @@ def plain_cka(x: torch.Tensor, y: torch.Tensor) -> float:
     n = len(x)
 
     def hsic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        centring = torch.eye(n) - torch.ones(n, n) / n
-        return ((centring @ (a @ a.T) @ centring) * (centring @ (b @ b.T) @ centring)).sum()
+        centering = torch.eye(n) - torch.ones(n, n) / n
+        return ((centering @ (a @ a.T) @ centering) * (centering @ (b @ b.T) @ centering)).sum()
 
     return float(hsic(x, y) / (hsic(x, x).sqrt() * hsic(y, y).sqrt()))
 
@@ -65,10 +66,10 @@ def plain_coverage_ratio(split: TensorDataset, calibration: TensorDataset, alpha
     """Return CR at each alpha as released: a loader over each set, and a softmax of every batch, for each alpha."""
     ratios = []
     for alpha in alphas:
-        outputs, wanted = zip(
+        outputs, labels = zip(
             *((torch.softmax(batch, dim=1), y) for batch, y in DataLoader(calibration, 64)), strict=True
         )
-        p, y, n = torch.cat(outputs), torch.cat(wanted), len(calibration)
+        p, y, n = torch.cat(outputs), torch.cat(labels), len(calibration)
         scores = 1 - p[torch.arange(n), y]
         qhat = np.quantile(scores.numpy(), math.ceil((n + 1) * (1 - alpha)) / n, method="higher")
         covered = size = torch.zeros(())
@@ -81,9 +82,9 @@ def plain_coverage_ratio(split: TensorDataset, calibration: TensorDataset, alpha
 
 
 def plain_miacr(members: np.ndarray, others: np.ndarray, targets: np.ndarray, calibration: np.ndarray) -> float:
-    """Return the share of targets without `member` in the set, after an SVC with its internal cross-validation."""
+    """Return the fraction of targets without `member` in the set, by an SVC with its internal cross-validation."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn announces the end of `probability`
+        warnings.simplefilter("ignore")  # scikit-learn deprecates `probability`
         machine = SVC(C=3, gamma="auto", probability=True, random_state=0)
         machine.fit(np.concatenate([members, others])[:, None], np.repeat([1, 0], [len(members), len(others)]))
     scores, n = 1 - machine.predict_proba(calibration[:, None])[:, 1], len(calibration)
@@ -150,11 +151,11 @@ def miacr_case(n: int, goal: float, rounds: int = 0) -> Case:
 
     def ours() -> float:
         p = membership_probabilities(members, others, np.concatenate([targets, calibration]))
-        found = membership_coverage_ratio(p[:2000], p[2000:], variant="member_excluded", rule="numpy_higher")
-        return found.ratio.value
+        result = membership_coverage_ratio(p[:2000], p[2000:], variant="member_excluded", rule="numpy_higher")
+        return result.ratio.value
 
     return Case(
-        f"MIACR, {n} a side",
+        f"MIACR, {n} per side",
         ours,
         lambda: plain_miacr(members, others, targets, calibration),
         lambda a, b: abs(a - b),
@@ -174,7 +175,7 @@ def svc_case(n: int, goal: float, rounds: int = 0) -> Case:
         return float(np.mean(machine.predict(targets[:, None]) == 0))
 
     return Case(
-        f"SVC attack, {n} a side",
+        f"SVC attack, {n} per side",
         lambda: svc(members, others, targets).efficacy.value,
         plain,
         lambda a, b: abs(a - b),
@@ -182,6 +183,14 @@ def svc_case(n: int, goal: float, rounds: int = 0) -> Case:
         goal,
         rounds,
     )
+
+
+def short_cases() -> Iterator[Case]:
+    yield cka_case(100, 32, 1)
+    yield knn_case(500, 100, 32, 1)
+    yield conformal_case(500, 10, ALPHAS, 1)
+    yield miacr_case(1000, 1)
+    yield svc_case(1000, 1)
 
 
 def cases(full: bool) -> Iterator[Case]:
@@ -205,7 +214,7 @@ def cases(full: bool) -> Iterator[Case]:
 
 
 def extra_memory(case: str, n: int, ours: bool) -> float:
-    """Return the MiB by which the peak of this process exceeds what it held with the inputs alone."""
+    """Return by how many MiB this process's peak exceeds what it holds with the inputs alone."""
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((n, 512), dtype=np.float32), rng.standard_normal((n, 512), dtype=np.float32)
     labels = rng.integers(10, size=n)
@@ -218,7 +227,7 @@ def extra_memory(case: str, n: int, ours: bool) -> float:
         del y
         neighbors = KNeighborsClassifier(5, metric="cosine", algorithm="brute")
         work = lambda: knn_predict(x, labels, points) if ours else neighbors.fit(x, labels).predict(points)  # noqa: E731
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _status("VmHWM")
     work()
     return _status("VmHWM") - before
@@ -233,9 +242,9 @@ def memory() -> None:
     print(f"\n{'extra memory in MiB':32}{'ours':>10}{'plain':>10}")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         for case, n, plain in (("k-NN", 50_000, True), ("CKA", 2_000, True), ("CKA", 50_000, False)):
-            found = [pool.submit(extra_memory, case, n, ours).result() for ours in (True, False)[: 1 + plain]]
+            peaks = [pool.submit(extra_memory, case, n, ours).result() for ours in (True, False)[: 1 + plain]]
             name = f"{case} {n} x {'2000 x ' if case == 'k-NN' else ''}512"
-            print(f"{name:32}" + "".join(f"{value:10.0f}" for value in found), flush=True)
+            print(f"{name:32}" + "".join(f"{value:10.0f}" for value in peaks), flush=True)
 
 
 def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -248,25 +257,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="add the sizes that take minutes")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--short", action="store_true", help="run every kind of case once on small arrays")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{platform.machine()}, torch {torch.__version__}, numpy {np.__version__}, CPU seconds, medians")
     print(f"{'':32}{'ours':>10}{'plain':>10}{'ratio':>8}{'goal':>8}{'difference':>13}")
-    missed = []
-    for case in cases(arguments.full):
+    failures = []
+    for case in short_cases() if arguments.short else cases(arguments.full):
         case.ours()
-        pairs = [(cpu_seconds(case.ours), cpu_seconds(case.plain)) for _ in range(case.rounds or arguments.rounds)]
+        pairs = [
+            (cpu_seconds(case.ours), cpu_seconds(case.plain))
+            for _ in range(1 if arguments.short else case.rounds or arguments.rounds)
+        ]
         ours, plain = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
         difference = case.difference(pairs[0][0][1], pairs[0][1][1])
         print(
             f"{case.name:32}{ours:10.4f}{plain:10.3f}{plain / ours:8.1f}{case.goal:8.0f}{difference:13.1e}", flush=True
         )
         if difference > case.allowed:
-            missed.append(f"{case.name}: the results differ by {difference:.1e}, more than {case.allowed:.0e}")
-    if sys.platform == "linux":
+            failures.append(f"{case.name}: the results differ by {difference:.1e}, more than {case.allowed:.0e}")
+    if sys.platform == "linux" and arguments.short:
+        print(f"extra memory of CKA 500 x 512: {extra_memory('CKA', 500, True):.0f} MiB")
+    elif sys.platform == "linux":
         memory()
-    if missed:
-        raise SystemExit("\n".join(missed))
+    if failures:
+        raise SystemExit("\n".join(failures))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""How many forward passes an evaluation makes, against a pass per metric, as the sources' scripts do. Counted.
+"""Count the forward passes of an evaluation, against one pass per metric, as the code of most papers does.
 
-    python benchmarks/passes.py [experiments/quickstart.yaml ...]
+    python benchmarks/passes.py [experiments/quickstart.yaml ...] [--short]
 
-A pass is one model over one split. Evaluated metric by metric, every metric runs the passes that it reads: of the
-model, of the original, of each retrained model, for one alpha after the other where it takes one. raybench makes every
-pass once and stores it. `alphas shared` grants the other side that one pass serves all alphas. Nothing is run or timed.
+A pass is one model over one split. Evaluated metric by metric, each metric runs the passes that it reads: those of the
+model, the original, the retrained models and the untrained model, and again for each alpha if it takes one. raybench
+runs every pass once and stores it. In the column `alphas shared` one pass of the baseline serves all alphas. Nothing is
+run or timed. --short counts the quickstart alone.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from raybench.config.reading import load_experiment
@@ -17,51 +18,67 @@ from raybench.scoring import binding, metric_rows
 
 ROOT = Path(__file__).parents[1] / "experiments"
 DEFAULT = [ROOT / "quickstart.yaml", ROOT / "uuef" / "resnet50_random100_corrected.yaml"]
-Pass = tuple[str, str]  # whose, over what
+UNTRAINED = "untrained"
+Pass = tuple[str, str]  # model, split
 
 
-def read_by(name: str, split: str | None, model: str, retrained: list[str]) -> set[Pass]:
+def passes_read(name: str, split: str | None, model: str, retrained: list[str]) -> set[Pass]:
     """Return the passes that one metric of one model reads on one split."""
-    found: set[Pass] = set()
+    passes: set[Pass] = set()
+    owners = {
+        None: [model],
+        "original": ["original"],
+        "retrained": retrained,
+        "shadow": retrained,  # the retrained models serve as shadow models
+        "untrained": [UNTRAINED],
+    }
     for argument in binding.input_names(binding.get_metric(name)):
         part = binding.parse_input(argument, name, split=split or "")
         if part.metric is not None:
             spec = binding.metric_spec(binding.get_metric(part.metric))
-            for owner in {"original": ["original"], "retrained": retrained, None: [model]}[part.reference]:
+            for owner in owners[part.reference]:
                 for where in spec.splits or (None,):
-                    found |= read_by(part.metric, where, owner, retrained)
+                    passes |= passes_read(part.metric, where, owner, retrained)
         elif part.array in ("logits", "labels", "features"):
-            owners = {"original": ["original"], "retrained": retrained, None: [model]}[part.reference]
-            found |= {(owner, part.split) for owner in owners}
-    return found
+            passes |= {(owner, part.split) for owner in owners[part.reference]}
+    return passes
 
 
 def count(experiment: Experiment) -> tuple[int, int, int]:
-    """Return the passes of a pass per metric and alpha, of a pass per metric, and of raybench."""
+    """Return the passes with one per metric and alpha, with one per metric, and of raybench."""
     downstream = list(experiment.evaluate.downstream)
     retrained = [f"retrained {seed}" for seed in experiment.train.seeds]
     unlearned = [f"{m} {i}" for m in experiment.methods for i in range(experiment.sweep.seeds)]
     models = ["original", *retrained, *unlearned]
-    each = shared = 0
+    per_alpha = per_metric = 0
+    distinct: set[Pass] = set()
     for model in models:
         others = [name for name in retrained if name != model]
         for name in metric_rows.chosen_metrics(experiment.evaluate.metrics, downstream=bool(downstream)):
             function = binding.get_metric(name)
             where = binding.metric_spec(function).splits or (None,)
             splits = [s for part in where for s in (downstream if part == binding.DOWNSTREAM else [part])]
-            times = len(experiment.evaluate.alphas) if "alpha" in binding.input_names(function) else 1
+            alphas = len(experiment.evaluate.alphas) if "alpha" in binding.input_names(function) else 1
             for split in splits:
-                passes = len(read_by(name, split, model, others))
-                each, shared = each + times * passes, shared + passes
-    return each, shared, len(models) * (len(ROLES) + len(downstream))
+                passes = passes_read(name, split, model, others)
+                per_alpha, per_metric = per_alpha + alphas * len(passes), per_metric + len(passes)
+                distinct |= passes
+    if any(model == UNTRAINED for model, _ in distinct):
+        models.append(UNTRAINED)
+    return per_alpha, per_metric, len(models) * (len(ROLES) + len(downstream))
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", nargs="*", type=Path, default=DEFAULT)
+    parser.add_argument("--short", action="store_true", help="count the quickstart alone")
+    arguments = parser.parse_args()
     print(f"{'experiment':42}{'per alpha':>11}{'alphas shared':>15}{'raybench':>10}{'fewer':>16}")
-    for path in map(Path, sys.argv[1:] or DEFAULT):
+    for path in DEFAULT[:1] if arguments.short else arguments.experiments:
         experiment, _ = load_experiment(path)
-        each, shared, own = count(experiment)
-        print(f"{experiment.name:42}{each:11,}{shared:15,}{own:10,}{each / own:8.1f}x{shared / own:7.1f}x")
+        per_alpha, per_metric, raybench = count(experiment)
+        ratios = f"{per_alpha / raybench:8.1f}x{per_metric / raybench:7.1f}x"
+        print(f"{experiment.name:42}{per_alpha:11,}{per_metric:15,}{raybench:10,}{ratios}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How well each metric tells a model that remembers from one that was retrained: power, false alarms, order.
+"""Measure each metric's power, false alarms and order on models whose memory of the forget set is known.
 
-    OMP_NUM_THREADS=1 python benchmarks/power.py [--originals 10] [--retrained 8] [--out docs/power.md]
+    OMP_NUM_THREADS=1 python benchmarks/power.py [--originals 10] [--retrained 8] [--out docs/power.md] [--short]
 
-Everything in one process on the quickstart's digits, without Ray. The question asked of each metric is the
-leaderboard's: does this one model lie outside the 95 % prediction interval of the retrained models? The answer is known
-for all models (`known_memory.py`), so that its share is power for those that remember and the rate of false alarms for
-retrained ones, each of which is held against the others.
+Everything runs in one process on the quickstart's digits, without Ray. The test is the leaderboard's: does one model
+lie outside the 95 % prediction interval of the retrained models? The answer is known for every model
+(`known_memory.py`). The fraction outside is therefore the power for models that remember, and the false alarm rate for
+retrained models, each of which is compared with the others. --short trains few models for one epoch.
 """
 
 import argparse
@@ -31,34 +31,44 @@ from raybench.storage.store import Store
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 TITLE = """# What each metric can see
 
-How often each metric of the [evaluation](metrics.md) tells models apart whose memory of the forget set is known, on the
-population of the quickstart: {retain} + {forget} digits to train on, {forget} of them to be forgotten.
+How often each metric of the [evaluation](metrics.md) detects what a model remembers, measured on models whose memory of
+the forget set is known. The data are those of the quickstart: {retain} + {forget} digits to train on, {forget} of them
+to be forgotten.
 
-- **original**: trained on all of them, {originals} seeds; **half**: retrained with a random half of the forget set;
-  **retrained**: without any of it, {retrained} seeds.
-- **poisoned**: the original, tuned on wrong labels of the forget set until it errs on {denied:.0f} % of
-  them. It denies, it did not forget.
-- **permuted**: the original with its channels reordered, the same function with other weights; **scaled**: the original
-  with logits divided by {temperature:g}, the same answers with another confidence. Both remember all.
+- **original**: trained on all samples, {originals} seeds.
+- **half**: retrained with a random half of the forget set, {originals} seeds.
+- **retrained**: trained without the forget set, {retrained} seeds.
+- **poisoned**: the original, fine-tuned on wrong labels of the forget set until it misclassifies {denied:.0f} % of it.
+  It gives wrong answers but still remembers.
+- **permuted**: the original with its channels reordered: the same function with other weights. It remembers everything.
+- **scaled**: the original with logits divided by {temperature:g}: the same predictions with another confidence. It
+  remembers everything.
 
-Fractions count the models that lie outside the 95 % prediction interval of the retrained models, and *high* or *low*
-says on which side most of them are. For those that remember this is the metric's power; for retrained models, each held
-against the others, it is the rate of false alarms, of which 5 % are to be expected. *AUC* is the chance that an
-original's value lies above a retrained model's: 1 and 0 are perfect, 0.5 is blind. *Ordered*: the mean of the half lies
-between those of retrained and original. A metric of utility (retain, test, unseen) need not tell them apart. The
-fractions are coarse: {originals}/{originals} is compatible with a power of {least:.0f} %.
+A fraction such as 10/10 counts the models outside the 95 % prediction interval of the retrained models; *high* or *low*
+is the side on which most of them lie. For models that remember, this fraction is the metric's power. For retrained
+models, each compared with the others, it is the false alarm rate; 5 % are expected. *AUC* is the probability that an
+original's value lies above a retrained model's: 1 and 0 are perfect, 0.5 is chance. *Ordered*: the mean of *half* lies
+between the means of *retrained* and *original*. A utility metric (on retain, test or unseen samples) need not separate
+the models. The fractions are coarse: {originals}/{originals} is compatible with a power of {least:.0f} %.
+
+Abbreviations in the metric ids: `agl` agreement in accuracy with a retrained model, `cka` centered kernel alignment,
+`cr` coverage ratio, `js` Jensen-Shannon divergence, `kl` Kullback-Leibler divergence, `knn` k-nearest-neighbor
+accuracy, `lira` likelihood ratio attack, `mia` membership inference attack, `miacr` fraction of forget samples whose
+conformal set is {{non-member}}, `nomus` normalized machine unlearning score, `rmia` robust membership inference attack,
+`svc` support vector classifier, `tpr_at_fpr` true positive rate at a false positive rate, `zrf` zero retrain
+forgetting score.
 """
 
 
 @dataclass(frozen=True)
 class Line:
-    """One metric on one split: its values by kind of model, and how many of each lie outside."""
+    """One metric on one split: its values by kind of model, and which of them lie outside the interval."""
 
     metric: str
     split: str
     setting: str
     values: dict[str, np.ndarray]
-    outside: dict[str, np.ndarray]  # of each model: -1 below the interval, 0 inside, 1 above
+    outside: dict[str, np.ndarray]  # per model: -1 below the interval, 0 inside, 1 above
     auc: float
 
     @property
@@ -68,34 +78,36 @@ class Line:
 
 
 def lines(rows: Sequence[metric_rows.Row]) -> tuple[list[Line], dict[str, str]]:
-    """Return a line for each metric and split, and the reasons of the metrics that have no number."""
+    """Return a line for each metric and split, and why the remaining metrics have no value."""
     cells: dict[tuple[str, str, str], list[metric_rows.Row]] = {}
     for row in rows:
         cells.setdefault((row["metric"], row["split"] or "", row["setting"]), []).append(row)
-    found, silent = [], {}
-    for (metric, split, setting), own in cells.items():
+    results, without_value = [], {}
+    for (metric, split, setting), group in cells.items():
         values = {
-            kind: np.array([r["value"] for r in once(own) if r["kind"] == kind and r.get("value") is not None])
+            kind: np.array([r["value"] for r in distinct(group) if r["kind"] == kind and r.get("value") is not None])
             for kind in ("retrained", *SUBJECTS)
         }
         if not all(len(values[kind]) for kind in ("retrained", "half", "original")):
-            silent[metric] = next((row["reason"] for row in own if row.get("reason")), "not defined for every model")
+            without_value[metric] = next(
+                (row["reason"] for row in group if row.get("reason")), "not defined for every model"
+            )
             continue
         outside = {
-            kind: np.array([side(r) for r in once(own) if r["kind"] == kind and r.get("gap_low") is not None])
+            kind: np.array([side(r) for r in distinct(group) if r["kind"] == kind and r.get("gap_low") is not None])
             for kind in values
         }
-        found.append(Line(metric, split, setting, values, outside, _auc(own)))
-    return found, silent
+        results.append(Line(metric, split, setting, values, outside, _auc(group)))
+    return results, without_value
 
 
 def side(row: metric_rows.Row) -> int:
-    """Return 0 where the interval of the gap holds zero, else the sign of the gap."""
+    """Return 0 if the interval of the gap contains zero, else the sign of the gap."""
     return int(row["gap_low"] > 0) - int(row["gap_high"] < 0)
 
 
-def once(rows: Sequence[metric_rows.Row]) -> list[metric_rows.Row]:
-    """Return the rows without the repetitions of retrained models whose value does not depend on the original."""
+def distinct(rows: Sequence[metric_rows.Row]) -> list[metric_rows.Row]:
+    """Drop the repeated rows of retrained models whose value does not depend on the original."""
     return list({(row["model"], row.get("value"), row.get("gap")): row for row in rows}.values())
 
 
@@ -118,12 +130,12 @@ def _auc(rows: Sequence[metric_rows.Row]) -> float:
     return float(np.mean(wins))
 
 
-def page(found: Sequence[Line], silent: dict[str, str]) -> str:
-    """Return the table in Markdown, with what has no number below it."""
+def page(results: Sequence[Line], without_value: dict[str, str]) -> str:
+    """Return the table in Markdown, followed by the metrics without a value."""
     head = ["metric", "split", "mean retrained (sd)", "mean half", "mean original", "AUC"]
     head += [*(f"outside: {kind}" for kind in SUBJECTS), "false alarms", "ordered"]
     rows = []
-    for line in found:
+    for line in results:
         reference = line.values["retrained"]
         setting = f" ({line.setting})" if line.setting else ""
         rows.append(
@@ -137,56 +149,66 @@ def page(found: Sequence[Line], silent: dict[str, str]) -> str:
                 "yes" if line.ordered else "no",
             ]
         )
-    alarms = np.concatenate([line.outside["retrained"] != 0 for line in found])
+    alarms = np.concatenate([line.outside["retrained"] != 0 for line in results])
     parts = [
         table(head, rows),
         f"False alarms over all rows: {alarms.sum()} of {len(alarms)} ({100 * alarms.mean():.1f} %; the rows share "
         "models).",
     ]
-    if silent:
-        parts.append("Without a number here:\n\n" + "\n".join(f"- `{name}`: {why}" for name, why in silent.items()))
+    if without_value:
+        parts.append("No value here:\n\n" + "\n".join(f"- `{name}`: {why}" for name, why in without_value.items()))
     return "\n\n".join(parts)
 
 
 def number(value: float) -> str:
-    """Return three digits; what is 0 up to rounding is 0."""
+    """Format with three significant digits; rounding errors around 0 become 0."""
     return f"{0 if abs(value) < 1e-12 else value:.3g}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--originals", type=int, default=10, help="and as many of each kind that is made of them")
+    parser.add_argument("--originals", type=int, default=10, help="and as many of each kind derived from them")
     parser.add_argument("--retrained", type=int, default=8)
     parser.add_argument("--out", type=Path, help="write the page here as well")
-    given = parser.parse_args()
-    if given.originals < 1 or given.retrained < 3:
-        parser.error("at least 1 original, and 3 retrained models: each is held against an interval of the others")
+    parser.add_argument("--short", action="store_true", help="few models, trained for one epoch")
+    arguments = parser.parse_args()
+    if arguments.short:
+        arguments.originals, arguments.retrained = 1, 3
+    if arguments.originals < 1 or arguments.retrained < 3:
+        parser.error("at least 1 original, and 3 retrained models: each is compared with an interval of the others")
     torch.set_num_threads(1)
-    experiment, _ = load_experiment(QUICKSTART, [])
+    experiment, _ = load_experiment(QUICKSTART, ["train.epochs=1"] if arguments.short else [])
+    probe_epochs = 2 if arguments.short else 50
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         scenario = prepare(experiment, Store(folder))
-        models = build(scenario, originals=given.originals, retrained=given.retrained)
+        models = build(scenario, originals=arguments.originals, retrained=arguments.retrained)
         trained = time.perf_counter() - started
         rows = evaluate(
-            scenario, models, metric_rows.chosen_metrics("all"), experiment.evaluate.alphas[:1], probe_epochs=50
+            scenario,
+            models,
+            metric_rows.chosen_metrics("all"),
+            experiment.evaluate.alphas[:1],
+            probe_epochs=probe_epochs,
         )
         sizes = scenario.splits().sizes()
-    found, silent = lines(rows)
-    known = {"temperature": TEMPERATURE, "denied": 100 * DENIED, "least": 100 * 0.025 ** (1 / given.originals)}
-    title = TITLE.format(**vars(given), **sizes, **known)
-    command = f"benchmarks/power.py --originals {given.originals} --retrained {given.retrained} --out docs/power.md"
-    machine = f"one core (of {os.cpu_count()}) of a {platform.system()} {platform.machine()} machine without a GPU"
-    made = (
-        f"Made on {datetime.date.today():%Y-%m-%d} by `OMP_NUM_THREADS=1 python {command}` on {machine}, torch "
-        f"{torch.__version__.split('+')[0]}, in {time.perf_counter() - started:.0f} s, of which {trained:.0f} s were "
-        "training. Seeds: originals 100 and up, retrained 200 and up, half 300 and up; the rest, and the halves, 0 and "
-        "up."
+    results, without_value = lines(rows)
+    known = {"temperature": TEMPERATURE, "denied": 100 * DENIED, "least": 100 * 0.025 ** (1 / arguments.originals)}
+    title = TITLE.format(**vars(arguments), **sizes, **known)
+    command = (
+        f"benchmarks/power.py --originals {arguments.originals} --retrained {arguments.retrained} --out docs/power.md"
     )
-    text = f"{title}\n{made}\n\n{page(found, silent)}\n"
+    machine = f"one core (of {os.cpu_count()}) of a {platform.system()} {platform.machine()} machine without a GPU"
+    origin = (
+        f"Generated on {datetime.date.today():%Y-%m-%d} by `OMP_NUM_THREADS=1 python {command}` on {machine}, torch "
+        f"{torch.__version__.split('+')[0]}, in {time.perf_counter() - started:.0f} s, of which training took "
+        f"{trained:.0f} s. Seeds: originals from 100, retrained from 200, half from 300; derived models and the random "
+        "halves from 0."
+    )
+    text = f"{title}\n{origin}\n\n{page(results, without_value)}\n"
     print(text)
-    if given.out is not None:
-        given.out.write_text(text, encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""How long the quickstart takes, by stage, on a fresh storage, and how much memory at its peak.
+"""Time the quickstart by stage on an empty storage, and measure its peak memory.
 
-    python benchmarks/quickstart.py
+    python benchmarks/quickstart.py [--short]
 
-The start of each stage's worker processes (which import torch) is part of its time: that is what a newcomer waits for.
-Memory is summed over this process and all that it started, Ray's included, pages that several share counted once.
+The start of each stage's worker processes (which import torch) is part of its time: a first-time user waits for it too.
+Memory is summed over this process and all its descendants, Ray's included; shared pages count once. --short runs one
+method on two retrained models.
 """
 
+import argparse
 import tempfile
 import threading
 import time
@@ -22,10 +24,14 @@ from raybench.progress import Reporter, Stage
 from raybench.storage.store import Store
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
+REMOVED = ("retrain", "gradient_ascent", "neggrad_plus", "random_label", "salun", "scrub")
+SHORT = ["train.epochs=1", "train.retrained_seeds=2", "sweep.trials=1", "sweep.seeds=1", "evaluate.metrics=[accuracy]"]
+SHORT += ["resources.cpus_per_model=2", "resources.cpus_per_trial=2"]  # fewer processes to start
+SHORT += [f"methods.{name}=null" for name in REMOVED]
 
 
 class Stopwatch(Reporter):
-    """Keeps each stage's seconds."""
+    """Record each stage's seconds."""
 
     def __init__(self) -> None:
         super().__init__(Console(), verbosity=-1)
@@ -40,7 +46,7 @@ class Stopwatch(Reporter):
 
 
 class Memory(threading.Thread):
-    """Looks at the memory of all processes of the run every half second and keeps the highest sum."""
+    """Sum the memory of all processes of the run every half second and keep the maximum."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -48,28 +54,30 @@ class Memory(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        own = psutil.Process()
+        this = psutil.Process()
         while not self.over.wait(0.5):
             used = 0
-            for process in [own, *own.children(recursive=True)]:
-                with suppress(psutil.Error):  # it has ended since it was listed
+            for process in [this, *this.children(recursive=True)]:
+                with suppress(psutil.Error):  # the process has ended since it was listed
                     used += process.memory_full_info().pss
             self.peak = max(self.peak, used)
 
 
 def main() -> None:
-    experiment, text = load_experiment(QUICKSTART)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="one method, two retrained models")
+    experiment, text = load_experiment(QUICKSTART, SHORT if parser.parse_args().short else [])
     stopwatch, memory = Stopwatch(), Memory()
     memory.start()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run(experiment, text, Store(folder), stopwatch)
     whole = time.perf_counter() - started
-    for name, seconds in {**stopwatch.seconds, "the rest": whole - sum(stopwatch.seconds.values())}.items():
+    for name, seconds in {**stopwatch.seconds, "other": whole - sum(stopwatch.seconds.values())}.items():
         print(f"{name:<34} {seconds:6.1f} s  {seconds / whole:4.0%}")
-    print(f"{'all':<34} {whole:6.1f} s")
+    print(f"{'total':<34} {whole:6.1f} s")
     memory.over.set()
-    print(f"{'memory at its peak':<34} {memory.peak / 1e9:6.2f} GB")
+    print(f"{'peak memory':<34} {memory.peak / 1e9:6.2f} GB")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What Ray Tune costs a sweep of small trials: the same trials in a plain loop in one process, in one run.
+"""Time a sweep of small trials through Ray Tune against the same trials in a plain loop in one process.
 
-    python benchmarks/sweep.py [--trials 100] [--epochs 10]
+    python benchmarks/sweep.py [--trials 100] [--epochs 10] [--short]
 
 The loop and the sweep do exactly the same work (the quickstart's `finetune`, one setting per trial, audits included) on
-separate storages. Two rates are printed for the sweep: from the first result to the last, which is what a long sweep
-sees, and with the start of Ray and its workers. The goal is 85 % of (cores x the loop's rate) for the first.
+separate storages. The sweep's rate is printed twice: from the first result to the last, which is the rate of a long
+sweep, and with the start of Ray and its workers. The goal is 85 % of (cores x the loop's rate) for the first. --short
+runs 10 trials of one epoch.
 """
 
 import argparse
@@ -29,10 +30,14 @@ QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=10, help="of finetune: how long a trial is")
-    given = parser.parse_args()
-    settings = [f"sweep.trials={given.trials}", "train.retrained_seeds=2"]
-    settings += [f"methods={{finetune: {{lr: {{loguniform: [0.001, 0.05]}}, epochs: {given.epochs}}}}}"]
+    parser.add_argument("--epochs", type=int, default=10, help="of finetune: the length of a trial")
+    parser.add_argument("--short", action="store_true", help="10 trials of one epoch")
+    arguments = parser.parse_args()
+    if arguments.short:
+        arguments.trials, arguments.epochs = 10, 1
+    settings = [f"sweep.trials={arguments.trials}", "train.retrained_seeds=2"]
+    settings += ["train.epochs=1", "resources.cpus_per_trial=2"] if arguments.short else []
+    settings += [f"methods={{finetune: {{lr: {{loguniform: [0.001, 0.05]}}, epochs: {arguments.epochs}}}}}"]
     experiment, _ = load_experiment(QUICKSTART, settings)
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "loop"), Path(folder, "sweep")
@@ -62,7 +67,7 @@ def main() -> None:
             whole = time.perf_counter() - started
         early = sum(moment <= times[0] + 1e-3 for moment in times)
         steady = (len(times) - early) / (times[-1] - times[0])
-    print(f"trials              {len(jobs)} x finetune, {given.epochs} epochs, {cores} cores")
+    print(f"trials              {len(jobs)} x finetune, {arguments.epochs} epochs, {cores} cores")
     print(f"plain loop          {60 * loop:8.0f} trials per minute ({1 / loop:.2f} s each)")
     print(
         f"sweep, steady       {60 * steady:8.0f} trials per minute = {steady / loop / cores:.0%} of {cores} x the loop"

@@ -1,4 +1,4 @@
-"""A tiny real experiment on scikit-learn's digits: trained, swept, predicted, scored once per session, without Ray."""
+"""Run a tiny real experiment on scikit-learn's digits once per session, without Ray: train, sweep, predict, score."""
 
 import copy
 import signal
@@ -55,27 +55,27 @@ TINY: dict[str, Any] = {
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, even where the suite runs in the background, with the signal ignored."""
+    """Deliver Ctrl-C to child processes even if the suite runs in the background, where the signal is ignored."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FIRST = {"tests/journeys/warm/": "warm", "tests/journeys/": "journeys", "tests/distributed/": "warm"}
+QUEUES = {"tests/journeys/": "journeys", "tests/distributed/": "distributed"}
 
 
 def queue(nodeid: str) -> str:
-    """Return which tests a test waits its turn with: those of its file, or all that start Ray one after the other."""
-    return next((name for start, name in FIRST.items() if nodeid.startswith(start)), nodeid.partition("::")[0])
+    """Return the queue of a test: its file, or one of the queues of tests that start Ray."""
+    return next((name for start, name in QUEUES.items() if nodeid.startswith(start)), nodeid.partition("::")[0])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what starts Ray, which takes longest and waits a lot; the rest fills the time beside it."""
-    order = list(dict.fromkeys(FIRST.values()))[::-1]
+    """Start with the tests that start Ray: they take longest; the others fill the second worker."""
+    order = list(QUEUES.values())
     items.sort(key=lambda item: order.index(name) if (name := queue(item.nodeid)) in order else len(order))
 
 
 class ByQueue(LoadScopeScheduling):
-    """Keeps a queue on one worker, so that its fixtures are made once."""
+    """Keep a queue on one worker, so that its fixtures are built once."""
 
     def _split_scope(self, nodeid: str) -> str:
         return queue(nodeid)
@@ -117,20 +117,20 @@ def shift(task, *, by: Rate = 0.01) -> None:
 
 
 def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the content with some values changed, given as {"train.epochs": 3}."""
+    """Return a copy of the content with changes such as {"train.epochs": 3}."""
     content = copy.deepcopy(content)
     for path, value in changes.items():
         *parents, last = path.split(".")
-        here = content
+        section = content
         for name in parents:
-            here = here.setdefault(name, {})
-        here[last] = value
+            section = section.setdefault(name, {})
+        section[last] = value
     return content
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The trained models of the tiny experiment, as the pipeline knows them."""
+    """The trained models of the tiny experiment, with the attributes that the pipeline uses."""
 
     scenario: Scenario
     jobs: list[plan.TrainJob]
@@ -167,7 +167,7 @@ def make_experiment(tiny: Callable[..., dict[str, Any]], own_methods: str) -> Ca
 
 @pytest.fixture
 def write_file(tmp_path: Path) -> Callable[..., Path]:
-    """Write an experiment file, from a mapping or as the text is."""
+    """Write an experiment file from a mapping or a text."""
 
     def write(content: Any, name: str = "experiment.yaml") -> Path:
         path = tmp_path / name
@@ -179,7 +179,7 @@ def write_file(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def own_methods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Put a module of methods, as a user would write it, on the path; return its name."""
+    """Put a module of user-defined methods on the path and return its name."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "own_tiny_methods.py").write_text(OWN_METHODS)
     sys.path.insert(0, str(folder))
@@ -189,7 +189,7 @@ def own_methods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def make_scenario(make_experiment: Callable[..., Experiment], trained: Trained) -> Callable[..., Scenario]:
-    """Prepare a changed tiny experiment on the store that holds the trained models."""
+    """Prepare a variant of the tiny experiment on the store of the trained models."""
     return lambda **changes: prepare(make_experiment(**changes), trained.scenario.store)
 
 
@@ -203,7 +203,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_experiment: Callable[
 
 @pytest.fixture(scope="session")
 def swept(trained: Trained) -> SimpleNamespace:
-    """Run every search trial and every final run of the tiny experiment; the first finished trial is the chosen one."""
+    """Run all search trials and final runs of the tiny experiment; the first finished trial counts as the best."""
     scenario = trained.scenario
     search = {
         method: [trial_job(scenario, job, trained.retrained) for job in jobs]

@@ -1,4 +1,4 @@
-"""Jobs on a real cluster: a head on loopback, the shrunk quickstart, its exit code and its Parquet."""
+"""Submit jobs to a real cluster: a head on loopback, a small quickstart, its exit code and its Parquet."""
 
 import os
 import shlex
@@ -44,14 +44,14 @@ OWN = """
 from raybench import method
 
 
-@method(source="none: a user's own file")
+@method(source="none: a user-defined method")
 def nothing(task, *, lr: float = 1e-6, epochs: int = 1) -> None:
     optimizer = task.optimizer(lr)
     for _ in task.epochs(epochs):
         for x, y in task.retain():
             task.step(optimizer, task.loss(task.model(x), y))
 """
-SHRUNK = ("train.epochs=2", "train.retrained_seeds=2", "sweep.trials=1", "sweep.seeds=1")
+SHORT = ("train.epochs=1", "train.retrained_seeds=1", "sweep.trials=1", "sweep.seeds=1", "evaluate.metrics=[accuracy]")
 
 
 def free_port() -> int:
@@ -111,18 +111,18 @@ def test_the_quickstart_runs_as_a_job_and_leaves_its_tables(
     monkeypatch.syspath_prepend(str(project))
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")  # Ray's client would prefer this to --address
     words = ["--storage", str(storage), "--working-dir", str(project), "--address", head]
-    words += [word for override in SHRUNK for word in ("--set", override)]
+    words += [word for override in SHORT for word in ("--set", override)]
     with pytest.raises(SystemExit) as ended:
         app(["submit", str(project / "experiments" / "mine.yaml"), *words])
     output = capfd.readouterr().out
     assert ended.value.code == 0, output
     assert "ray job stop --address" in output
-    assert "3/3 models" in output  # the job's log came through
+    assert "2/2 models" in output  # the job's log came through
     tables = storage / "mine" / "tables"
     metrics = pq.read_table(tables / "metrics.parquet").to_pandas()
     assert set(metrics.loc[metrics.kind == "unlearned", "method"]) == {"finetune", "own.nothing"}
     models = pq.read_table(tables / "models.parquet").to_pandas()
-    assert sorted(models.kind) == ["original", "retrained", "retrained", "unlearned", "unlearned"]
+    assert sorted(models.kind) == ["original", "retrained", "unlearned", "unlearned"]
 
 
 @pytest.mark.ray

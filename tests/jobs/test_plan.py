@@ -1,4 +1,4 @@
-"""Keys: each is made of everything that decides the result, and of nothing else."""
+"""Test that a key hashes everything that decides the result, and nothing else."""
 
 import importlib
 import itertools
@@ -20,7 +20,7 @@ from raybench.scenario.prepare import prepare
 
 @pytest.fixture
 def keys(make_scenario):
-    """Return every key of a changed experiment: original, retrained, trials by method."""
+    """Return every key of an experiment variant: original, retrained, trials by method."""
 
     def read(**changes):
         scenario = make_scenario(**changes)
@@ -160,8 +160,8 @@ def test_a_default_that_is_written_out_is_the_same_trial(keys):
     from raybench.methods.framework.spec import hyperparameters
 
     defaults = {name: field.default for name, field in hyperparameters(get("finetune")).model_fields.items()}
-    given = {key: value for key, value in defaults.items() if isinstance(value, int | float | str)}
-    assert keys(methods={"finetune": given})["trials"] == keys(methods={"finetune": {}})["trials"]
+    numbers = {key: value for key, value in defaults.items() if isinstance(value, int | float | str)}
+    assert keys(methods={"finetune": numbers})["trials"] == keys(methods={"finetune": {}})["trials"]
 
 
 def test_a_file_and_its_rewriting_have_the_same_keys(write_file, tiny, trained):

@@ -1,4 +1,4 @@
-"""Predictions as artifacts: one file per model and piece, written once, read back as they were."""
+"""Test predictions as artifacts: one file per model and piece, written once, read back unchanged."""
 
 import os
 
@@ -20,9 +20,9 @@ def test_stored_predictions_are_those_of_the_model(trained, evaluated):
     stored = StoredPredictions(scenario)
     for role in ROLES:
         expected = predict(scenario.load(trained.original), scenario.split(role))
-        found = stored.read(trained.original, role)
+        predictions = stored.read(trained.original, role)
         for name in ("ids", "labels", "logits", "features"):
-            assert np.array_equal(getattr(found, name), getattr(expected, name))
+            assert np.array_equal(getattr(predictions, name), getattr(expected, name))
 
 
 def test_predicting_again_writes_nothing(trained, evaluated):
@@ -65,17 +65,17 @@ def test_pieces_are_put_together_in_id_order(trained, monkeypatch, tmp_path):
 def test_arrays_are_lists_in_the_file_and_come_back_exactly(trained, monkeypatch, multi_label):
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, (7, 3)).astype(np.uint8) if multi_label else np.arange(7) % 3
-    given = Predictions(
+    predictions = Predictions(
         np.arange(7) * 2, labels, random.normal(size=(7, 3)).astype("f4"), random.normal(size=(7, 5)).astype("f4")
     )
-    content = as_table(given, "m", "forget")
+    content = as_table(predictions, "m", "forget")
     assert content.schema.equals(tables.SCHEMAS["predictions"])
-    assert content["logits"][0].as_py() == [float(value) for value in given.logits[0]]
+    assert content["logits"][0].as_py() == [float(value) for value in predictions.logits[0]]
     trained.scenario.store.write_table("test_predict/one.parquet", content)
     monkeypatch.setattr("raybench.jobs.predict.predictions_keys", lambda *_: [(0, 7, "test_predict/one.parquet")])
-    found = StoredPredictions(trained.scenario).read("m", "forget")
+    read_back = StoredPredictions(trained.scenario).read("m", "forget")
     for name in ("ids", "labels", "logits", "features"):
-        assert np.array_equal(getattr(found, name), getattr(given, name))
+        assert np.array_equal(getattr(read_back, name), getattr(predictions, name))
 
 
 def test_a_model_is_loaded_once_and_a_prediction_is_read_once(trained, evaluated, monkeypatch):

@@ -1,4 +1,4 @@
-"""The relearning probe as a unit of work: its record, its key, its rows in the table of metrics."""
+"""Test the relearning job: its record, its key, its rows in the metrics table."""
 
 import os
 import sys
@@ -122,9 +122,9 @@ def test_the_rows_stand_in_the_table_of_metrics(probed, trained, swept, evaluate
     scenario, jobs = probed
     collect_tables(scenario, trained, swept, evaluated.audited, evaluated.jobs, (), jobs)
     frame = pd.read_parquet(scenario.store.path("tiny/tables/metrics.parquet"))
-    own = frame[frame.metric == "relearning_epochs"]
-    assert own.name.tolist() == [job.model.name for job in jobs]
-    assert own.setting.unique().tolist() == ["batch_size=20,lr=0.1,max_epochs=8,seed=0,tolerance=0.01"]
+    relearning = frame[frame.metric == "relearning_epochs"]
+    assert relearning.name.tolist() == [job.model.name for job in jobs]
+    assert relearning.setting.unique().tolist() == ["batch_size=20,lr=0.1,max_epochs=8,seed=0,tolerance=0.01"]
     collect_tables(scenario, trained, swept, evaluated.audited, evaluated.jobs)
     assert "relearning_epochs" not in set(pd.read_parquet(scenario.store.path("tiny/tables/metrics.parquet")).metric)
 
@@ -139,8 +139,8 @@ def test_a_stage_that_finds_every_record_says_so_and_starts_nothing(probed, eval
 
 
 def test_a_file_may_ask_for_it_with_defaults_alone(tiny):
-    asked = Experiment.model_validate(tiny(evaluate__relearning={})).evaluate.relearning
-    assert asked is not None
-    assert asked.max_epochs > 0
+    settings = Experiment.model_validate(tiny(evaluate__relearning={})).evaluate.relearning
+    assert settings is not None
+    assert settings.max_epochs > 0
     with pytest.raises(ValueError, match="max_epoch"):
         Experiment.model_validate(tiny(evaluate__relearning={"max_epoch": 3}))

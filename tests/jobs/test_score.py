@@ -1,4 +1,4 @@
-"""Scores of one model from its stored predictions."""
+"""Test the scoring of one model from its stored predictions."""
 
 import math
 import os
@@ -27,13 +27,13 @@ def rows(trained, evaluated):
 
 
 def test_every_model_has_every_metric_of_the_experiment(rows, evaluated):
-    wanted = {(row["metric"], row["split"], row["setting"]) for row in rows}
-    assert {metric for metric, _, _ in wanted} >= {"accuracy", "mia_auc", "cr", "knn", "cka_to_retrained"}
-    assert {setting for metric, _, setting in wanted if metric == "cr"} == {"alpha=0.1", "alpha=0.3"}
+    expected = {(row["metric"], row["split"], row["setting"]) for row in rows}
+    assert {metric for metric, _, _ in expected} >= {"accuracy", "mia_auc", "cr", "knn", "cka_to_retrained"}
+    assert {setting for metric, _, setting in expected if metric == "cr"} == {"alpha=0.1", "alpha=0.3"}
     for model in evaluated.audited:
-        own = [row for row in rows if row["model"] == model.key.rsplit("/")[-1]]
-        assert {(row["metric"], row["split"], row["setting"]) for row in own} == wanted
-        assert {(row["name"], row["kind"], row["method"], row["seed"]) for row in own} == {
+        of_model = [row for row in rows if row["model"] == model.key.rsplit("/")[-1]]
+        assert {(row["metric"], row["split"], row["setting"]) for row in of_model} == expected
+        assert {(row["name"], row["kind"], row["method"], row["seed"]) for row in of_model} == {
             (model.name, model.kind, model.method, model.seed)
         }
 
@@ -51,32 +51,32 @@ def test_every_row_has_a_number_with_its_n_and_interval_or_a_reason(rows):
 def test_accuracy_is_that_of_the_predictions(rows, trained):
     stored = StoredPredictions(trained.scenario)
     for role in ("retain", "forget", "test", "unseen"):
-        found = stored.read(trained.original, role)
+        predictions = stored.read(trained.original, role)
         (row,) = [r for r in rows if r["name"] == "original" and r["metric"] == "accuracy" and r["split"] == role]
-        assert row["value"] == pytest.approx(accuracy_score(found.labels, found.logits.argmax(1)))
-        assert row["n"] == len(found.ids)
+        assert row["value"] == pytest.approx(accuracy_score(predictions.labels, predictions.logits.argmax(1)))
+        assert row["n"] == len(predictions.ids)
 
 
 def test_an_untrained_model_is_predicted_for_the_metric_that_asks_and_is_nowhere_stored(rows, trained):
     scenario = trained.scenario
     key = plan.untrained_model(scenario)
-    found = StoredPredictions(scenario).read(key, "forget")
+    predictions = StoredPredictions(scenario).read(key, "forget")
     original = StoredPredictions(scenario).read(trained.original, "forget")
     (row,) = [r for r in rows if r["name"] == "original" and r["metric"] == "zrf" and r["split"] == "forget"]
-    assert row["value"] == pytest.approx(zrf(original.logits, found.logits).value)
+    assert row["value"] == pytest.approx(zrf(original.logits, predictions.logits).value)
     assert row["reference"] == "untrained"
     assert not scenario.store.exists(f"{key}.pt")
-    asked = scenario.experiment.evaluate.model_copy(update={"metrics": ["accuracy"]})
-    experiment = scenario.experiment.model_copy(update={"evaluate": asked})
+    changed = scenario.experiment.evaluate.model_copy(update={"metrics": ["accuracy"]})
+    experiment = scenario.experiment.model_copy(update={"evaluate": changed})
     assert plan.untrained_model(replace(scenario, experiment=experiment)) is None
 
 
 def test_weights_are_compared_without_what_batchnorm_gathers(rows, trained):
-    own = [r for r in rows if r["metric"] == "weight_distance_to_original"]
-    (untouched,) = [r for r in own if r["name"] == "original"]
+    distances = [r for r in rows if r["metric"] == "weight_distance_to_original"]
+    (untouched,) = [r for r in distances if r["name"] == "original"]
     learned = sum(p.numel() for p in trained.scenario.load(trained.original).parameters())
     assert (untouched["value"], untouched["n"]) == (0, learned)
-    assert all(r["value"] > 0 for r in own if r["name"] != "original")
+    assert all(r["value"] > 0 for r in distances if r["name"] != "original")
 
 
 def test_samples_hold_what_the_predictions_say_about_each(trained, evaluated):
@@ -85,15 +85,15 @@ def test_samples_hold_what_the_predictions_say_about_each(trained, evaluated):
     assert set(frame.split) == set(SAMPLED)
     retain = stored.read(trained.original, "retain")
     for role in SAMPLED:
-        own, found = frame[frame.split == role], stored.read(trained.original, role)
-        assert own.id.tolist() == found.ids.tolist()
-        assert np.allclose(own.loss, signals.loss(found.logits, found.labels))
-        assert np.allclose(own.attack_score, -own.loss)
-        picked = np.take_along_axis(found.logits, found.labels[:, None], axis=1)[:, 0]
-        others = np.where(np.arange(10) == found.labels[:, None], -np.inf, found.logits).max(axis=1)
-        assert np.allclose(own.margin, picked - others, atol=1e-5)
-        votes = knn_predict(retain.features, retain.labels, found.features, k=5)
-        assert own.neighbors_right.tolist() == (votes == found.labels).tolist()
+        of_split, predictions = frame[frame.split == role], stored.read(trained.original, role)
+        assert of_split.id.tolist() == predictions.ids.tolist()
+        assert np.allclose(of_split.loss, signals.loss(predictions.logits, predictions.labels))
+        assert np.allclose(of_split.attack_score, -of_split.loss)
+        picked = np.take_along_axis(predictions.logits, predictions.labels[:, None], axis=1)[:, 0]
+        others = np.where(np.arange(10) == predictions.labels[:, None], -np.inf, predictions.logits).max(axis=1)
+        assert np.allclose(of_split.margin, picked - others, atol=1e-5)
+        votes = knn_predict(retain.features, retain.labels, predictions.features, k=5)
+        assert of_split.neighbors_right.tolist() == (votes == predictions.labels).tolist()
     assert set(frame.alpha) == {0.1}
 
 

@@ -1,4 +1,4 @@
-"""Training one model: whole or not at all, resumed bit for bit, alone or data parallel."""
+"""Test the training of one model: complete or absent, resumed bit for bit, alone or data parallel."""
 
 import os
 import pickle
@@ -22,12 +22,12 @@ from raybench.storage.store import Store
 
 
 class Killed(BaseException):
-    """What a worker that dies in an epoch looks like from inside."""
+    """Stands for the death of a worker within an epoch."""
 
 
 @pytest.fixture
 def fresh(make_experiment, tmp_path):
-    """Prepare a changed tiny experiment on a store of its own; return the scenario and its training jobs."""
+    """Prepare a variant of the tiny experiment on an empty store; return the scenario and its training jobs."""
 
     def make(**changes):
         scenario = prepare(make_experiment(**changes), Store(str(tmp_path / "runs")))
@@ -91,13 +91,13 @@ def test_a_missing_audit_is_taken_again_without_training(fresh):
 @pytest.mark.parametrize("last", [0, 1])
 def test_a_training_that_dies_goes_on_from_its_last_epoch_to_the_same_weights(trained, fresh, monkeypatch, last):
     scenario, (job, *_) = fresh()
-    loop, seen = module.train, []
+    loop, epochs = module.train, []
 
     def until(model, split, recipe, *, on_epoch, **rest):
         def note(progress):
-            seen.append(progress.epoch)
+            epochs.append(progress.epoch)
             on_epoch(progress)
-            if seen == list(range(last + 1)):
+            if epochs == list(range(last + 1)):
                 raise Killed
 
         loop(model, split, recipe, on_epoch=note, **rest)
@@ -106,9 +106,9 @@ def test_a_training_that_dies_goes_on_from_its_last_epoch_to_the_same_weights(tr
     with pytest.raises(Killed):
         train_job(scenario, job)
     assert not scenario.store.exists(f"{job.key}.json")
-    seen.append("died")
+    epochs.append("died")
     record = train_job(scenario, job)
-    assert seen == [*range(last + 1), "died", *range(last + 1, 2)]
+    assert epochs == [*range(last + 1), "died", *range(last + 1, 2)]
     assert equal(weights(scenario, job), weights(trained.scenario, trained.jobs[0]))
     assert record["audit"] == trained.records[0]["audit"]
     assert {**record, "seconds": 0} == {**trained.records[0], "seconds": 0}
@@ -246,13 +246,13 @@ def train(name):
     return train_job(scenario, job, workers)
 
 
-def own():
+def digest():
     parameters = [p.detach().numpy().tobytes() for p in wrapped[-1].module.parameters()]
     return hashlib.sha256(b"".join(parameters)).hexdigest()
 
 
 record = train("whole")
-print("whole", own(), (record or {}).get("workers"), (record or {}).get("steps"), flush=True)
+print("whole", digest(), (record or {}).get("workers"), (record or {}).get("steps"), flush=True)
 dying = True
 try:
     train("killed")
@@ -261,14 +261,14 @@ except Killed:
 dying = False
 dist.barrier()
 record = train("killed")
-print("resumed", own(), (record or {}).get("workers"), (record or {}).get("steps"), flush=True)
+print("resumed", digest(), (record or {}).get("workers"), (record or {}).get("steps"), flush=True)
 dist.destroy_process_group()
 """
 
 
 @pytest.fixture(scope="module")
 def parallel(tiny, tmp_path_factory):
-    """Two processes train the original together, whole and interrupted after an epoch; return what each printed."""
+    """Train the original in two processes, uninterrupted and interrupted after an epoch; return what each printed."""
     folder = tmp_path_factory.mktemp("ddp")
     content = tiny(train__workers=2, train__epochs=3, methods={"finetune": {}})
     (folder / "experiment.yaml").write_text(yaml.safe_dump(content))
@@ -284,11 +284,12 @@ def parallel(tiny, tmp_path_factory):
         )
         for rank in (0, 1)
     ]
-    said = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    return folder, [[line.split() for line in out.splitlines()] for out, _ in said]
+    outputs = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    return folder, [[line.split() for line in out.splitlines()] for out, _ in outputs]
 
 
+@pytest.mark.slow
 def test_two_workers_end_with_the_same_weights_and_one_record(parallel):
     _, (first, second) = parallel
     assert first[0][:2] == second[0][:2]
@@ -296,7 +297,8 @@ def test_two_workers_end_with_the_same_weights_and_one_record(parallel):
     assert second[0][2:] == ["None", "None"]
 
 
-def test_two_workers_go_on_from_a_checkpoint_to_the_same_weights_bit_for_bit(parallel):
+@pytest.mark.slow
+def test_two_workers_resume_from_a_checkpoint_to_the_same_weights_bit_for_bit(parallel):
     folder, (first, second) = parallel
     assert [line[0] for line in first] == [line[0] for line in second] == ["whole", "killed", "resumed"]
     assert first[0][1] == first[2][1] == second[2][1]
@@ -308,10 +310,10 @@ def test_two_workers_go_on_from_a_checkpoint_to_the_same_weights_bit_for_bit(par
     assert equal(*contents)
 
 
-# -- recipes of their own, and weights to start from -------------------------------------------------------------------
+# -- separate recipes for retrained models, and initial weights --------------------------------------------------------
 
 
-def test_retrained_models_follow_their_own_recipe_and_the_original_does_not(trained, fresh):
+def test_only_the_retrained_models_follow_the_retrained_recipe(trained, fresh):
     other = {"epochs": 1, "lr": 0.05, "batch_size": 16, "accumulate": 2}
     scenario, jobs = fresh(train__retrained=other)
     assert jobs[0] == trained.jobs[0]
@@ -334,13 +336,13 @@ def test_augmentation_of_the_retrained_models_is_their_own(fresh):
 
 def test_every_training_starts_from_the_weights_that_are_given_but_for_the_head(fresh, tmp_path):
     file = tmp_path / "pretrained.pt"
-    given = models.build("cnn", num_classes=100, channels=1, width=4, seed=77)
-    file.write_bytes(models.to_bytes(given))
+    pretrained = models.build("cnn", num_classes=100, channels=1, width=4, seed=77)
+    file.write_bytes(models.to_bytes(pretrained))
     scenario, jobs = fresh(model__init=str(file))
     file.unlink()  # every worker reads it from the store
     for seed in (0, 5):
         start = scenario.fresh(seed)
-        assert torch.equal(start[0].weight, given[0].weight)
+        assert torch.equal(start[0].weight, pretrained[0].weight)
         assert start[13].weight.shape == (10, 16)
     assert not torch.equal(scenario.fresh(0)[13].weight, scenario.fresh(5)[13].weight)
     record = train_job(scenario, jobs[1])
@@ -352,15 +354,15 @@ def test_every_training_starts_from_the_weights_that_are_given_but_for_the_head(
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("content", "message"),
     [
         (None, "model.init = .* cannot be read"),
         (b"nothing", "cannot be read safely"),
     ],
 )
-def test_weights_that_cannot_be_read_are_refused_before_anything_runs(fresh, tmp_path, write, said):
+def test_weights_that_cannot_be_read_are_refused_before_anything_runs(fresh, tmp_path, content, message):
     file = tmp_path / "pretrained.pt"
-    if write is not None:
-        file.write_bytes(write)
-    with pytest.raises(UserError, match=said):
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
         fresh(model__init=str(file))

@@ -1,4 +1,4 @@
-"""One trial: its record, whatever the method does; and that it reads nothing it may not see."""
+"""Test one trial: its record, whatever the method does, and that it reads no test data."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from raybench.storage.store import StorageError
 
 @pytest.fixture
 def run(trained, make_scenario, tmp_path):
-    """Run one method with one setting as a trial of its own; return its job and its record."""
+    """Run one method with one setting as a trial; return its job and its record."""
 
     def go(method, *, seed=5, phase="search", changes=None, report=None, original=None, **setting):
         scenario = make_scenario(**(changes or {}))
@@ -35,7 +35,7 @@ def run(trained, make_scenario, tmp_path):
 
 
 def plain(record):
-    """Return the record as JSON gives it back: tuples are lists there."""
+    """Return the record after a round trip through JSON, which turns tuples into lists."""
     return json.loads(json.dumps(record))
 
 
@@ -102,12 +102,12 @@ def test_a_trial_repeats_bit_for_bit(trained, make_scenario, tmp_path):
 
 
 def test_weights_that_are_handed_over_are_the_ones_in_the_store_and_stay_as_they_are(run, trained):
-    given = models.read_weights(trained.scenario.store.read_bytes(f"{trained.original}.pt"))
-    before = {key: value.clone() for key, value in given.items()}
-    _, handed = run("finetune", epochs=1, original=given)
+    original = models.read_weights(trained.scenario.store.read_bytes(f"{trained.original}.pt"))
+    before = {key: value.clone() for key, value in original.items()}
+    _, handed = run("finetune", epochs=1, original=original)
     _, read = run("finetune", epochs=1, seed=5, changes={"name": "other"})
     assert handed["audit"] == read["audit"]
-    assert all(torch.equal(before[key], given[key]) for key in given)
+    assert all(torch.equal(before[key], original[key]) for key in original)
 
 
 def test_only_final_runs_keep_their_model(run, trained):
@@ -116,8 +116,8 @@ def test_only_final_runs_keep_their_model(run, trained):
     store = trained.scenario.store
     assert not store.exists(f"{search.key}.pt")
     assert store.exists(f"{final.key}.pt")
-    found = trained.scenario.load(final.key)
-    assert module.audit(found, trained.scenario.audit_splits()) == record["audit"]
+    model = trained.scenario.load(final.key)
+    assert module.audit(model, trained.scenario.audit_splits()) == record["audit"]
 
 
 def test_a_method_that_raises_is_a_failed_trial_with_its_traceback(run, own_methods):
@@ -226,11 +226,11 @@ def test_a_trial_touches_no_test_calibration_or_unseen_sample(run, trained, monk
 
 
 def test_cpu_runs_as_a_trial_that_calibrates_on_validation_samples(run, trained, monkeypatch):
-    seen = []
+    batches = []
     batch = ResidentSplit.batch
 
     def watched(self, positions, *, generator):
-        seen.append((generator is None, self.ids[np.asarray(positions)]))
+        batches.append((generator is None, self.ids[np.asarray(positions)]))
         return batch(self, positions, generator=generator)
 
     monkeypatch.setattr(ResidentSplit, "batch", watched)
@@ -238,7 +238,7 @@ def test_cpu_runs_as_a_trial_that_calibrates_on_validation_samples(run, trained,
     assert (record["status"], record["reason"]) == ("finished", None)
     assert record["hyperparameters"]["base"] == "finetune"
     validation = trained.scenario.splits().ids("validation")
-    calibrated = np.concatenate([ids for plain_view, ids in seen if plain_view and np.isin(ids, validation).all()])
+    calibrated = np.concatenate([ids for plain_view, ids in batches if plain_view and np.isin(ids, validation).all()])
     assert set(calibrated) == set(validation)
     # each epoch one forward of every calibration sample, which nothing is trained on
     assert record["ledger"]["samples_forward"] - record["ledger"]["samples_backward"] == 2 * len(validation)
@@ -249,7 +249,7 @@ def test_cpu_runs_as_a_trial_that_calibrates_on_validation_samples(run, trained,
 
 
 class Ended(BaseException):
-    """A scheduler ends the process."""
+    """Stands for a scheduler that ends the process."""
 
 
 def test_epochs_are_reported_and_those_so_far_survive_the_end_of_the_process(run, trained, make_scenario, tmp_path):
@@ -295,9 +295,9 @@ def test_a_finished_trial_leaves_no_partial_file(run, trained):
 def test_curves_and_hyperparameters_reach_tensorboard(run, trained):
     job, record = run("finetune", epochs=2, lr=0.03)
     folder = trained.scenario.store.path(f"tiny/tensorboard/sweep/finetune-5-{job.key[-6:]}")
-    found = EventAccumulator(folder).Reload()
-    curve = [event.value for event in found.Scalars("retain_accuracy")]
+    events = EventAccumulator(folder).Reload()
+    curve = [event.value for event in events.Scalars("retain_accuracy")]
     assert curve[:2] == pytest.approx([row["retain_accuracy"] for row in record["epochs"]], rel=1e-5)
-    session = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    session = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"lr" in session
     assert b"finetune" in session

@@ -1,21 +1,33 @@
-"""Whole journeys: the command as a person types it, on a real local Ray, with real files and real kills."""
+"""End-to-end tests: the command line on a real local Ray, with real files and real kills.
 
+Most tests call the command line in this process, where all of them share one Ray and its warm workers. Only a test that
+kills or interrupts the driver starts a process, which brings a Ray of its own.
+"""
+
+import io
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from raybench.cli import main
+from raybench.distributed.cluster import Cluster
+
 ROOT = Path(__file__).parents[2]
 SMALL = {
     "extends": str(ROOT / "experiments" / "quickstart.yaml"),
     "name": "small",
-    "model": {"name": "cnn", "width": 4},
+    "model": {"name": "user_code.network"},
     "train": {"epochs": 3, "retrained_seeds": 2},
     "methods": {
         "gradient_ascent": None,
@@ -23,105 +35,141 @@ SMALL = {
         "random_label": None,
         "salun": None,
         "scrub": None,
-        "own_methods.shrink": {"by": {"uniform": [0.01, 0.2]}},
-        "own_methods.broken": {},
+        "user_code.shrink": {"by": {"uniform": [0.01, 0.2]}},
+        "user_code.broken": {},
     },
     "sweep": {"trials": 3, "seeds": 2},
     "evaluate": {"metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained"], "alphas": [0.2]},
 }
-OWN_METHODS = '''
-from raybench import Rate, method
-
-
-@method(source="a test")
-def shrink(task, *, by: Rate = 0.1) -> None:
-    """Scale every weight down: a one-shot edit."""
-    for parameter in task.model.parameters():
-        parameter.data.mul_(1 - by)
-
-
-@method(source="a test")
-def broken(task) -> None:
-    """Fail, as a method under development does."""
-    raise ZeroDivisionError("a mistake in the method")
-'''
 QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _quiet_ray() -> None:
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+@dataclass(frozen=True)
+class Completed:
+    """How a call of the command line ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Completed]
+Process = subprocess.Popen[str]
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder: a small experiment that extends the quickstart, and a module of own methods."""
+    """Return a user's folder: a small experiment that extends the quickstart, a module of methods and a model."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
-    (folder / "own_methods.py").write_text(OWN_METHODS)
+    shutil.copy(Path(__file__).parent / "user_code.py", folder)
+    (folder / "interrupts").mkdir()
     return folder
 
 
-@pytest.fixture(scope="session")
-def raybench(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line in the user's folder and wait for it."""
+@pytest.fixture(scope="package")
+def local_ray(project: Path) -> Iterator[None]:
+    """Start the Ray that all calls in this process share; its workers can import the project's module."""
+    with pytest.MonkeyPatch.context() as patch, Cluster() as cluster:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        patch.syspath_prepend(str(project))
+        with chdir(project):
+            cluster.start()
+        yield
 
-    def run(*words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "raybench", *words]
-        return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=timeout, check=False)
+
+@pytest.fixture(scope="package")
+def raybench(project: Path, local_ray: None) -> Command:
+    """Call the command line in the user's folder, in this process."""
+
+    def run(*words: str) -> Completed:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, chdir(project), redirect_stdout(stdout), redirect_stderr(stderr):
+            patch.setattr(sys, "argv", ["raybench", *words])
+            try:
+                main()
+                code = 0
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+        return Completed(code, stdout.getvalue(), stderr.getvalue())
 
     return run
 
 
-@pytest.fixture
-def start(project: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Start the command line in a process group of its own, which is gone when the test is over."""
-    started: list[subprocess.Popen[str]] = []
+@pytest.fixture(scope="package")
+def succeed(raybench: Command) -> Callable[..., str]:
+    """Call the command line, require success and return what it prints."""
 
-    def popen(*words: str) -> "subprocess.Popen[str]":
+    def run(*words: str) -> str:
+        done = raybench(*words)
+        assert done.code == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="package")
+def finished(succeed: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the storage of the small experiment, run once from beginning to end without an interruption."""
+    storage = tmp_path_factory.mktemp("finished")
+    (storage / "printed.txt").write_text(succeed("run", "small.yaml", "--storage", str(storage)))
+    return storage
+
+
+@pytest.fixture(scope="package")
+def start(project: Path) -> Iterator[Callable[..., Process]]:
+    """Start the command line in its own process group, which is killed when the tests are over."""
+    processes: list[Process] = []
+
+    def popen(*words: str) -> Process:
         process = subprocess.Popen(
             [sys.executable, "-m", "raybench", *words],
             cwd=project,
+            env={**os.environ, **QUIET},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
-        started.append(process)
+        processes.append(process)
         return process
 
     yield popen
-    for process in started:
-        try:
+    for process in processes:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        finally:
-            process.wait(timeout=30)
+        process.wait(timeout=30)
 
 
-@pytest.fixture(scope="session")
-def finished(
-    raybench: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The storage of the small experiment, run once from beginning to end without an interruption."""
-    storage = tmp_path_factory.mktemp("finished")
-    done = raybench("run", "small.yaml", "--storage", str(storage))
-    assert done.returncode == 0, done.stdout + done.stderr
-    (storage / "printed.txt").write_text(done.stdout + done.stderr)
-    return storage
+@dataclass
+class Interrupts:
+    """Ask the small experiment's model to interrupt a run once a pattern under `artifacts/` matches `count` files."""
+
+    folder: Path
+
+    def ask(self, action: str, storage: Path, pattern: str, count: int) -> Path:
+        """Return the file that appears when a worker has reached the moment: `wait` there, or `die`."""
+        path = self.folder / f"{action}-{len(list(self.folder.iterdir()))}.json"
+        order = {"action": action, "artifacts": str(storage / "artifacts"), "pattern": pattern, "count": count}
+        path.with_suffix(".partial").write_text(json.dumps(order))
+        path.with_suffix(".partial").rename(path)
+        return path.with_suffix(".reached" if action == "wait" else ".done")
+
+    def clear(self) -> None:
+        for path in self.folder.iterdir():
+            path.unlink()
 
 
-@pytest.fixture(scope="session")
-def wait_until() -> Callable[..., None]:
-    """Wait for something that a run does; fail where the run ends before it."""
+@pytest.fixture(scope="package")
+def interrupts(project: Path) -> Interrupts:
+    return Interrupts(project / "interrupts")
 
-    def wait(condition: Callable[[], bool], process: "subprocess.Popen[str]", *, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert process.poll() is None, f"the run ended first:\n{process.stdout.read() if process.stdout else ''}"
-            assert time.monotonic() < deadline, "the run did not get there in time"
-            time.sleep(0.02)
 
-    return wait
+def wait_for(path: Path, process: Process, *, seconds: float = 120) -> None:
+    """Wait until a file appears; fail if the process ends before."""
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, f"the run ended first:\n{process.stdout.read() if process.stdout else ''}"
+        assert time.monotonic() < deadline, "the run did not reach this moment in time"
+        time.sleep(0.02)

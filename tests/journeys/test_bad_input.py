@@ -1,4 +1,4 @@
-"""What a person may get wrong on the command line: a sentence that says how to mend it, exit code 2, nothing lost."""
+"""Mistakes on the command line: one sentence that says how to fix it, exit code 2, nothing lost."""
 
 import pickle
 import sys
@@ -18,7 +18,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
-    """Run the command line in this process, expect a refusal, return what it says."""
+    """Run the command line in this process, expect a refusal and return its message."""
 
     def run(*words: str, storage: str | None = None) -> str:
         where = ["--storage", storage or str(tmp_path / "storage")]
@@ -26,10 +26,10 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         with pytest.raises(SystemExit) as stopped:
             main()
         assert stopped.value.code == 2
-        said = capsys.readouterr().err
-        assert said.startswith("raybench: ")
-        assert "Traceback" not in said
-        return said
+        message = capsys.readouterr().err
+        assert message.startswith("raybench: ")
+        assert "Traceback" not in message
+        return message
 
     return run
 
@@ -64,21 +64,21 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 def test_a_wrong_experiment_is_refused_with_the_key_the_value_and_what_is_allowed(
     refused: Refused, override: str, words: list[str]
 ) -> None:
-    said = refused("run", QUICKSTART, "--set", override)
+    message = refused("run", QUICKSTART, "--set", override)
     for word in words:
-        assert word in said, said
+        assert word in message, message
 
 
-def test_a_missing_experiment_file_names_its_neighbor(refused: Refused) -> None:
-    said = refused("run", QUICKSTART.replace("quickstart.yaml", "quikstart.yaml"))
-    assert "does not exist" in said
-    assert "quickstart.yaml" in said
+def test_a_missing_experiment_file_names_the_nearest_file(refused: Refused) -> None:
+    message = refused("run", QUICKSTART.replace("quickstart.yaml", "quikstart.yaml"))
+    assert "does not exist" in message
+    assert "quickstart.yaml" in message
 
 
-def test_a_missing_data_folder_says_which_files_it_should_hold(refused: Refused, tmp_path: Path) -> None:
-    said = refused("check", QUICKSTART, "--set", f"data={{dataset: cifar10, root: {tmp_path / 'nowhere'}}}")
-    assert "cifar-10-batches-py" in said
-    assert "data_batch_1" in said
+def test_a_missing_data_folder_lists_the_files_it_should_hold(refused: Refused, tmp_path: Path) -> None:
+    message = refused("check", QUICKSTART, "--set", f"data={{dataset: cifar10, root: {tmp_path / 'nowhere'}}}")
+    assert "cifar-10-batches-py" in message
+    assert "data_batch_1" in message
 
 
 def test_a_truncated_data_file_is_named(refused: Refused, tmp_path: Path) -> None:
@@ -88,41 +88,41 @@ def test_a_truncated_data_file_is_named(refused: Refused, tmp_path: Path) -> Non
     content = pickle.dumps({"data": images, "labels": [0] * 20}, protocol=2)
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         (folder / name).write_bytes(content[: len(content) // 2] if name == "data_batch_3" else content)
-    said = refused("check", QUICKSTART, "--set", f"data={{dataset: cifar10, root: {tmp_path}}}")
-    assert "data_batch_3" in said
+    message = refused("check", QUICKSTART, "--set", f"data={{dataset: cifar10, root: {tmp_path}}}")
+    assert "data_batch_3" in message
 
 
 def test_a_checkpoint_of_another_architecture_says_what_differs(refused: Refused, tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     torch.save(models.build("cnn", num_classes=7, channels=1, width=16).state_dict(), path)
-    said = refused("run", QUICKSTART, "--set", f"model.checkpoint={path}")
-    assert "another architecture" in said
-    assert "(7," in said
+    message = refused("run", QUICKSTART, "--set", f"model.checkpoint={path}")
+    assert "another architecture" in message
+    assert "(7," in message
 
 
 def test_a_checkpoint_that_holds_code_is_refused_and_the_code_never_runs(refused: Refused, tmp_path: Path) -> None:
-    path, mark = tmp_path / "evil.pt", tmp_path / "ran"
+    path, marker = tmp_path / "evil.pt", tmp_path / "ran"
 
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
-            return Path.touch, (mark,)  # type: ignore[return-value]
+            return Path.touch, (marker,)  # type: ignore[return-value]
 
     torch.save({"state_dict": Evil()}, path)
-    said = refused("run", QUICKSTART, "--set", f"model.checkpoint={path}")
-    assert "never runs" in said
-    assert not mark.exists()
+    message = refused("run", QUICKSTART, "--set", f"model.checkpoint={path}")
+    assert "never runs" in message
+    assert not marker.exists()
 
 
 def test_a_storage_that_cannot_be_written_is_refused_before_any_work(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    said = refused("run", QUICKSTART, storage=str(tmp_path / "file"))
-    assert str(tmp_path / "file") in said
-    assert "--storage" in said
+    message = refused("run", QUICKSTART, storage=str(tmp_path / "file"))
+    assert str(tmp_path / "file") in message
+    assert "--storage" in message
 
 
 def test_an_address_where_nothing_listens_is_refused_within_seconds(refused: Refused) -> None:
-    said = refused("run", QUICKSTART, "--address", "127.0.0.1:9")
-    assert "nothing listens" in said
+    message = refused("run", QUICKSTART, "--address", "127.0.0.1:9")
+    assert "nothing listens" in message
 
 
 def test_a_report_on_a_run_that_is_not_there_says_so(refused: Refused) -> None:

@@ -1,58 +1,68 @@
-"""Training with two data-parallel workers through Ray Train, and the loss of one of them."""
+"""Train with two data-parallel workers through Ray Train, and lose one of them."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
+import ray
 import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(500)]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Start = Callable[..., "subprocess.Popen[str]"]
+from raybench.config.reading import load_experiment
+from raybench.jobs.plan import train_jobs
+from raybench.jobs.train import Workers, train_job
+from raybench.scenario.prepare import prepare
+from raybench.storage.store import Store
 
-QUICKSTART_DDP = str(Path(__file__).parents[2] / "experiments" / "quickstart_ddp.yaml")
-WORDS = [
-    "train",
-    QUICKSTART_DDP,
-    "--set",
-    "train.epochs=4",
-    "--set",
-    "train.retrained_seeds=1",
-    "--set",
-    "model.width=4",
-]
+from .conftest import Interrupts
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+OVERRIDES = ["train.workers=2", "train.retrained_seeds=1"]
 
 
 def weights(storage: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Return every trained model's state dict by the model's key."""
     files = sorted((storage / "artifacts" / "models").glob("*.pt"))
     return {path.stem: torch.load(path, weights_only=True) for path in files}
 
 
+def train_undisturbed(project: Path, storage: Path) -> None:
+    """Train the same models in two plain tasks that meet through a file, without Ray Train."""
+    experiment, _ = load_experiment(project / "small.yaml", OVERRIDES)
+    scenario = prepare(experiment, Store(str(storage)))
+
+    def train(rank: int) -> None:
+        def from_first(value: object) -> object:
+            values = [value]
+            dist.broadcast_object_list(values, src=0)
+            return values[0]
+
+        dist.init_process_group("gloo", init_method=f"file://{storage}/meeting", rank=rank, world_size=2)
+        for job in train_jobs(scenario):
+            train_job(scenario, job, Workers(rank, 2, DistributedDataParallel, from_first))
+        dist.destroy_process_group()
+
+    ray.get([ray.remote(train).options(num_cpus=1).remote(rank) for rank in (0, 1)])
+
+
 def test_a_group_that_loses_a_worker_ends_in_the_weights_of_an_undisturbed_one(
-    raybench: Command, start: Start, wait_until: Callable[..., None], tmp_path: Path
+    project: Path, succeed: Callable[..., str], interrupts: Interrupts, tmp_path: Path
 ) -> None:
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    done = raybench(*WORDS, "--storage", str(undisturbed))
-    assert done.returncode == 0, done.stdout + done.stderr
-    records = [json.loads(path.read_text()) for path in (undisturbed / "artifacts" / "models").glob("*.json")]
+    train_undisturbed(project, undisturbed)
+
+    died = interrupts.ask("die", disturbed, "checkpoints/*.pt", 1)
+    words = [word for override in OVERRIDES for word in ("--set", override)]
+    succeed("train", "small.yaml", *words, "--storage", str(disturbed))
+    assert died.exists()
+    records = [json.loads(path.read_text()) for path in (disturbed / "artifacts" / "models").glob("*.json")]
     assert [record["workers"] for record in records] == [2, 2]
     assert all(record["seconds"] > 0 and record["steps"] > 0 for record in records)
-
-    process = start(*WORDS, "--storage", str(disturbed))
-    wait_until(lambda: list((disturbed / "artifacts").glob("checkpoints/*.pt")), process)
-    workers = [
-        p for p in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in " ".join(p.cmdline())
-    ]
-    assert len(workers) == 2
-    workers[-1].kill()
-    printed, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, printed
-    expected, found = weights(undisturbed), weights(disturbed)
-    assert list(expected) == list(found)
+    expected, actual = weights(undisturbed), weights(disturbed)
+    assert list(expected) == list(actual)
     assert len(expected) == 2
     for model in expected:
         for name, value in expected[model].items():
-            assert torch.equal(value, found[model][name]), name
+            assert torch.equal(value, actual[model][name]), name

@@ -1,9 +1,10 @@
-"""Kill the driver, a worker or a trial at any moment; the same command ends in the same tables."""
+"""Interrupt a run in any stage; the same command continues and ends in the same tables."""
 
 import os
 import signal
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -11,18 +12,19 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-Start = Callable[..., "subprocess.Popen[str]"]
-Wait = Callable[..., None]
+from .conftest import Command, Completed, Interrupts, Process, wait_for
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 CLOCKS = ["seconds"]
+# fewer processes to start each time; on more than two cores there are several workers all the same
+ONE_WORKER = ("--set", "resources.cpus_per_model=2", "--set", "resources.cpus_per_trial=2")
 
 
 def tables(storage: Path) -> dict[str, pd.DataFrame]:
     folder = storage / "small" / "tables"
-    found = {path.stem: pq.read_table(path).to_pandas() for path in sorted(folder.glob("*.parquet"))}
-    found["predictions"] = pq.read_table(folder / "predictions").to_pandas()
-    return {name: table.drop(columns=[c for c in CLOCKS if c in table]) for name, table in found.items()}
+    contents = {path.stem: pq.read_table(path).to_pandas() for path in sorted(folder.glob("*.parquet"))}
+    contents["predictions"] = pq.read_table(folder / "predictions").to_pandas()
+    return {name: table.drop(columns=[c for c in CLOCKS if c in table]) for name, table in contents.items()}
 
 
 def assert_same(storage: Path, other: Path) -> None:
@@ -32,85 +34,95 @@ def assert_same(storage: Path, other: Path) -> None:
         pd.testing.assert_frame_equal(left[name], right[name], check_exact=True, obj=name)
 
 
-def count(storage: Path, pattern: str) -> int:
-    return len(list((storage / "artifacts").glob(pattern)))
+@dataclass
+class Interrupted:
+    """One storage on which the driver was interrupted four times, and what was observed each time."""
+
+    storage: Path
+    lost: list[set[str]] = field(default_factory=list)  # finished files that were gone after each kill
+    second_run: Completed | None = None
+    first_run: tuple[int, bool] | None = None  # its process id, and whether it still ran afterwards
+    ctrl_c: Completed | None = None
 
 
-def die(process: "subprocess.Popen[str]") -> None:
-    """SIGKILL the driver alone: its Ray must notice by itself."""
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
+@pytest.fixture(scope="module")
+def interrupted(
+    start: Callable[..., Process], raybench: Command, interrupts: Interrupts, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Interrupted]:
+    """Press Ctrl-C in a training, then kill the driver in a training, in the sweep and in the predictions."""
+    storage = tmp_path_factory.mktemp("interrupted")
+    result = Interrupted(storage)
+    orphans: list[psutil.Process] = []
+    words = ("run", "small.yaml", "--storage", str(storage), *ONE_WORKER)
+
+    reached = interrupts.ask("wait", storage, "checkpoints/*.pt", 1)
+    process = start(*words)
+    wait_for(reached, process)
+    result.second_run = raybench(*words)
+    result.first_run = process.pid, process.poll() is None
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    result.ctrl_c = Completed(process.returncode, printed, "")
+    interrupts.clear()
+
+    kept = finished_files(storage)
+    for pattern, number in (("models/*.json", 1), ("trials/*.json", 2), ("predictions/*/*.parquet", 3)):
+        reached = interrupts.ask("wait", storage, pattern, number)
+        process = start(*words)
+        wait_for(reached, process)
+        orphans += psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)  # the driver alone: its Ray must notice by itself
+        process.wait(timeout=30)
+        interrupts.clear()
+        now = finished_files(storage)
+        result.lost.append({name for name in kept - now if "/checkpoints/" not in name})
+        kept = now
+        for path in (storage / "artifacts").rglob("*.parquet"):
+            pq.read_table(path)  # complete, or not there
+    yield result
+    for orphan in orphans:  # Ray's dashboard agents outlive their driver by a minute
+        with suppress(psutil.NoSuchProcess):
+            orphan.kill()
+
+
+def finished_files(storage: Path) -> set[str]:
+    files = (path for path in (storage / "artifacts").rglob("*") if path.is_file())
+    return {str(path) for path in files if path.suffix != ".partial"}
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_continue(interrupted: Interrupted) -> None:
+    done = interrupted.ctrl_c
+    assert done is not None
+    assert done.code == 130
+    assert "run the same command again to go on" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_two_runs_of_one_name_on_one_storage_do_not_mix(interrupted: Interrupted) -> None:
+    assert interrupted.second_run is not None
+    assert interrupted.first_run is not None
+    pid, undisturbed = interrupted.first_run
+    assert interrupted.second_run.code == 2
+    assert f"process {pid}" in interrupted.second_run.stderr
+    assert undisturbed
+
+
+def test_a_killed_driver_loses_no_finished_work(interrupted: Interrupted) -> None:
+    assert interrupted.lost == [set(), set(), set()]
 
 
 def test_a_driver_killed_in_training_sweep_and_predictions_ends_in_the_tables_of_an_uninterrupted_run(
-    finished: Path, start: Start, raybench: Command, wait_until: Wait, tmp_path: Path
+    interrupted: Interrupted, finished: Path, succeed: Callable[..., str]
 ) -> None:
-    words = ("run", "small.yaml", "--storage", str(tmp_path))
-    moments: dict[str, Callable[[], bool]] = {
-        "in a training": lambda: count(tmp_path, "checkpoints/*.pt") > 0 or count(tmp_path, "models/*.json") > 0,
-        "in the sweep": lambda: count(tmp_path, "trials/*.json") >= 2,
-        "in the predictions": lambda: count(tmp_path, "predictions/*/*.parquet") >= 3,
-    }
-    kept: set[str] = set()
-    for reached in moments.values():
-        process = start(*words)
-        wait_until(reached, process)
-        die(process)
-        now = {
-            str(path) for path in (tmp_path / "artifacts").rglob("*") if path.is_file() and path.suffix != ".partial"
-        }
-        lost = {name for name in kept - now if "/checkpoints/" not in name}
-        assert not lost, f"finished work was lost: {sorted(lost)[:3]}"
-        kept = now
-        for path in (tmp_path / "artifacts").rglob("*.parquet"):
-            pq.read_table(path)  # whole, or not there
-    done = raybench(*words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_same(tmp_path, finished)
+    succeed("run", "small.yaml", "--storage", str(interrupted.storage))
+    assert_same(interrupted.storage, finished)
 
 
 def test_workers_killed_in_training_sweep_and_evaluation_cost_nothing_but_time(
-    finished: Path, start: Start, wait_until: Wait, tmp_path: Path
+    finished: Path, succeed: Callable[..., str], interrupts: Interrupts, tmp_path: Path
 ) -> None:
-    process = start("run", "small.yaml", "--storage", str(tmp_path))
-
-    def kill_a_worker(*names: str) -> None:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            try:
-                if any(name in " ".join(child.cmdline()) for name in names):
-                    child.kill()
-                    return
-            except psutil.NoSuchProcess:
-                continue
-        raise AssertionError(f"no worker called {names} to kill")
-
-    wait_until(lambda: count(tmp_path, "checkpoints/*.pt") > 0 or count(tmp_path, "models/*.json") > 0, process)
-    kill_a_worker("ray::_train_one", "ray::IDLE")
-    wait_until(lambda: count(tmp_path, "trials/*.json") >= 1, process)
-    kill_a_worker("ray::ImplicitFunc", "ray::_planned", "ray::Trainable")
-    wait_until(lambda: count(tmp_path, "predictions/*/*.parquet") >= 1, process)
-    kill_a_worker("ray::MapWorker", "ray::_Pool")
-    printed, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, printed
+    moments = (("checkpoints/*.pt", 1), ("trials/*.json", 1), ("predictions/*/*.parquet", 1))
+    killed = [interrupts.ask("die", tmp_path, pattern, number) for pattern, number in moments]
+    succeed("run", "small.yaml", "--storage", str(tmp_path))
+    assert all(path.exists() for path in killed)
     assert_same(tmp_path, finished)
-
-
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(start: Start, wait_until: Wait, tmp_path: Path) -> None:
-    process = start("run", "small.yaml", "--storage", str(tmp_path))
-    wait_until(lambda: count(tmp_path, "models/*.json") > 0, process)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "run the same command again to resume" in printed
-    assert "Traceback" not in printed
-
-
-def test_two_runs_of_one_name_on_one_storage_do_not_mix(
-    start: Start, raybench: Command, wait_until: Wait, tmp_path: Path
-) -> None:
-    process = start("run", "small.yaml", "--until", "train", "--storage", str(tmp_path))
-    wait_until(lambda: (tmp_path / "small" / "manifest.json").exists(), process)
-    refused = raybench("run", "small.yaml", "--storage", str(tmp_path))
-    assert refused.returncode == 2
-    assert f"process {process.pid}" in refused.stderr
-    assert process.poll() is None  # and the first one goes on undisturbed

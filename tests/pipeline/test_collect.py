@@ -1,4 +1,4 @@
-"""The six tables of a run, from its artifacts."""
+"""Test the six tables that are collected from a run's artifacts."""
 
 import json
 import os
@@ -52,11 +52,11 @@ def test_trials_have_a_row_per_epoch_and_a_failed_one_a_row_with_its_traceback(f
     assert failed[list(AUDIT_FIELDS)].isna().all(axis=None)
     assert bool(failed.iloc[0]["last"])
     for record in swept.search["finetune"]:
-        own = frame[frame.trial == record["key"].rsplit("/")[-1]]
-        assert len(own) == len(record["epochs"])
-        assert own["last"].tolist() == [False] * (len(own) - 1) + [True]
+        of_trial = frame[frame.trial == record["key"].rsplit("/")[-1]]
+        assert len(of_trial) == len(record["epochs"])
+        assert of_trial["last"].tolist() == [False] * (len(of_trial) - 1) + [True]
         expected = objective("gap_to_retrained", record["audit"], trained.retrained)
-        assert own.iloc[-1].objective == pytest.approx(expected)
+        assert of_trial.iloc[-1].objective == pytest.approx(expected)
     assert set(frame.budget_trials) == {2}
 
 
@@ -70,9 +70,9 @@ def test_the_chosen_setting_is_marked_in_the_search_and_in_its_final_runs(frames
 def test_metrics_hold_gaps_to_the_retrained_models_noise_floor_and_control(frames):
     frame = frames["metrics"]
     for kind in ("original", "retrained", "unlearned"):
-        own = frame[(frame.kind == kind) & (frame.metric == "accuracy") & (frame.split == "forget")]
-        assert own.gap.notna().all()
-        assert (own.gap_n == (1 if kind == "retrained" else 2)).all()
+        selected = frame[(frame.kind == kind) & (frame.metric == "accuracy") & (frame.split == "forget")]
+        assert selected.gap.notna().all()
+        assert (selected.gap_n == (1 if kind == "retrained" else 2)).all()
     retrained = frame[(frame.kind == "retrained") & (frame.metric == "accuracy") & (frame.split == "test")]
     assert retrained.gap.sum() == pytest.approx(0)
     assert set(frame[frame.metric == "average_gap"].kind) == {"original", "retrained", "unlearned"}

@@ -1,1 +1,0 @@
-"""A package, so that its one Ray is stopped when its tests are over."""
