@@ -55,7 +55,7 @@ def test_a_group_that_loses_a_worker_ends_in_the_weights_of_an_undisturbed_one(
 
     died = interrupts.ask("die", disturbed, "checkpoints/*.pt", 1)
     words = [word for override in OVERRIDES for word in ("--set", override)]
-    succeed("train", "small.yaml", *words, "--storage", str(disturbed))
+    succeed("run", "small.yaml", "--until", "train", *words, "--storage", str(disturbed))
     assert died.exists()
     records = [json.loads(path.read_text()) for path in (disturbed / "artifacts" / "models").glob("*.json")]
     assert [record["workers"] for record in records] == [2, 2]
