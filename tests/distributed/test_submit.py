@@ -136,7 +136,7 @@ def test_a_job_that_fails_returns_its_own_exit_code(
     code = submit(QUICKSTART, head, overrides=[], storage=str(blocked / "runs"), folder=ROOT, wait=True, verbosity=0)
     output = capfd.readouterr().out
     assert code == 2, output
-    assert output.count("choose another place with --storage") == 1  # said once, by the job
+    assert output.count("choose another --storage") == 1  # said once, by the job
     assert output.rstrip().endswith("failed, exit code 2")
 
 

@@ -19,6 +19,8 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put benchmarks/ on the path for one test, and restore torch's threads and the imported modules after it."""
     modules, threads = set(sys.modules), torch.get_num_threads()
     monkeypatch.syspath_prepend(str(FOLDER))
+    for name in NAMES:  # a package of tests may have the same name
+        monkeypatch.delitem(sys.modules, name, raising=False)
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)

@@ -32,7 +32,7 @@ def test_the_experiment_runs_with_everything_that_the_page_adds(
 
     done = raybench("run", "experiments/mine.yaml", "--storage", str(tmp_path / "runs"))
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.code == 0, done.stdout + done.stderr
     assert "my_methods.ascend_and_repair" in done.stdout
     metrics = pd.read_parquet(tmp_path / "runs" / "mine" / "tables" / "metrics.parquet")
     confidence = metrics[metrics.metric == "my_metrics.mean_confidence"]

@@ -94,7 +94,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_continue(interrupted: Interrupted)
     done = interrupted.ctrl_c
     assert done is not None
     assert done.code == 130
-    assert "run the same command again to go on" in done.stdout
+    assert "run the same command again to resume" in done.stdout
     assert "Traceback" not in done.stdout
 
 
