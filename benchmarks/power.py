@@ -52,7 +52,7 @@ between the means of *retrained* and *original*. A utility metric (on retain, te
 the models. The fractions are coarse: {originals}/{originals} is compatible with a power of {least:.0f} %.
 
 Abbreviations in the metric ids: `agl` agreement in accuracy with a retrained model, `cka` centered kernel alignment,
-`cr` coverage ratio, `js` Jensen-Shannon divergence, `kl` Kullback-Leibler divergence, `knn` k-nearest-neighbor
+`cr` conformal ratio, `js` Jensen-Shannon divergence, `kl` Kullback-Leibler divergence, `knn` k-nearest-neighbor
 accuracy, `lira` likelihood ratio attack, `mia` membership inference attack, `miacr` fraction of forget samples whose
 conformal set is {{non-member}}, `nomus` normalized machine unlearning score, `rmia` robust membership inference attack,
 `svc` support vector classifier, `tpr_at_fpr` true positive rate at a false positive rate, `zrf` zero retrain

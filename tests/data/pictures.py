@@ -1,4 +1,4 @@
-"""Pictures as bytes, in the formats and with the faults that image sets come with."""
+"""Encoded images in the formats, and with the defects, of real image sets."""
 
 import io
 

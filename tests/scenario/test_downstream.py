@@ -48,7 +48,7 @@ METRICS = ["accuracy", "downstream_knn", "downstream_knn_logits", "downstream_ck
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Put a data set of the user's own on the path; return what an experiment says of it."""
+    """Put a user-defined data set on the path; return its section of an experiment."""
     folder = tmp_path_factory.mktemp("own_sets")
     (folder / "own_sets.py").write_text(OWN)
     sys.path.insert(0, str(folder))
