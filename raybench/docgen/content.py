@@ -61,7 +61,7 @@ OF_FUNCTIONS = (
 OF_COMPANIONS = (
     "Every statistic but the ceilings has three companions: `_null` (retrained models compared with retrained models, "
     "half of them on each side), `_excess` (the value of the unlearned models at the same half size, minus the null) "
-    "and `_control` (the original in place of the unlearned models)."
+    "and `_control` (the original instead of the unlearned models)."
 )
 OF_POPULATIONS = (
     population.population_metrics,
