@@ -62,8 +62,6 @@ def method_section(name: str) -> str:
 
 def presets(spec: MethodSpec) -> str:
     """Return one line for the method's own defaults of shared settings, and one for each preset."""
-    settings = {"own defaults of shared settings": spec.settings} if spec.settings else {}
-    settings |= {f"preset `{name}`": values for name, values in spec.presets.items()}
-    return "\n".join(
-        f"- {name}: {', '.join(f'{k} {v}' for k, v in values.items())}" for name, values in settings.items()
-    )
+    named = {"own defaults of shared settings": spec.settings} if spec.settings else {}
+    named |= {f"preset `{name}`": values for name, values in spec.presets.items()}
+    return "\n".join(f"- {name}: {', '.join(f'{k} {v}' for k, v in values.items())}" for name, values in named.items())

@@ -1,4 +1,4 @@
-"""Downstream sets: kept under keys of their own, asked of every model, scored, refused where they do not fit."""
+"""Downstream sets: stored under separate keys, predicted by every model, scored, and refused if invalid."""
 
 import sys
 
