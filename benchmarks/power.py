@@ -29,7 +29,7 @@ from raybench.scoring import metric_rows
 from raybench.storage.store import Store
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
-TITLE = """# What each metric can see
+TITLE = """# What each metric can detect
 
 How often each metric of the [evaluation](metrics.md) detects what a model remembers, measured on models whose memory of
 the forget set is known. The data are those of the quickstart: {retain} + {forget} digits to train on, {forget} of them
@@ -39,7 +39,7 @@ to be forgotten.
 - **half**: retrained with a random half of the forget set, {originals} seeds.
 - **retrained**: trained without the forget set, {retrained} seeds.
 - **poisoned**: the original, fine-tuned on wrong labels of the forget set until it misclassifies {denied:.0f} % of it.
-  It gives wrong answers but still remembers.
+  It predicts wrong labels but still remembers.
 - **permuted**: the original with its channels reordered: the same function with other weights. It remembers everything.
 - **scaled**: the original with logits divided by {temperature:g}: the same predictions with another confidence. It
   remembers everything.
@@ -52,7 +52,7 @@ between the means of *retrained* and *original*. A utility metric (on retain, te
 the models. The fractions are coarse: {originals}/{originals} is compatible with a power of {least:.0f} %.
 
 Abbreviations in the metric ids: `agl` agreement in accuracy with a retrained model, `cka` centered kernel alignment,
-`cr` coverage ratio, `js` Jensen-Shannon divergence, `kl` Kullback-Leibler divergence, `knn` k-nearest-neighbor
+`cr` conformal ratio, `js` Jensen-Shannon divergence, `kl` Kullback-Leibler divergence, `knn` k-nearest-neighbor
 accuracy, `lira` likelihood ratio attack, `mia` membership inference attack, `miacr` fraction of forget samples whose
 conformal set is {{non-member}}, `nomus` normalized machine unlearning score, `rmia` robust membership inference attack,
 `svc` support vector classifier, `tpr_at_fpr` true positive rate at a false positive rate, `zrf` zero retrain

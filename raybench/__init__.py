@@ -1,6 +1,6 @@
 """raybench: did the model really forget? Trains, tunes, unlearns and audits image classifiers on Ray.
 
-What users write their own methods, metrics and data sets with is exported here and imported on first use, so that
+This module exports the names for user-defined methods, metrics and data sets and imports them on first use, so that
 `raybench --help` does not wait for torch:
 
     from raybench import Count, Rate, UnlearningTask, method

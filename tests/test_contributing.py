@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md: each one works as printed. `tests/journeys` runs the experiment."""
+"""The examples of CONTRIBUTING.md: each one works unchanged. `tests/journeys` runs the experiment."""
 
 import importlib
 import os

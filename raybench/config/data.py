@@ -77,7 +77,7 @@ class Sizes(Section):
 
 
 class Normalize(Section):
-    """Mean and standard deviation per channel of pixels / 255, in place of the statistics of the data set."""
+    """Mean and standard deviation per channel of pixels / 255, instead of the statistics of the data set."""
 
     mean: list[float] = Field(description="One mean per channel, on the scale 0 to 1.")
     std: list[Annotated[float, Field(gt=0)]] = Field(description="One standard deviation per channel, above 0.")

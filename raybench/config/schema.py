@@ -82,7 +82,7 @@ class Model(Section):
     init: str | None = Field(
         default=None,
         description="State dict that every training run starts from, of the original and the retrained models alike, "
-        "for example weights pretrained on ImageNet. A head of another size is drawn anew.",
+        "for example weights pretrained on ImageNet. A head of another size is reinitialized.",
     )
 
     @model_validator(mode="after")
@@ -100,7 +100,7 @@ class Train(Recipe):
     seed: int = Field(default=0, description="Seed of the original model.")
     retrained_seeds: list[int] | Annotated[int, Field(ge=0)] = Field(
         default=5,
-        description="Number of retrained models, or the list of their seeds. A number n stands for the n seeds after "
+        description="Number of retrained models, or the list of their seeds. A number n means the n seeds after "
         "`seed`. 1 gives gaps without a noise floor, 0 gives no gaps: the leaderboard then ranks by `gap_to_ideal`.",
     )
     retrained: dict[str, Any] = Field(

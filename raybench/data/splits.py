@@ -200,11 +200,11 @@ def resolve(sizes: Mapping[str, float | int | None], available: int, pool: str) 
     if len(rest) > 1:
         raise UserError(f"{' and '.join(rest)} both take the rest of {pool}; at most one may")
     listed = ", ".join(f"{role} {count}" for role, count in counts.items() if count)
-    left = available - sum(counts.values())
-    if left < 0 or (rest and left == 0):
+    remaining = available - sum(counts.values())
+    if remaining < 0 or (rest and remaining == 0):
         no_rest = f" and nothing is left for {rest[0]}" if rest else ""
         raise UserError(f"{pool} has {available} samples; the sizes request {sum(counts.values())} ({listed}){no_rest}")
-    return counts | dict.fromkeys(rest, left)
+    return counts | dict.fromkeys(rest, remaining)
 
 
 def draw(

@@ -1,1 +1,1 @@
-"""The only room that imports Ray: it decides where and when the plain functions of `work/` run."""
+"""The only package that imports Ray: it decides where and when the functions of `jobs/` run."""

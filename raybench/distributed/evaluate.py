@@ -84,7 +84,7 @@ def _stream(
     logging.getLogger("ray.data").setLevel(logging.getLogger("ray").level)
     cpus = total_cpus()
     size = max(1, min(len(jobs), int(cpus / scenario.experiment.resources.cpus_per_model)))
-    # a pool that takes every CPU deadlocks on its own input tasks: leave them one, or half of the only one
+    # a pool that takes every CPU deadlocks on its own input tasks: leave one for them, or half of a single one
     each = min(scenario.experiment.resources.cpus_per_model, (cpus - min(1.0, cpus / 2)) / size)
     rows = [{"job": number} for number in range(len(jobs))]
     if pool:

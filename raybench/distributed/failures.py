@@ -9,7 +9,7 @@ from raybench.errors import UserError
 
 
 @contextmanager
-def original_errors(what: str) -> Iterator[None]:
+def original_errors(activity: str) -> Iterator[None]:
     """Re-raise a UserError of a worker without Ray's wrapping, and a lost worker as a UserError; leave others alone."""
     try:
         yield
@@ -19,7 +19,7 @@ def original_errors(what: str) -> Iterator[None]:
             raise cause from None
         if isinstance(error, ray.exceptions.WorkerCrashedError | ray.exceptions.OutOfMemoryError):
             raise UserError(
-                f"{what} stopped: its worker process died (out of memory?). Finished work is kept; run the same "
+                f"{activity} stopped: its worker process died (out of memory?). Finished work is kept; run the same "
                 "command again to continue"
             ) from error
         raise
@@ -27,13 +27,13 @@ def original_errors(what: str) -> Iterator[None]:
 
 def user_error(error: BaseException | None) -> UserError | None:
     """Return the UserError at the root of a chain of Ray's exceptions, or None."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     waiting = [error]
     while waiting:
         current = waiting.pop()
-        if current is None or id(current) in seen:
+        if current is None or id(current) in visited:
             continue
-        seen.add(id(current))
+        visited.add(id(current))
         # Ray raises an instance of both its own class and the cause's class; only the plain one prints one sentence
         if isinstance(current, UserError) and not isinstance(current, ray.exceptions.RayError):
             return current

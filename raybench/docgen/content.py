@@ -1,4 +1,4 @@
-"""The prose of the metric pages that is no docstring, and the functions that the pages list beside the metrics."""
+"""Text of the metric pages that is not in docstrings, and the functions that the pages list next to the metrics."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ OVERVIEW = (
 COLUMNS = (
     "*match retrained*: the ideal is the value of models that were retrained without the forget set. *protocol*: "
     "`released` is what the code of a paper computes, bugs included; `corrected` is what its text defines. Splits are "
-    "the roles of the experiment; `downstream` stands for every set under `evaluate.downstream`."
+    "the roles of the experiment; `downstream` means every set under `evaluate.downstream`."
 )
 EXAMPLES = (
     'where the examples come from: "the digits" are the models of [what each metric can detect](../power.md), 10 '
@@ -61,7 +61,7 @@ OF_FUNCTIONS = (
 OF_COMPANIONS = (
     "Every statistic but the ceilings has three companions: `_null` (retrained models compared with retrained models, "
     "half of them on each side), `_excess` (the value of the unlearned models at the same half size, minus the null) "
-    "and `_control` (the original in place of the unlearned models)."
+    "and `_control` (the original instead of the unlearned models)."
 )
 OF_POPULATIONS = (
     population.population_metrics,

@@ -31,7 +31,7 @@ from raybench.docgen.plugin_schemas import (
 )
 from raybench.engine.training import Recipe
 
-MARKS = ("names", "keys_of")  # what a field of a section says about its values, see `_complete`
+ANNOTATIONS = ("names", "keys_of")  # of a field of a section, about its values; see `_complete`
 EXTENDS = {
     "type": "string",
     "description": "Path of another experiment file, relative to this one. This file is merged over it.",
@@ -72,12 +72,16 @@ def experiment_schema() -> Schema:
 
 
 def _complete(fragment: Any) -> Any:
-    """Replace the marks of fields by the names they stand for, drop titles, and let every mapping be null."""
+    """Replace the annotations of fields with the names they refer to, drop titles, and let every mapping be null."""
     if isinstance(fragment, list):
         return [_complete(item) for item in fragment]
     if not isinstance(fragment, dict):
         return fragment
-    kept = {key: _complete(value) for key, value in fragment.items() if key not in (*MARKS, "title") or is_field(value)}
+    kept = {
+        key: _complete(value)
+        for key, value in fragment.items()
+        if key not in (*ANNOTATIONS, "title") or is_field(value)
+    }
     if kept.get("anyOf", [None])[-1:] == [{"type": "null"}] and "$ref" in kept["anyOf"][0]:
         kept |= kept.pop("anyOf")[0]  # the definition of a section allows null
     if kept.get("type") == "object":
@@ -99,7 +103,7 @@ def _complete(fragment: Any) -> Any:
 
 
 def _required(section: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """Return the schema that asks for the required keys of a section and of the sections below it, and nothing else."""
+    """Return a schema that checks only for the required keys of a section and of the sections below it."""
     below: Schema = {}
     for name, fragment in section.get("properties", {}).items():
         for branch in (fragment, *fragment.get("anyOf", ())):

@@ -15,7 +15,7 @@ from raybench.metrics.framework.spec import MetricSpec
 from raybench.metrics.functions import epsilon, likelihood, population
 
 DIRECTIONS = {"match": "match retrained", "raise": "higher is better", "lower": "lower is better"}
-HEADER = ("metric", "what it tells", "split", "direction", "range", "ideal", "protocol")
+HEADER = ("metric", "what it shows", "split", "direction", "range", "ideal", "protocol")
 RELEARNING, POPULATIONS, FUNCTIONS = "relearning", "populations", "functions"
 MORE: Mapping[str, Family] = {
     RELEARNING: Family("Relearning", "How fast a model relearns the forget set.", ()),
@@ -69,7 +69,7 @@ def family_page(name: str) -> str:
 
 
 def section(name: str, function: Callable[..., object], facts: Mapping[str, str], level: int = 2) -> str:
-    """Return the section of one function: its docstring, what it tells first; then facts; then settings."""
+    """Return the section of one function: its docstring, what it shows first; then facts; then settings."""
     listed = "\n".join(f"- {key}: {value}" for key, value in facts.items())
     settings = [
         (f"`{p.name}`", f"`{type_name(p.annotation)}`", f"`{p.default!r}`")

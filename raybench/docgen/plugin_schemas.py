@@ -29,7 +29,7 @@ OBJECT = ["object", "null"]  # null removes a mapping of the extended file, and 
 
 
 def names_of(kind: str) -> list[str]:
-    """Return the names that a field marked with `names` takes: what `raybench list` prints, or sweep objectives."""
+    """Return the names that a field annotated with `names` accepts: those of `raybench list`, or sweep objectives."""
     names: Mapping[str, Callable[[], Iterable[str]]] = {
         "datasets": data.names,
         "rules": forget_rules.names,
@@ -49,7 +49,7 @@ def properties(model: type[BaseModel]) -> dict[str, Schema]:
 
 
 def is_field(value: Any) -> bool:
-    """Return whether a key called like a mark or `title` is a field of a section instead."""
+    """Return whether a key that is named like an annotation or `title` is a field of a section instead."""
     return isinstance(value, dict)
 
 
@@ -177,22 +177,22 @@ def _names_method(name: str) -> Schema:
 
 
 def method_entries() -> Schema:
-    """Return the schema of `methods:`; an entry that names its `method` may have any name."""
-    named, entry = {"required": [METHOD]}, {"$ref": "#/$defs/method"}
-    known = {
+    """Return the schema of `methods:`; an entry that sets `method` may have any name."""
+    has_method, entry = {"required": [METHOD]}, {"$ref": "#/$defs/method"}
+    sections = {
         name: {
             "description": summary(methods.get(name)),
-            "if": named,
+            "if": has_method,
             "then": entry,
             "else": {"$ref": f"#/$defs/method.{name}"},
         }
         for name in methods.names()
     }
-    return {"type": OBJECT, "properties": known, "additionalProperties": entry}
+    return {"type": OBJECT, "properties": sections, "additionalProperties": entry}
 
 
 def methods_are_known() -> Schema:
-    """Require an entry to be called like a method or a function of yours, or to name its `method`."""
+    """Require that an entry is named like a method or a user-defined function, or sets `method`."""
     known: dict[str, bool] = dict.fromkeys(methods.names(), True)
-    named = {"type": "object", "required": [METHOD]}
-    return {"properties": known, "patternProperties": {r"\.": True}, "additionalProperties": named}
+    has_method = {"type": "object", "required": [METHOD]}
+    return {"properties": known, "patternProperties": {r"\.": True}, "additionalProperties": has_method}

@@ -105,7 +105,7 @@ def final_jobs(scenario: Scenario, original: str, chosen: Mapping[str, Mapping[s
 
 
 def first_final_seed(experiment: Experiment) -> int:
-    """Return a seed after those of the search and of all trained models, on which `retrain` would make their twin."""
+    """Return a seed that neither the search nor a trained model uses; `retrain` would reproduce such a model."""
     return max([experiment.sweep.seed, experiment.train.seed, *experiment.train.seeds]) + 1
 
 

@@ -97,6 +97,6 @@ class StoredPredictions:
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    whole = column.combine_chunks()
-    values: np.ndarray = whole.flatten().to_numpy()
-    return values.reshape(len(whole), -1)
+    rows = column.combine_chunks()
+    values: np.ndarray = rows.flatten().to_numpy()
+    return values.reshape(len(rows), -1)

@@ -31,7 +31,7 @@ def activation_reset(
     lr: Rate = 0.001,
     epochs: Count = 5,
     positions: Fraction = 0.8,
-    retain_share: Fraction = 0.02,
+    retain_fraction: Fraction = 0.02,
 ) -> None:
     """Redraw the head and all kernels whose raw output is larger for the forget set at most positions; then fine-tune.
 
@@ -39,10 +39,10 @@ def activation_reset(
 
     Args:
         positions: fraction of the output positions at which the forget mean must exceed the retain mean.
-        retain_share: fraction of the retain set over which the retain mean is taken.
+        retain_fraction: fraction of the retain set over which the retain mean is taken.
     """
     layers = spatial_convolutions(task.model, method="activation_reset")
-    size = max(1, round(retain_share * task.num_samples("retain")))
+    size = max(1, round(retain_fraction * task.num_samples("retain")))
     rows = task.random.choice(task.num_samples("retain"), size=size, replace=False)
     forget = mean_activations(task, layers, task.forget())
     retain = mean_activations(task, layers, task.retain(rows=rows))

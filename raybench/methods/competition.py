@@ -24,7 +24,7 @@ FINDINGS = "in the NeurIPS 2023 competition (Triantafillou et al. 2024, arXiv 24
     small_models=FEW_REPAIR_STEPS,
 )
 def msg(
-    task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, share: Fraction = 0.3, slow: Fraction = 0.1
+    task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, fraction: Fraction = 0.3, slow: Fraction = 0.1
 ) -> None:
     """Redraw the convolution weights that matter least to the difference of both losses; then fine-tune.
 
@@ -32,14 +32,14 @@ def msg(
     over the first half of the epochs and falls afterwards.
 
     Args:
-        share: fraction of each convolution that is redrawn, from N(0, 2 / fan_out).
+        fraction: fraction of each convolution that is redrawn, from N(0, 2 / fan_out).
         slow: factor on the gradients of the convolution weights that were not redrawn.
     """
     layers = convolutions(task.model, method="msg")
     gradients = _difference_gradients(task, {name: layer.weight for name, layer in layers.items()})
     factors: dict[str, Tensor] = {}
     for name, layer in layers.items():
-        selected = smallest(gradients[name], share)
+        selected = smallest(gradients[name], fraction)
         with torch.no_grad():
             fresh = nn.init.kaiming_normal_(torch.empty_like(layer.weight), mode="fan_out", nonlinearity="relu")
             layer.weight.copy_(torch.where(selected, fresh, layer.weight))

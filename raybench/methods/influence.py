@@ -68,7 +68,7 @@ def woodbury(gradients: Tensor, vector: Tensor, *, dampening: float) -> Tensor:
 
 
 def recursion(gradients: Iterable[Tensor], vector: Tensor, *, samples: int) -> Tensor:
-    """Return what the released code computes in place of the inverse Fisher matrix times the vector."""
+    """Return what the released code computes instead of the inverse Fisher matrix times the vector."""
     result, basis = vector.clone(), None
     for gradient in gradients:
         if basis is None:

@@ -20,7 +20,7 @@ CONFORMAL_LABELS = {**CONFORMAL, "labels": "fixed", "exclude_true": True, "retai
     source="Golatkar et al. 2020, arXiv 1911.04933; as in Fan et al. 2024, arXiv 2310.12508",
     formula="min CE(forget, random label) (+ CE(retain))",
     passes="forget: 1 forward, 1 backward; retain: the same, unless `retain_pass` is none",
-    released="`uuef` draws from all classes, the true one included, anew in every pass, and never uses the retain set.",
+    released="`uuef` draws from all classes, the true one included, again in each pass, and never uses the retain set.",
     presets={"uuef": UUEF_LABELS, "conformal": CONFORMAL_LABELS},
 )
 def random_label(

@@ -101,7 +101,7 @@ def class_shapes(features: Tensor, labels: Tensor, classes: Tensor, *, shrinkage
 
 
 def _distill_retained(student: Tensor, teacher: Tensor, forgotten: Tensor, temperature: float) -> Tensor:
-    kept = (~forgotten[teacher.argmax(dim=1)]).to(student.dtype)
+    is_retained = (~forgotten[teacher.argmax(dim=1)]).to(student.dtype)
     lowered = torch.where(forgotten, teacher.min(), teacher)
     rows = distillation(student, lowered, temperature, reduce=False)
-    return (rows * kept).sum() / kept.sum().clamp(min=1)
+    return (rows * is_retained).sum() / is_retained.sum().clamp(min=1)

@@ -92,7 +92,7 @@ def selective_pruning_complex(
     lr: Rate = 0.001,
     epochs: Count = 5,
     quantile: Quantile = 0.3,
-    retain_share: Fraction = 0.02,
+    retain_fraction: Fraction = 0.02,
     overfit_lr: OverfitRate = 0.01,
     retain_overfit_lr: Rate = 0.01 / 3,
     overfit_epochs: OverfitEpochs = 20,
@@ -102,11 +102,11 @@ def selective_pruning_complex(
     Fine-tuning on retain hardly moves such weights, so they may still encode the forget set.
 
     Args:
-        retain_share: fraction of the retain set in the retain sample.
+        retain_fraction: fraction of the retain set in the retain sample.
         retain_overfit_lr: learning rate of the copy that is overfitted to the retain sample.
     """
     weights = _weights(task)
-    size = max(1, round(retain_share * task.num_samples("retain")))
+    size = max(1, round(retain_fraction * task.num_samples("retain")))
     rows = task.random.choice(task.num_samples("retain"), size=size, replace=False)
     forget = overfit(task, task.forget, lr=overfit_lr, epochs=overfit_epochs)
     retain = overfit(task, lambda: task.retain(rows=rows), lr=retain_overfit_lr, epochs=overfit_epochs)

@@ -106,7 +106,7 @@ def unsir_mufac(
     """Impair with noise whose logits differ from those of the forget set, labeled as the retain batch.
 
     Each step draws new Gaussian noise, updates it by a few Adam steps, clips it to 0..1, and trains on it with the
-    retain labels beside the retain batch. Five steps of 0.01 move a pixel by 0.05, so the noise hardly depends on the
+    retain labels next to the retain batch. Five steps of 0.01 move a pixel by 0.05, so the noise hardly depends on the
     forget set; this is what the notebooks do, and not the published method (`unsir`).
 
     Args:

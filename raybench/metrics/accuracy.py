@@ -1,4 +1,4 @@
-"""Accuracy and calibration: how often the model is right, and whether its confidence says so.
+"""Accuracy and calibration: how often the model is right, and whether its confidence matches.
 
 The literature calls these numbers unlearning accuracy (UA, 1 - accuracy on forget), retain accuracy (RA) and test
 accuracy (TA).
@@ -21,7 +21,7 @@ from raybench.metrics.functions.intervals import BLOCKS, clopper_pearson, comple
     cost="samples * classes comparisons",
     caution=(
         "A value near the frequency of the most common label (0.824 for gender on MUCAC) points to a collapsed model. "
-        "On retain and test it says nothing about memory: the digits' originals reach 0.848 on test, retrained models "
+        "On retain and test it does not measure memory: the digits' originals reach 0.848 on test, retrained models "
         "0.845."
     ),
     released=(
@@ -78,8 +78,8 @@ def top_2(logits: Array, labels: Array) -> Estimate:
     """Measure how often the label is among the two best guesses, which exposes a label that was only pushed to second.
 
     Match the retrained models; higher on forget means memory. The fraction of samples whose label (N,) is among the
-    two largest logits (N, C), in 0..1, and 1 for two classes. MUFAC reports it beside top-1, because its age classes
-    are neighbors of each other.
+    two largest logits (N, C), in 0..1, and 1 for two classes. MUFAC reports it in addition to top-1, because
+    neighboring age classes are similar.
 
     Equal logits rank by class index. Interval: Clopper-Pearson. Raise ValueError for labels (N, L).
     """

@@ -86,7 +86,7 @@ def class_wise_cr(
 ) -> dict[str, Estimate]:
     """Measure `cr` separately for forgotten and retained classes; read `_forget_by_retained` for memory.
 
-    The coverage ratio (CR), coverage over mean set size, in 0..1, of the parts of `class_wise_coverage`.
+    The conformal ratio (CR), coverage over mean set size, in 0..1, of the parts of `class_wise_coverage`.
 
     Raise ValueError as `class_wise_coverage` does, and where every set of a part is empty.
     """

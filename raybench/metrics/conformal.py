@@ -93,9 +93,9 @@ def cr(
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),
 ) -> Estimate:
-    """Measure how surely the model knows the labels: 1 means sets of the true label alone, 1 / C sets of all classes.
+    """Measure how certain correct predictions are: 1 means sets of the true label only, 1 / C sets of all classes.
 
-    Match the retrained models; on forget, higher means memory. The coverage ratio (CR) is coverage over mean set size,
+    Match the retrained models; on forget, higher means memory. The conformal ratio (CR) is coverage over mean set size,
     in 0..1: true labels included over all labels included. It is a ratio of means, not a mean of ratios.
 
     Interval: delta method; where it sees no spread, Clopper-Pearson of the coverage over the set size. Raise

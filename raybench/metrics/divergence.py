@@ -32,7 +32,7 @@ _COST_EACH = _COST + ", for each retrained model"
     ),
 )
 def zrf(logits: Array, untrained_logits: Array) -> Estimate:
-    """Measure how much the model answers like an untrained network: lower than retraining means memory.
+    """Measure how similar the predictions are to those of an untrained network: lower than retraining means memory.
 
     1 means that samples are treated as by a network that learned nothing, which is over-forgetting. The zero retrain
     forgetting score (ZRF) is 1 - mean Jensen-Shannon divergence to an untrained model, in 0..1. `untrained_logits`

@@ -22,8 +22,8 @@ from raybench.metrics.functions.intervals import difference
     ideal=0,
     cost="(forget + test samples) * classes comparisons",
     caution=(
-        "Suppressing answers looks like forgetting: with the two largest logits of about 18 of the 120 forget samples "
-        "swapped, the digits' originals go from 0.152 to 0.001, and `mia_auc` is still 0.60."
+        "Suppressing predictions looks like forgetting: with the two largest logits of about 18 of the 120 forget "
+        "samples swapped, the digits' originals go from 0.152 to 0.001, and `mia_auc` is still 0.60."
     ),
 )
 def accuracy_gap(forget_logits: Array, forget_labels: Array, test_logits: Array, test_labels: Array) -> Estimate:

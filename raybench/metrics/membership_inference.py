@@ -72,11 +72,11 @@ def mia(
     direction="match",
     low=0,
     high=1,
-    cost="as `mia`, with `folds` in place of `splits`",
-    caution="It weighs images, not persons: a person with ten times as many images has ten times the weight.",
+    cost="as `mia`, with `folds` instead of `splits`",
+    caution="It weights images, not people: a person with ten times as many images has ten times the weight.",
     released=(
-        "The paper splits images and reports no interval. Of 100 persons a side with 10 images each (log losses with a "
-        "standard deviation of 0.9 between and 0.5 within persons), no members, an interval that counts images "
+        "The paper splits images and reports no interval. With 100 people per side and 10 images each (log losses with "
+        "a standard deviation of 0.9 between and 0.5 within people) and no members, an interval that counts images "
         "(`mia`) contains the true AUC of 0.5 in 50 % of 300 draws, this one in 95 %."
     ),
 )
@@ -92,9 +92,9 @@ def mia_by_identity(
     seed: int = 0,
     balance: Balance = "smaller_side",
 ) -> dict[str, Estimate]:
-    """Measure `mia` where several samples belong to one person: read its parts in the same way.
+    """Measure `mia` if several samples belong to one person; its parts have the same meaning.
 
-    All images of a person are in the same fold, and intervals count persons rather than images.
+    All images of a person are in the same fold, and intervals count people rather than images.
     """
     member, non_member = loss(forget_logits, forget_labels), loss(unseen_logits, unseen_labels)
     groups = (forget_groups, unseen_groups)
@@ -199,7 +199,7 @@ def mia_svc(
     ),
     released=(
         "The paper chooses a threshold for each class, on shadow models. Code that chooses it on the very samples that "
-        "it reports on gets 0.56 on noise, 50 samples a side, instead of 0.50."
+        "it reports on gets 0.56 on noise, with 50 samples per side, instead of 0.50."
     ),
 )
 def mia_threshold(

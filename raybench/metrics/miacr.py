@@ -1,4 +1,4 @@
-"""MIACR (membership inference attack coverage ratio): conformal sets around the answer of a membership attack."""
+"""MIACR: the conformal ratio of a membership inference attack, from sets of the labels member and non-member."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ from raybench.metrics.functions.signals import confidence
     high=2,
     cost="one support vector machine of at most 256 points for each alpha",
     caution=(
-        "Secondary: where the attack is weak, nearly all sets hold both answers and the ratio of every model is near "
+        "Secondary: where the attack is weak, nearly all sets contain both labels and the ratio of every model is near "
         "0. Read it next to `_set_size`: 2 decides nothing; below 1, sets are empty."
     ),
     released=(
@@ -49,12 +49,12 @@ def miacr(
     C: float = 3.0,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Measure how many forget samples an attack rules out as members: higher means that more look never trained on.
+    """Measure how many forget samples an attack rules out as members: higher means that more samples look unseen.
 
-    Match the retrained models. MIACR (membership inference attack coverage ratio) is the fraction of forget samples
-    whose conformal set over {non-member, member} is {non-member}, in 0..1. `_set_size` is the mean size of the sets,
-    in 0..2; `_efficacy` the fraction with P(member) <= 0.5; `_fake_share` the fraction of those that still have
-    `member` in their set (absent where there are none).
+    Match the retrained models. MIACR (conformal ratio of a membership inference attack) is the fraction of forget
+    samples whose conformal set over {non-member, member} is {non-member}, in 0..1. `_set_size` is the mean size of the
+    sets, in 0..2; `_efficacy` the fraction with P(member) <= 0.5; `_fake_fraction` the fraction of those that still
+    have `member` in their set (absent where there are none).
 
     The attack is fitted as in `mia_svc`, on the confidence of retain and test samples, but on at most half of the
     retain samples; the other half calibrates the sets, so that they miss a member at rate alpha. Intervals treat
@@ -68,10 +68,10 @@ def miacr(
         raise ValueError(f"calibration on members needs 2 retain samples or more, got {len(order)}")
     size = min(len(test_logits), len(order) // 2 if calibration == "members" else len(order))
     fitted, remaining = np.sort(order[:size]), np.sort(order[size:])
-    known = (calibration_logits, calibration_labels)
+    calibration_set = (calibration_logits, calibration_labels)
     if calibration == "members":
-        known = (take(retain_logits, remaining), take(retain_labels, remaining))
-    queries = [confidence(forget_logits, forget_labels), confidence(*known)]
+        calibration_set = (take(retain_logits, remaining), take(retain_labels, remaining))
+    queries = [confidence(forget_logits, forget_labels), confidence(*calibration_set)]
     if len(queries[1]) < smallest_calibration(alpha):
         raise ValueError(f"alpha {alpha} needs {smallest_calibration(alpha)} calibration samples or more")
     member = confidence(take(retain_logits, fitted), take(retain_labels, fitted))
@@ -84,5 +84,5 @@ def miacr(
     set_size = Estimate(smallest + larger.value, smallest + larger.low, smallest + larger.high, n, larger.interval)
     estimates = {"": result.ratio, "_set_size": set_size, "_efficacy": clopper_pearson(called, n)}
     if result.fake_fraction is not None:
-        estimates["_fake_share"] = clopper_pearson(round(called * result.fake_fraction), called)
+        estimates["_fake_fraction"] = clopper_pearson(round(called * result.fake_fraction), called)
     return estimates

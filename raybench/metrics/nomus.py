@@ -23,7 +23,7 @@ SOURCE = "Choi and Na 2023, arXiv 2311.02240"
     high=0.5,
     cost="as `mia`",
     caution=(
-        "Below 0.025 it is noise at 1,500 samples a side, below 0.08 at 150 (95 % of 300 draws from the same "
+        "Below 0.025 it is noise at 1,500 samples per side, below 0.08 at 150 (95 % of 300 draws from the same "
         "distribution). Where a whole class is forgotten, retraining scores worst: digits without 3s, 0.44, and "
         "originals 0.025."
     ),
@@ -110,8 +110,8 @@ def indiscernibility(
     cost="as `mia`, and one accuracy",
     caution=(
         "It rewards collapse: always predicting young gets 0.90 with as many images as MUCAC has, retraining 0.89 as "
-        "reported. Where a whole class is forgotten, doing nothing wins: digits without 3s, originals 0.97, retrained "
-        "0.50."
+        "reported. Where a whole class is forgotten, the original model scores best: digits without 3s, originals "
+        "0.97, retrained 0.50."
     ),
     released=(
         "The same formula; reported totals are cut after four digits, up to 0.0001 lower. `balance` as in "

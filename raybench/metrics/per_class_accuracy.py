@@ -27,7 +27,7 @@ _SPLITS = ("retain", "forget", "test", "unseen")
 def balanced_accuracy(logits: Array, labels: Array) -> Estimate:
     """Measure how well the model does on every class alike: a collapsed model cannot profit from a frequent class.
 
-    Match the retrained models; 1 / (number of classes) means that the model always gives the same answer. The mean
+    Match the retrained models; 1 / (number of classes) means that the model always predicts the same class. The mean
     over classes of the accuracy on each, in 0..1; for labels (N, L) the mean over labels of the mean over their two
     values. Classes without samples do not count.
 

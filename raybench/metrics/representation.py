@@ -73,8 +73,8 @@ def cka_to_retrained(
     ),
     released=(
         "The code uses logits as features: on forget 0.865 instead of 0.918 for the digits' poisoned models, 0.815 "
-        "instead of 0.822 for retrained ones. It breaks ties by position: scikit-learn changed 15 % of 1,000 answers "
-        "when a bank of 700 points, three copies each with labels of their own, was re-ordered."
+        "instead of 0.822 for retrained ones. It breaks ties by position: scikit-learn changed 15 % of 1,000 "
+        "predictions when a bank of 700 points, each with three copies under different labels, was re-ordered."
     ),
 )
 def knn(

@@ -253,10 +253,10 @@ def _schema(name: str) -> pa.Schema:
 
 def noted(content: pa.Table, **notes: str) -> pa.Table:
     """Add notes to a table's metadata, each as `raybench_<name>`."""
-    return content.replace_schema_metadata({**(content.schema.metadata or {}), **_named(notes)})
+    return content.replace_schema_metadata({**(content.schema.metadata or {}), **_prefixed(notes)})
 
 
-def _named(notes: Mapping[str, str]) -> dict[bytes, bytes]:
+def _prefixed(notes: Mapping[str, str]) -> dict[bytes, bytes]:
     return {f"raybench_{name}".encode(): value.encode() for name, value in notes.items()}
 
 

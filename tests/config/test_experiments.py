@@ -21,9 +21,9 @@ def header(path):
 
 
 @pytest.mark.parametrize("path", NAMED, ids=lambda path: path.stem)
-def test_an_experiment_is_valid_and_says_source_cost_and_what_to_expect(path):
+def test_an_experiment_is_valid_and_names_paper_cost_and_expected_result(path):
     experiment, _ = load_experiment(path)
-    assert all(word in header(path) for word in ("Source:", "Cost:", "Expect"))
+    assert all(word in header(path) for word in ("Paper:", "Cost:", "Expected:"))
     assert len(experiment.name) > 3
 
 

@@ -1,4 +1,4 @@
-"""Pictures as bytes, in the formats and with the faults that image sets come with."""
+"""Encoded images in the formats, and with the defects, of real image sets."""
 
 import io
 
@@ -26,14 +26,14 @@ def encode(image, kind, **options):
 
 
 def oriented(image, kind, orientation):
-    """Return the bytes of an image that says it is to be turned."""
+    """Return the bytes of an image with an EXIF orientation."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     return encode(image, kind, exif=exif)
 
 
 def by_pillow(content):
-    """Decode as everyone does."""
+    """Decode with Pillow, the reference."""
     return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
 
 
@@ -46,7 +46,7 @@ def write_files(folder, contents):
 
 
 def batch(n=12, height=32, width=40):
-    """Pictures, and the images that histograms and means find hard: even, dark, two levels, one gray, noise."""
+    """Images, including edge cases of histograms and means: uniform, dark, two levels, one gray level, noise."""
     pixels = np.stack([picture(height, width, seed=i) for i in range(n)])
     pixels[0] = 77
     pixels[1] //= 9
@@ -57,13 +57,13 @@ def batch(n=12, height=32, width=40):
 
 
 def one_by_one(pixels, change):
-    """Apply a torchvision operation on Pillow images to each image on its own."""
+    """Apply a torchvision operation on Pillow images to each image separately."""
     images = [Image.fromarray(image if image.shape[2] == 3 else image[..., 0]) for image in pixels]
     return np.stack([np.asarray(change(image, k)).reshape(pixels.shape[1:]) for k, image in enumerate(images)])
 
 
 def assert_equal(pixels, ours, theirs, device="cpu"):
-    """Assert that a batched change is torchvision's, level by level."""
+    """Assert that a batched operation equals torchvision's exactly."""
     made = ours(torch.from_numpy(pixels).to(device)).cpu().numpy()
     assert made.dtype == np.uint8
     np.testing.assert_array_equal(made, one_by_one(pixels, theirs))

@@ -175,7 +175,7 @@ def test_missing_batches_are_named(folder):
 
 @pytest.fixture
 def fake_torchvision(monkeypatch):
-    """Stand in for the network: writes the official folder, or fails half-way when told to."""
+    """Replace the download: write the official folder, or fail halfway on request."""
     calls = []
 
     class CIFAR10:

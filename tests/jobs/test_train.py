@@ -22,7 +22,7 @@ from raybench.storage.store import Store
 
 
 class Killed(BaseException):
-    """Stands for the death of a worker within an epoch."""
+    """Simulates the death of a worker within an epoch."""
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_training_and_its_audit_touch_no_test_calibration_or_unseen_sample(fresh
         scenario.split("test").batch(np.arange(3), generator=None)
 
 
-# -- a checkpoint of the user's own ------------------------------------------------------------------------------------
+# -- a user-provided checkpoint ------------------------------------------------------------------------------------
 
 
 def test_a_users_checkpoint_becomes_the_original_and_is_audited(trained, fresh, tmp_path):

@@ -249,7 +249,7 @@ def test_cpu_runs_as_a_trial_that_calibrates_on_validation_samples(run, trained,
 
 
 class Ended(BaseException):
-    """Stands for a scheduler that ends the process."""
+    """Simulates a scheduler that ends the process."""
 
 
 def test_epochs_are_reported_and_those_so_far_survive_the_end_of_the_process(run, trained, make_scenario, tmp_path):

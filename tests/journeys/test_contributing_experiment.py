@@ -1,4 +1,4 @@
-"""The experiment of CONTRIBUTING.md, with the method, metric, format and rule of that page, runs as printed."""
+"""The experiment of CONTRIBUTING.md, with the method, metric, format and rule of that page, runs unchanged."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The guide to writing a method: its example is run as it is printed."""
+"""The guide to writing a method: its example runs unchanged."""
 
 import importlib
 import re

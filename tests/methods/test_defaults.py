@@ -75,7 +75,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 def lost(method: str, found: dict[str, float], original: dict[str, float]) -> list[str]:
-    """Return in what the method does worse than doing nothing."""
+    """Return in which measures the method is worse than the original model."""
     reasons = []
     if found["retain_accuracy"] < original["retain_accuracy"] - 0.02:
         reasons.append(f"it destroys: retain accuracy {found['retain_accuracy']:.3f}")

@@ -47,7 +47,7 @@ def test_pruning_the_last_layer_touches_its_weight_only() -> None:
 
 
 def test_complex_pruning_redraws_something_but_no_more_than_either_quantile() -> None:
-    shares = changed("selective_pruning_complex", quantile=0.3, retain_share=0.3)
+    shares = changed("selective_pruning_complex", quantile=0.3, retain_fraction=0.3)
     assert 0 < shares["3.weight"] <= 0.31
     assert shares["3.bias"] == 0
 
@@ -111,7 +111,7 @@ def test_activation_reset_redraws_kernels_that_fire_for_the_forget_set_and_the_h
         model[0].weight.copy_(torch.stack([torch.full((1, 3, 3), sign) for sign in (1.0, -1.0, 1.0, -1.0)]))
     bright = [(x.abs(), y) for x, y in FORGET]
     dark = [(-x.abs(), y) for x, y in RETAIN]
-    result = tiny.plain("activation_reset", model, bright, dark, **STILL, retain_share=1.0)
+    result = tiny.plain("activation_reset", model, bright, dark, **STILL, retain_fraction=1.0)
     moved = ((result[0].weight - model[0].weight).abs() > 1e-6).flatten(1).double().mean(1)
     assert moved.tolist() == [1.0, 0.0, 1.0, 0.0]
     assert bool(((result[-1].weight - model[-1].weight).abs() > 1e-9).all())
@@ -171,7 +171,7 @@ def test_pruning_redraws_by_overfitted_copies_and_then_fine_tunes(variant: str) 
         sgd.step(nn.functional.cross_entropy(student(x), y))
     options: dict[str, float] = {"lr": 0.05, "epochs": 1, "overfit_epochs": 2}
     if variant == "selective_pruning_complex":
-        options["retain_share"] = 0.5
+        options["retain_fraction"] = 0.5
     tiny.assert_same(tiny.plain(variant, model, FORGET, RETAIN, **options), student)
 
 
@@ -194,5 +194,5 @@ def test_activation_reset_redraws_by_mean_activations_and_then_fine_tunes() -> N
     sgd = tiny.PlainSGD(student.parameters(), 0.05)
     for x, y in tiny.batches(RETAIN, 4):
         sgd.step(nn.functional.cross_entropy(student(x), y))
-    options: dict[str, float] = {"lr": 0.05, "epochs": 1, "positions": 0.5, "retain_share": 0.5}
+    options: dict[str, float] = {"lr": 0.05, "epochs": 1, "positions": 0.5, "retain_fraction": 0.5}
     tiny.assert_same(tiny.plain("activation_reset", model, FORGET, RETAIN, **options), student)

@@ -20,7 +20,7 @@ CLASSES = 3
 
 
 def net(*, seed: int = 0, norm: bool = False, classes: int = CLASSES, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Two convolutions, with BatchNorm where asked, global pooling and a head; images are 1 x 6 x 6."""
+    """Two convolutions, optionally with BatchNorm, global pooling and a head; images are 1 x 6 x 6."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         norms: list[nn.Module] = [nn.BatchNorm2d(4), nn.BatchNorm2d(5)] if norm else [nn.Identity(), nn.Identity()]

@@ -47,7 +47,7 @@ def test_wide_sets_give_two_singletons_two_pairs_and_one_fake(with_probabilities
         found = with_probabilities(TARGETS, 1 - np.linspace(0, 0.7, 9), 0.1, variant=variant)
         assert found[""] == clopper_pearson(2, 5)
         assert found["_efficacy"] == clopper_pearson(3, 5)
-        assert found["_fake_share"] == clopper_pearson(1, 3)
+        assert found["_fake_fraction"] == clopper_pearson(1, 3)
     pairs = clopper_pearson(2, 5)
     assert found["_set_size"][:4] == pytest.approx((1.4, 1 + pairs.low, 1 + pairs.high, 5))
 
@@ -69,7 +69,7 @@ def test_the_released_quantile_is_one_score_further(with_probabilities):
         assert excluding[""].value == pytest.approx(excluded / 2)
 
 
-def test_no_sample_called_non_member_leaves_the_fake_share_out(with_probabilities):
+def test_no_sample_called_non_member_leaves_the_fake_fraction_out(with_probabilities):
     assert set(with_probabilities([0.9, 0.8], 1 - np.linspace(0, 0.7, 9), 0.1)) == {"", "_set_size", "_efficacy"}
 
 

@@ -1,4 +1,4 @@
-"""The user's own checkpoint: what is refused, and what is said about it."""
+"""User-provided checkpoints: which are refused, and the messages about them."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""Downstream sets: kept under keys of their own, asked of every model, scored, refused where they do not fit."""
+"""Downstream sets: stored under separate keys, predicted by every model, scored, and refused if invalid."""
 
 import sys
 
@@ -48,7 +48,7 @@ METRICS = ["accuracy", "downstream_knn", "downstream_knn_logits", "downstream_ck
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Put a data set of the user's own on the path; return what an experiment says of it."""
+    """Put a user-defined data set on the path; return its section of an experiment."""
     folder = tmp_path_factory.mktemp("own_sets")
     (folder / "own_sets.py").write_text(OWN)
     sys.path.insert(0, str(folder))

@@ -33,7 +33,7 @@ def class_ids(
     classes. Texts get ids in sorted order, or in the order of `names`.
     """
     refuse_empty(values, where)
-    numbers = [whole(value) for value in values]
+    numbers = [as_integer(value) for value in values]
     if all(number is not None for number in numbers):
         return of_numbers(np.array(numbers, dtype=np.int64), where, names, count)
     for row, (value, number) in enumerate(zip(values, numbers), start=1):
@@ -87,7 +87,7 @@ def binary(values: Sequence[Any], *, where: str) -> np.ndarray:
 def group_ids(values: Sequence[Any], *, where: str) -> np.ndarray:
     """Convert a column of groups to (N,) int64: whole numbers stay, other values are numbered in sorted order."""
     refuse_empty(values, where)
-    numbers = [whole(value) for value in values]
+    numbers = [as_integer(value) for value in values]
     if all(number is not None for number in numbers):
         return np.array(numbers, dtype=np.int64)
     return np.unique([str(value) for value in values], return_inverse=True)[1].astype(np.int64)
@@ -111,7 +111,7 @@ def refuse_empty(values: Sequence[Any], where: str) -> None:
         raise UserError(f"{where}: {len(empty)} cells are empty, in rows {first_few(empty)}")
 
 
-def whole(value: Any) -> int | None:
+def as_integer(value: Any) -> int | None:
     """Return a whole number, or a text that is one, as int; else None."""
     if isinstance(value, int | np.integer):
         return int(value)

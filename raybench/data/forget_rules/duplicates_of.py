@@ -22,7 +22,7 @@ def duplicates_of(
 ) -> np.ndarray:
     """Select the samples in the list `ids` or in `file`, and all whose 64-bit hash differs in at most `distance` bits.
 
-    Otherwise copies of a deleted picture stay in the training set. Decodes every training image.
+    Otherwise copies of a deleted image stay in the training set. Decodes every training image.
     """
     if isinstance(distance, bool) or not isinstance(distance, int) or not 0 <= distance < BITS:
         raise UserError(

@@ -41,7 +41,7 @@ def id_ranges(
 def bounds(interval: Sequence[int]) -> tuple[int, int]:
     """Return start and stop; raise UserError unless they are two increasing whole numbers."""
     pair = tuple(interval) if isinstance(interval, Sequence) and not isinstance(interval, str) else ()
-    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in pair)
-    if len(pair) != 2 or not whole or pair[0] >= pair[1]:
+    are_integers = all(isinstance(value, int) and not isinstance(value, bool) for value in pair)
+    if len(pair) != 2 or not are_integers or pair[0] >= pair[1]:
         raise UserError(f"forget rule 'id_ranges': {interval!r} is not a range [start, stop) of whole numbers")
     return int(pair[0]), int(pair[1])

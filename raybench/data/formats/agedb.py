@@ -1,7 +1,7 @@
 """AgeDB: faces of public figures with their age.
 
 Layout: AgeDB/<n>_<Name>_<age>_<gender>.jpg, or images listed by a CSV file. Official splits: none; fold 0 of a CSV is
-the test split. Labels: decade or year of age. Groups: persons. License: non-commercial research, on request from the
+the test split. Labels: decade or year of age. Groups: people. License: non-commercial research, on request from the
 authors. Reference: Moschoglou et al. 2017, AgeDB.
 """
 
@@ -45,7 +45,7 @@ def agedb(
 
     `target: decade` gives ten classes, [0, 10) to [90, 100); `age` gives 101, the ages 0 to 100, for regression by
     expectation (the mean age under the softmax: Rothe et al. 2015, DEX). Ages are clipped to the last class. In a CSV
-    file, fold 0 is the test split; without folds, all samples are in the training split. Folds that share persons, as
+    file, fold 0 is the test split; without folds, all samples are in the training split. Folds that share people, as
     those of the reference may, need `group: none`.
     """
     if download:

@@ -27,8 +27,8 @@ def imagenet(root: Path, *, download: bool = False) -> ImageData:
     Raises UserError if train/ and val/ contain different classes, if a class folder contains no image, and if
     validation images are not sorted into class folders.
     """
-    wnids, others = class_folders(root / "train"), class_folders(root / "val")
-    require_equal(root / "train", wnids, root / "val", others)
+    wnids, val_wnids = class_folders(root / "train"), class_folders(root / "val")
+    require_equal(root / "train", wnids, root / "val", val_wnids)
     parts = [(part, *images_of_classes(root, name, wnids)) for part, name in ((TRAIN, "train"), (TEST, "val"))]
     path = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
     return photographs(root, parts, wnids if path is None else read_names(path, wnids))
@@ -36,13 +36,13 @@ def imagenet(root: Path, *, download: bool = False) -> ImageData:
 
 def require_equal(folder: Path, classes: Sequence[str], other: Path, other_classes: Sequence[str]) -> None:
     """Raise UserError that lists the classes that only one of two folders contains."""
-    for here, there, only in (
+    for complete, incomplete, only in (
         (folder, other, sorted(set(classes) - set(other_classes))),
         (other, folder, sorted(set(other_classes) - set(classes))),
     ):
         if only:
             raise UserError(
-                f"{str(here)!r} contains {len(only)} classes that {there.name!r} does not: {first_few(only)}; "
+                f"{str(complete)!r} contains {len(only)} classes that {incomplete.name!r} does not: {first_few(only)}; "
                 "both should contain the same class folders"
             )
 

@@ -2,7 +2,7 @@
 
 Layout: an identity file, an attribute file and an image folder; rows are in the order of the image numbers. Official
 splits: training, test, unseen, cut by identity number (`bounds`). Identities are numbered by first appearance, so small
-numbers have many pictures and the splits differ in pictures per person and in gender. Groups: identities. License:
+numbers have many images and the splits differ in images per person and in gender. Groups: identities. License:
 non-commercial research. References: Choi and Na 2023, arXiv 2311.02240; CelebAMask-HQ, Lee et al. 2020, arXiv
 1907.11922.
 """
@@ -44,7 +44,7 @@ def mucac(
     bounds: Sequence[int] | None = (190, 1250, 4855),
     on_missing: Literal["refuse", "list"] = "refuse",
 ) -> ImageData:
-    """Read the pictures; a label is 1 if the picture has the attribute.
+    """Read the images; a label is 1 if the image has the attribute.
 
     `task` is multi_label (gender, smiling, young in this order), one of these three, or the name of any of the 40
     attributes. `bounds` cut by identity: identities below the first are the test split, those from the last on the
@@ -88,8 +88,8 @@ def mucac(
 
 def parts(identities: np.ndarray, bounds: Sequence[int]) -> np.ndarray:
     """Return the official split of every sample, uint8: TEST below the first bound, UNSEEN from the last on."""
-    whole = [isinstance(bound, int | np.integer) and not isinstance(bound, bool) for bound in bounds]
-    if len(bounds) != 3 or not all(whole) or not 0 < bounds[0] < bounds[1] < bounds[2]:
+    are_integers = [isinstance(bound, int | np.integer) and not isinstance(bound, bool) for bound in bounds]
+    if len(bounds) != 3 or not all(are_integers) or not 0 < bounds[0] < bounds[1] < bounds[2]:
         raise UserError(
             f"mucac: bounds are {bounds!r}; they should be three increasing identities, such as 190, 1250, 4855"
         )

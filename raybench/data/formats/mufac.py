@@ -1,7 +1,7 @@
 """MUFAC: Korean family faces of 128 x 128 pixels in eight age classes.
 
 Layout: three CSV files and the image folders that they refer to. Official splits: training, test (called `val`: utility
-is measured on it) and unseen (called `test`: the non-members of the attack). Labels: age classes. Groups: persons,
+is measured on it) and unseen (called `test`: the non-members of the attack). Labels: age classes. Groups: people,
 (family, role), or families; roles repeat across families. The number in a file name is the age at collection, not the
 age in the photo. License: AI Hub (Korea), under its terms. Reference: Choi and Na 2023, arXiv 2311.02240.
 """
@@ -93,17 +93,17 @@ def age_class(text: str, path: Path) -> int:
 
 
 def identities(columns: dict[str, list[str]], names: list[str], group: str, path: Path) -> list[tuple[str, ...]]:
-    """Return the identity of every row: (family, role), (family,), or one column that identifies persons by itself.
+    """Return the identity of every row: (family, role), (family,), or one column that alone identifies people.
 
     A role alone is not an identity, because every family has its F and M.
     """
     families, people = find_column(columns, FAMILY), find_column(columns, PERSON)
     matches = [FILE_NAME.fullmatch(name.replace("\\", "/").rpartition("/")[2]) for name in names]
-    named = [match for match in matches if match is not None]
-    if len(named) == len(names):
-        families = families or [match["family"] for match in named]
+    complete_matches = [match for match in matches if match is not None]
+    if len(complete_matches) == len(names):
+        families = families or [match["family"] for match in complete_matches]
         if people is None or "identity" in map(str.lower, columns):
-            people = [match["person"] for match in named]
+            people = [match["person"] for match in complete_matches]
     if group == "family" and families is not None:
         return [(family,) for family in families]
     if group == "person" and people is not None:

@@ -74,9 +74,9 @@ class Encoded:
     def _sizes(self) -> np.ndarray:
         # cached because every fingerprint needs it, and a million calls of stat are slow
         sizes = np.array(self.length)
-        whole = np.flatnonzero(sizes == WHOLE)
+        entire_files = np.flatnonzero(sizes == WHOLE)
         missing: list[str] = []
-        for i in whole.tolist():
+        for i in entire_files.tolist():
             try:
                 sizes[i] = Path(self.name(i)).stat().st_size
             except OSError:

@@ -18,7 +18,7 @@ from raybench.errors import UserError
 
 FORMAT = 1
 ARRAYS = ("images", "labels", "part", "groups")
-ENCODED_ARRAYS = ("files", "file", "offset", "length")  # the arrays of an Encoded, in place of images
+ENCODED_ARRAYS = ("files", "file", "offset", "length")  # the arrays of an Encoded, instead of images
 
 
 def save(data: ImageData, folder: str | Path) -> None:

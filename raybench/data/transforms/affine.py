@@ -43,5 +43,5 @@ def move(pixels: Tensor, maps: np.ndarray) -> Tensor:
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     image = torch.arange(n, device=pixels.device)[:, None, None]
     place = ((image * height + row.clamp_(0, height - 1)) * width + column.clamp_(0, width - 1)).reshape(-1)
-    taken = pixels.reshape(-1, channels).index_select(0, place).reshape(n, height, width, channels)
-    return taken * inside[..., None]
+    moved = pixels.reshape(-1, channels).index_select(0, place).reshape(n, height, width, channels)
+    return moved * inside[..., None]

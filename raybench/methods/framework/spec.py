@@ -40,7 +40,7 @@ STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
 class Settings(OptimizerSettings):
-    """Settings that every method accepts beside its own hyperparameters; the task applies them."""
+    """Settings that every method accepts in addition to its own hyperparameters; the task applies them."""
 
     bn_mode: Literal["train", "frozen", "train_then_frozen"] = Field(
         default="train",

@@ -32,8 +32,8 @@ def forgetting_score(accuracy: float, *, reference: float = 0.5) -> float:
     """Compute |M - reference| for the accuracy M of a membership attack; lower means better forgotten.
 
     In 0..0.5 for the reference 0.5, which is right only where forget and unseen samples are drawn from the same
-    distribution; otherwise pass the accuracy M of the retrained models. Below about 0.02 at 1,500 samples a side it is
-    noise. Reference: Choi and Na 2023, arXiv 2311.02240.
+    distribution; otherwise pass the accuracy M of the retrained models. Below about 0.02 at 1,500 samples per side it
+    is noise. Reference: Choi and Na 2023, arXiv 2311.02240.
     """
     return abs(_fraction(accuracy, "accuracy") - _fraction(reference, "reference"))
 

@@ -68,7 +68,7 @@ def coverage_ratio(
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),
 ) -> CoverageRatio:
-    """Compute coverage, set size and CR (coverage ratio) of logits (N, C) at every alpha.
+    """Compute coverage, set size and CR (conformal ratio) of logits (N, C) at every alpha.
 
     All alphas share one softmax over each array. A threshold without enough calibration samples is +inf, so its sets
     are full. Raise ValueError for labels (N, L).

@@ -6,8 +6,8 @@ sides exchanged. The error rates of an attack bound epsilon from below. To inter
 
 - With N = M = 80 and delta = 0.05 no finite value exceeds ln 75 = 4.32 (`ceiling`).
 - The best threshold is searched on the data that it is scored on, so two halves of the retrained models have a median
-  of 0.88 at 40 models a side and 0.51 at 80. Compare with the value of retrained models at the same number of models.
-- Such counts can prove at most 3.00 at 80 models a side (`certified_lower_bound`).
+  of 0.88 at 40 models per side and 0.51 at 80. Compare with the value of retrained models at the same number of models.
+- Such counts can prove at most 3.00 at 80 models per side (`certified_lower_bound`).
 
 Results are in the order of the samples (the released code reorders them).
 """
@@ -66,7 +66,7 @@ def per_sample(
       normal; even then it is too high, because an error of either sign in the spread adds to it (1.78 for a true 1.57
       at 256 models).
 
-    Raise ValueError for fewer than 2 models a side (2 in the complement of each fold), or delta outside 0..1.
+    Raise ValueError for fewer than 2 models per side (2 in the complement of each fold), or delta outside 0..1.
     """
     u, r = (side.T for side in as_populations(unlearned, retrained))
     _check_delta(delta)
@@ -196,7 +196,7 @@ def _cross_fitted(u: Floats, r: Floats, delta: float, folds: int) -> Floats:
     fold_u, fold_r = np.arange(u.shape[1]) % folds, np.arange(r.shape[1]) % folds
     smallest = min(u.shape[1], r.shape[1])
     if folds < 2 or smallest < folds or smallest - -(-smallest // folds) < 2:
-        raise ValueError(f"{folds} folds need at least 2 models a side outside each, there are {smallest}")
+        raise ValueError(f"{folds} folds need at least 2 models per side outside each, there are {smallest}")
     total = np.zeros(len(u))
     for fold in range(folds):
         held_u, held_r = fold_u == fold, fold_r == fold

@@ -121,7 +121,7 @@ def stratified_split(labels: Array, test_fraction: float, seed: int) -> tuple[In
 
 
 def _dealt(is_member: Bools, folds: int, seed: int) -> Bools:
-    """Return the folds where every sample is its own group: each side is shuffled and dealt out in turn."""
+    """Return the folds where every sample is its own group: each side is shuffled and distributed in turn."""
     order = np.random.default_rng(seed).permutation(len(is_member))
     fold_of = np.empty(len(is_member), dtype=np.int64)
     for side in (order[is_member[order]], order[~is_member[order]]):

@@ -65,10 +65,11 @@ def _within(shift: Floats, scale: Floats, epsilon: Floats, delta: float) -> Bool
     def log_probability(low: Floats, high: Floats) -> Floats:
         # inside: Phi(high) - Phi(low) from the tail in which both lie; outside: Phi(low) + Phi(-high)
         flip = low > 0
-        one = log_ndtr(np.where(outside | ~flip, np.where(outside, low, high), -low))
-        two = log_ndtr(np.where(outside | flip, -high, low))
-        inside = np.where(one > two, one + np.log(-np.expm1(np.minimum(two - one, 0))), -np.inf)
-        value = np.where(outside, np.logaddexp(one, two), inside)
+        first_tail = log_ndtr(np.where(outside | ~flip, np.where(outside, low, high), -low))
+        second_tail = log_ndtr(np.where(outside | flip, -high, low))
+        difference = first_tail + np.log(-np.expm1(np.minimum(second_tail - first_tail, 0)))
+        inside = np.where(first_tail > second_tail, difference, -np.inf)
+        value = np.where(outside, np.logaddexp(first_tail, second_tail), inside)
         return np.where(nowhere, -np.inf, np.where(everywhere, 0.0, value))
 
     log_u, log_r = log_probability((left - shift) / scale, (right - shift) / scale), log_probability(left, right)

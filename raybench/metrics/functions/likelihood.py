@@ -58,8 +58,8 @@ def u_lira(
     """Separate unlearned (M, S) from retrained models (N, S), sample by sample; "member" means unlearned.
 
     AUC 0.5 means that they are not distinguishable; values slightly below come from leaving the target out. Scores are
-    (M + N, S), unlearned first. Raise ValueError for fewer than 3 models a side (2 with `global`). Reference: Hayes et
-    al. 2024, arXiv 2403.01218, where each model has its own original and forget set.
+    (M + N, S), unlearned first. Raise ValueError for fewer than 3 models per side (2 with `global`). Reference: Hayes
+    et al. 2024, arXiv 2403.01218, where each model has its own original and forget set.
     """
     u, r = as_populations(unlearned, retrained)
     x = np.concatenate([u, r])

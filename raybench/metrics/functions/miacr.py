@@ -2,7 +2,7 @@
 
 The set holds `member` where P >= 1 - q and `non-member` where P <= q; q is calibrated on samples labeled member. The
 choice of those samples decides everything: with true members the guarantee holds; released code uses held-out images,
-which drives q to 1, every set to {both} and MIACR (membership inference attack coverage ratio) to 0.
+which drives q to 1, every set to {both} and MIACR (conformal ratio of a membership inference attack) to 0.
 """
 
 from typing import Literal, NamedTuple

@@ -32,7 +32,7 @@ from raybench.metrics.functions.likelihood import u_lira
 from raybench.metrics.functions.model_signals import margins, scaled_confidences
 
 ESTIMATORS: tuple[Estimator, ...] = ("released", "competition", "cross_fitted", "gaussian")
-LEAST = 4  # models a side
+LEAST = 4  # models per side
 LEAST_FOR_HALVES = 2 * LEAST
 NAN = float("nan")
 
@@ -86,19 +86,19 @@ def population_metrics(
     """Compute every statistic of M unlearned against N retrained models on the same samples, by name, with companions.
 
     n is the smaller number of models. An infinite epsilon counts as 50, as in the competition, and in the fraction of
-    infinite ones. `original` is one or more untouched models; repeated to M, they give the value of a method that does
-    nothing.
+    infinite ones. `original` is one or more original models, repeated to M as a positive control.
 
-    With fewer than 8 models a side there are no intervals, no `_null` and no `_excess`. Raise ValueError for fewer than
-    4 models a side. Cost: 2 `resamples` evaluations at half size, 0.1 s each at 80 + 80 models and 1,000 samples.
+    With fewer than 8 models per side there are no intervals, no `_null` and no `_excess`. Raise ValueError for
+    fewer than 4 models per side. Cost: 2 `resamples` evaluations at half size, 0.1 s each at 80 + 80 models and 1,000
+    samples.
     """
     m, n = len(unlearned.margins), len(retrained.margins)
     if min(m, n) < LEAST:
-        raise ValueError(f"a population needs at least {LEAST} models a side, there are {m} and {n}")
+        raise ValueError(f"a population needs at least {LEAST} models per side, there are {m} and {n}")
     deltas, bounds = (delta, competition_delta), specs()
     full = _statistics(unlearned, retrained, deltas)
     estimates = {
-        name: Estimate(value, NAN, NAN, min(m, n), "none: fewer than 8 models a side") for name, value in full.items()
+        name: Estimate(value, NAN, NAN, min(m, n), "none: fewer than 8 models per side") for name, value in full.items()
     }
     if min(m, n) >= LEAST_FOR_HALVES:
         pairs = list(_halves(unlearned, retrained, deltas, resamples, np.random.default_rng(seed)))
@@ -106,8 +106,8 @@ def population_metrics(
             halves, null = (np.array([statistics[name] for statistics in side]) for side in zip(*pairs))
             center = float(np.median(halves))
             # the released epsilon keeps negative values, so it can fall below its range
-            drawn = np.clip(halves - center + value, min(value, bounds[name].low), bounds[name].high)
-            estimates[name] = _interval(drawn, value, min(m, n), "half-samples of models")
+            replicas = np.clip(halves - center + value, min(value, bounds[name].low), bounds[name].high)
+            estimates[name] = _interval(replicas, value, min(m, n), "half-samples of models")
             size = min(m // 2, n // 2)
             estimates[f"{name}_null"] = _interval(null, float(np.median(null)), size, "splits of the retrained models")
             excess = halves - null
@@ -133,9 +133,9 @@ def specs() -> dict[str, MetricSpec]:
     for estimator in ESTIMATORS:
         source = challenge if estimator == "competition" else precision
         released = estimator in ("released", "competition")
-        for part, high in (("median", CAP), ("q90", CAP), ("infinite_share", 1), ("above_ceiling_share", 1)):
+        for part, high in (("median", CAP), ("q90", CAP), ("infinite_fraction", 1), ("above_ceiling_fraction", 1)):
             rows[f"epsilon_{estimator}_{part}"] = lower(source, high, released=released)
-    rows["epsilon_certified_share"] = lower(f"{precision}; Clopper and Pearson 1934", 1)
+    rows["epsilon_certified_fraction"] = lower(f"{precision}; Clopper and Pearson 1934", 1)
     rows["forgetting_quality"] = MetricSpec(challenge, "raise", 0, 1, None, ("forget",), "released")
     rows["competition_score"] = MetricSpec(challenge, "raise", 0, float("inf"), None, ("forget",), "released")
     rows["klom_median"] = rows["klom_q90"] = lower("Georgiev et al. 2024, arXiv 2410.23232", float("inf"), None)
@@ -157,12 +157,12 @@ def _statistics(u: Models, r: Models, deltas: tuple[float, float]) -> dict[str, 
         epsilons = np.minimum(raw, CAP)
         values[f"epsilon_{estimator}_median"] = float(np.median(epsilons))
         values[f"epsilon_{estimator}_q90"] = float(np.quantile(epsilons, 0.9))
-        values[f"epsilon_{estimator}_infinite_share"] = float(np.mean(raw >= CAP))
-        values[f"epsilon_{estimator}_above_ceiling_share"] = float(np.mean(epsilons > ceiling(m, n, at) + 1e-9))
+        values[f"epsilon_{estimator}_infinite_fraction"] = float(np.mean(raw >= CAP))
+        values[f"epsilon_{estimator}_above_ceiling_fraction"] = float(np.mean(epsilons > ceiling(m, n, at) + 1e-9))
         if estimator == "competition":
             values["forgetting_quality"] = forgetting_quality(epsilons)
     proven = certified_lower_bound(u.confidences, r.confidences, delta, correction="bonferroni")
-    values["epsilon_certified_share"] = float(np.mean(proven > 0))
+    values["epsilon_certified_fraction"] = float(np.mean(proven > 0))
     accuracies = {
         "retain_unlearned": u.retain_accuracy,
         "retain_retrained": r.retain_accuracy,
@@ -181,16 +181,16 @@ def _statistics(u: Models, r: Models, deltas: tuple[float, float]) -> dict[str, 
 def _halves(
     u: Models, r: Models, deltas: tuple[float, float], resamples: int, rng: np.random.Generator
 ) -> Iterator[tuple[Mapping[str, float], Mapping[str, float]]]:
-    """Yield the statistics of half of the unlearned, and of as many other retrained, against half of the retrained."""
+    """Yield the statistics of half of the unlearned and of other retrained models, against half of the retrained."""
     m, n = len(u.margins), len(r.margins)
     size = min(m // 2, n // 2)
     for _ in range(resamples):
         order = rng.permutation(n)
         reference = r.take(order[: n // 2])
-        others = r.take(order[n // 2 :][:size])
+        remaining = r.take(order[n // 2 :][:size])
         yield (
             _statistics(u.take(rng.permutation(m)[:size]), reference, deltas),
-            _statistics(others, reference, deltas),
+            _statistics(remaining, reference, deltas),
         )
 
 

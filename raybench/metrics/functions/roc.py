@@ -36,7 +36,7 @@ class Roc:
 
     @property
     def auc(self) -> float:
-        """Return the area under the curve, from whole counts, so no rounding accumulates."""
+        """Return the area under the curve, from integer counts, so rounding errors do not accumulate."""
         doubled = np.dot(np.diff(self.false_positives), self.true_positives[1:] + self.true_positives[:-1])
         return float(doubled / (2 * self.n_member * self.n_non_member))
 

@@ -4,7 +4,7 @@ For an attack that calls retrained models unlearned at rate FPR and unlearned on
 
     epsilon >= max(ln((1 - delta - FPR) / FNR), ln((1 - delta - FNR) / FPR)).
 
-Both rates are counts, so there are at most (N + 1)(M + 1) values and a finite one lies on a lattice; at 512 models a
+Both rates are counts, so there are at most (N + 1)(M + 1) values and a finite one lies on a lattice; at 512 models per
 side the table takes 2 MB. Scores are (samples, models) here: the models of a sample are adjacent in memory. A cut is a
 threshold between two neighboring scores. Every function is exact under ties, which no cut can split, and accepts
 unequal numbers of models.

@@ -28,4 +28,4 @@ def test_scores_that_separate_perfectly_have_the_exact_interval_over_models_and_
     member = np.repeat([[True], [False]], 5, axis=0) & np.ones((1, 1000), dtype=bool)
     found = auc_over_models(member + np.zeros(member.shape), member)
     assert found.value == found.high == 1
-    assert found.low < 0.6  # five models a side, however many samples
+    assert found.low < 0.6  # five models per side, however many samples

@@ -77,13 +77,13 @@ def test_the_null_is_that_of_half_the_models_and_the_same_for_every_method(remem
     for name in ("epsilon_released_median_null", "klom_median_null"):
         assert remembering[name].n == 16
         assert remembering[name].value == pytest.approx(perfect[name].value, rel=0.15)
-    # 1.16 is the bias of 16 identical models a side
+    # 1.16 is the bias of 16 identical models per side
     assert remembering["epsilon_released_median_null"].value == pytest.approx(1.16, abs=0.15)
 
 
 def test_the_untouched_original_is_the_positive_control(remembering):
     assert remembering["epsilon_released_median_control"].value == CAP
-    assert remembering["epsilon_released_infinite_share_control"].value > 0.9
+    assert remembering["epsilon_released_infinite_fraction_control"].value > 0.9
     assert remembering["u_lira_auc_control"].value > remembering["u_lira_auc"].value
     assert "copies" in remembering["epsilon_released_median_control"].interval
 
