@@ -192,7 +192,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
             return
 
     with HTTPServer(("127.0.0.1", 0), Handler) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
+        threading.Thread(target=served.serve_forever, args=(0.05,), daemon=True).start()
         yield f"127.0.0.1:{served.server_port}"
         served.shutdown()
 
