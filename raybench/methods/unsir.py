@@ -135,9 +135,10 @@ def repelled_noise(task: UnlearningTask, forget: Tensor, *, steps: int, lr: floa
     noise = torch.randn_like(forget).requires_grad_(True)
     adam = torch.optim.Adam([noise], lr)
     for _ in range(steps):
+        logits = task.model(noise)  # before the forget batch, as in the notebooks: running statistics follow the order
         with torch.no_grad():
             target = task.model(forget)
-        (noise.grad,) = task.gradients(-F.mse_loss(task.model(noise), target), [noise])
+        (noise.grad,) = task.gradients(-F.mse_loss(logits, target), [noise])
         adam.step()
     return noise.detach().clamp(0, 1)
 
