@@ -115,7 +115,7 @@ def test_by_default_label_vectors_diverge_label_by_label() -> None:
 
 @pytest.mark.parametrize("value", [-1, 1.5, "some"])
 def test_the_number_of_maximizing_epochs_is_a_natural_number_or_all(value: object) -> None:
-    with pytest.raises(UserError, match="methods.scrub.max_epochs"):
+    with pytest.raises(UserError, match=r"methods\.scrub\.max_epochs"):
         tiny.plain("scrub", tiny.net(), FORGET, RETAIN, max_epochs=value)
 
 
