@@ -23,7 +23,7 @@ from raybench.methods.framework.task import UnlearningTask
         "uuef": {
             "batch_size": UUEF["batch_size"],
             "inverse": "recursion",
-            "samples": 1000,
+            "samples": 300_000,
             "alpha": 0.2,
             **NUMBERS,
         },
