@@ -61,6 +61,17 @@ def test_the_released_mask_lets_weight_decay_move_every_weight() -> None:
     assert all(bool((a != b).all()) for a, b in zip(result.parameters(), model.parameters()))
 
 
+def test_the_conformal_preset_is_the_released_loop_at_the_default_rate_of_its_command_line() -> None:
+    model = tiny.net(norm=True)
+    student = copy.deepcopy(model)
+    sgd = tiny.PlainSGD(student.parameters(), 0.1)
+    x, y = tiny.stack(FORGET)
+    for epoch in range(3):
+        student.train(epoch == 0)  # the evaluation after epoch 1 leaves the model in eval mode
+        sgd.step(-F.cross_entropy(student(x), y))
+    tiny.assert_same(tiny.plain("gradient_ascent", model, FORGET, RETAIN, preset="conformal", epochs=3), student)
+
+
 def test_clipping_bounds_a_step() -> None:
     model = tiny.net()
     result = tiny.plain(
