@@ -19,6 +19,8 @@ PSEUDO_LABEL: Preset = {"forget_loss": "pseudo_label"}
 RANDOM_LABEL: Preset = {"forget_loss": "random_label", "exclude_true": False}
 SPKD: Preset = {**README, "ce_weight": 10.0, "similarity_weight": 10.0, "squared": False}
 RKD: Preset = {**README, "ce_weight": 10.0, "distance_weight": 10.0, "angle_weight": 10.0}
+AKD: Preset = {**README, "ce_weight": 10.0, "feature_weight": 10.0}
+KD: Preset = {**UUEF, "temperature": 2.0}
 
 Repair = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """(logits, labels, features, original's features, original's logits) of a retain batch -> loss."""
@@ -96,7 +98,7 @@ def rkd(
     source=f"{SOURCE}, where it is called attention distillation",
     formula="forget pass; min ce_weight CE + feature_weight MSE(features, original's features)",
     passes=PASSES,
-    presets={"uuef": README, "uuef_pl": {**README, **PSEUDO_LABEL}},
+    presets={"uuef": AKD, "uuef_pl": {**AKD, **PSEUDO_LABEL}},
 )
 def akd(
     task: UnlearningTask,
@@ -125,8 +127,8 @@ def akd(
     formula="forget pass; min ce_weight CE + kd_weight T^2 KL(original || model)",
     passes=PASSES,
     presets={
-        "uuef": {**UUEF, "ce_weight": 10.0, "kd_weight": 10.0},
-        "uuef_pl": {**UUEF, "ce_weight": 1.0, "kd_weight": 1.0, **PSEUDO_LABEL},
+        "uuef": {**KD, "ce_weight": 10.0, "kd_weight": 10.0},
+        "uuef_pl": {**KD, "ce_weight": 1.0, "kd_weight": 1.0, **PSEUDO_LABEL},
     },
 )
 def ga_kd(

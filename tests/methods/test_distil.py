@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raybench import methods
 from raybench.methods.distil import angle_cosines, relative_distances, row_similarity
+from raybench.methods.framework.spec import MethodSpec, hyperparameters
+from raybench.registry import spec_of
 
 FORGET = tiny.samples(4, seed=1, label=2)
 RETAIN = [(x, int(y) % 2) for x, y in tiny.samples(8, seed=2)]
@@ -94,6 +97,15 @@ def test_the_pseudo_label_preset_changes_the_forget_pass_only(name: str) -> None
     expected = run_plain(model, loss, lr=0.01, ce=ce, forget_loss="pseudo_label")
     result = tiny.plain(name, model, FORGET, RETAIN, preset="uuef_pl", lr=0.01, epochs=2, batch_size=8)
     tiny.assert_same(result, expected)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_preset_states_every_weight_of_its_losses_so_that_another_default_leaves_it_as_it_is(name: str) -> None:
+    function = methods.get(name)
+    weights = {key for key in hyperparameters(function).model_fields if key.endswith(("weight", "temperature"))}
+    assert weights
+    for values in spec_of(function, MethodSpec).presets.values():
+        assert weights <= set(values)
 
 
 def test_the_published_similarity_loss_squares_the_norm() -> None:
