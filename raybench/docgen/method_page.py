@@ -1,5 +1,8 @@
 """docs/methods.md: every unlearning method, with its source, formula, cost, hyperparameters and presets."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from raybench import methods, registry
 from raybench.docgen.docstrings import meaning, method_docstring
 from raybench.docgen.markdown import allowed_values, default_value, page, table
@@ -12,9 +15,11 @@ HEADER = ("name", "default", "allowed", "meaning")
 INTRODUCTION = (
     "Every method runs in an experiment (`methods: {scrub: {lr: {loguniform: [1.0e-5, 1.0e-2]}}}`) and on its own "
     '(`raybench.unlearn(model, method="scrub", forget=..., retain=..., lr=1e-3)`). `preset: <name>` takes the settings '
-    'released with a paper; single values override it. "Released" says where the code of a paper differs from the '
-    'default here, and which settings reproduce it. "On small models" says where the default, which is the value of '
-    "the paper, falls short on networks and data as small as the quickstart's, and which values work there.",
+    "released with a paper; single values override it. A preset reproduces the released code, bugs included, unless it "
+    "is marked `reproduces: numbers`: then it sets the paper's numbers, and the algorithm is the one described here. "
+    '"Released" says where the code of a paper differs from the default here, and which settings reproduce it. '
+    '"On small models" says where the default, which is the value of the paper, falls short on networks and data as '
+    "small as the quickstart's, and which values work there.",
     "Set hyperparameters in the experiment file as values or as [search spaces](experiment.md#search-spaces).",
 )
 
@@ -62,6 +67,8 @@ def method_section(name: str) -> str:
 
 def presets(spec: MethodSpec) -> str:
     """Return one line for the method's own defaults of shared settings, and one for each preset."""
-    named = {"own defaults of shared settings": spec.settings} if spec.settings else {}
-    named |= {f"preset `{name}`": values for name, values in spec.presets.items()}
+    named: dict[str, Mapping[str, Any]] = {"own defaults of shared settings": spec.settings} if spec.settings else {}
+    for name, values in spec.presets.items():
+        mark = " (`reproduces: numbers`)" if spec.reproduces[name] == "numbers" else ""
+        named[f"preset `{name}`{mark}"] = values
     return "\n".join(f"- {name}: {', '.join(f'{k} {v}' for k, v in values.items())}" for name, values in named.items())

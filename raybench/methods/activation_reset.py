@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from raybench.methods.building_blocks.fine_tuning import FEW_REPAIR_STEPS, fine_tune
 from raybench.methods.building_blocks.reinitialization import redraw
 from raybench.methods.framework.architecture import spatial_convolutions
-from raybench.methods.framework.presets import ETH
+from raybench.methods.framework.presets import ETH, NUMBERS
 from raybench.methods.framework.spec import Count, Fraction, Rate, method
 from raybench.methods.framework.task import Batch, UnlearningTask
 from raybench.models import head_name
@@ -21,9 +21,10 @@ from raybench.models import head_name
     passes="once: 1 forward of forget and of the retain sample; then retain: 1 forward, 1 backward",
     needs="a convolutional network",
     released="The code divides the retain sum by the size of the whole set, 50 times too much, collects activations in "
-    "train mode, and stops with an error before its repair epochs.",
+    "train mode, and stops with an error before its repair epochs, so it has no result to reproduce; `eth` has its "
+    "settings.",
     small_models=FEW_REPAIR_STEPS,
-    presets={"eth": ETH},
+    presets={"eth": {**ETH, **NUMBERS}},
 )
 def activation_reset(
     task: UnlearningTask,

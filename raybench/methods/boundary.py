@@ -1,11 +1,14 @@
 """Boundary unlearning: move the decision boundary across the forget set, or give the set a temporary extra class."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
+from raybench.errors import UserError
 from raybench.methods.building_blocks.relabeling import allowed_classes, require_other_class
 from raybench.methods.framework.presets import UUEF
-from raybench.methods.framework.spec import Count, Rate, method
+from raybench.methods.framework.spec import Count, Natural, Rate, method
 from raybench.methods.framework.task import Batch, UnlearningTask
 from raybench.methods.framework.teaching import infer
 
@@ -53,13 +56,22 @@ def boundary_shrink(
     source=SOURCE,
     formula="min CE over K + 1 logits (forget, class K + 1); the extra unit is dropped at the end",
     passes="forget: 1 forward, 1 backward",
-    released="With its default of 10 classes the code of `uuef` trains a real class of ImageNet and not the new unit; "
-    "the preset gives its settings with the published algorithm.",
+    released="The code of `uuef` takes the number of classes from its command line, by default 10, so on ImageNet it "
+    "trains a real class and not the extra unit; `target: extra` restores the published algorithm.",
     targets=("single_label",),
-    presets={"uuef": UUEF},
+    presets={"uuef": {**UUEF, "target": 10}},
 )
-def boundary_expand(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5) -> None:
-    """Train the forget set on an extra class, an output unit that is removed when the method ends."""
+def boundary_expand(
+    task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, target: Natural | Literal["extra"] = "extra"
+) -> None:
+    """Train the forget set on an extra class, an output unit that is removed when the method ends.
+
+    Args:
+        target: class on which the forget set is trained: the extra unit, or the index of another output.
+    """
+    label = task.num_classes if target == "extra" else target
+    if label > task.num_classes:
+        raise UserError(f"boundary_expand: target = {target} needs a model with at least {target} classes")
     with torch.inference_mode():
         width = task.logits_and_features(next(task.forget())[0], model=task.frozen_original())[1].shape[1]
     extra = nn.Linear(width, 1, device=task.device, dtype=task.dtype)
@@ -68,7 +80,7 @@ def boundary_expand(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5
         for x, y in task.forget():
             logits, features = task.logits_and_features(x)
             expanded = torch.cat([logits, extra(features)], dim=1)
-            task.step(optimizer, task.loss(expanded, torch.full_like(y, task.num_classes)))
+            task.step(optimizer, task.loss(expanded, torch.full_like(y, label)))
 
 
 def _across_boundary(task: UnlearningTask, batch: Batch, epsilon: float, *, pixels: bool) -> Tensor:

@@ -1,12 +1,21 @@
 """Unlearn the forget set, then repair by distillation: four ways to keep the original's representations of retain."""
 
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from raybench.methods.building_blocks.relabeling import ExcludeTrue, ForgetLoss, forget_losses, require_other_class
+from raybench.methods.building_blocks.relabeling import (
+    ExcludeTrue,
+    ForgetLoss,
+    forget_batch_loss,
+    forget_losses,
+    labels_for,
+    require_other_class,
+)
 from raybench.methods.framework.presets import UUEF, Preset
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
@@ -19,7 +28,16 @@ PSEUDO_LABEL: Preset = {"forget_loss": "pseudo_label"}
 RANDOM_LABEL: Preset = {"forget_loss": "random_label", "exclude_true": False}
 SPKD: Preset = {**README, "ce_weight": 10.0, "similarity_weight": 10.0, "squared": False}
 RKD: Preset = {**README, "ce_weight": 10.0, "distance_weight": 10.0, "angle_weight": 10.0}
+AKD: Preset = {**README, "ce_weight": 10.0, "feature_weight": 10.0}
+KD: Preset = {**UUEF, "temperature": 2.0}
 
+Steps = Annotated[
+    Literal["separate", "forget", "shortest"],
+    Field(
+        description="separate: a pass over the forget set, then one over the retain set; otherwise every step takes a "
+        "batch of both, and an epoch is a pass over the forget set, or over the shorter one"
+    ),
+]
 Repair = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """(logits, labels, features, original's features, original's logits) of a retain batch -> loss."""
 
@@ -29,8 +47,15 @@ Repair = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
     formula="forget pass; min ce_weight CE + similarity_weight |G - G_original|^2 / B^2, G = normalized rows of H H^T",
     passes=PASSES,
     released="`uuef` does not square the norm, so at its weight of 10 the term is a thousandth of the cross-entropy; "
-    "the published loss squares it. `uuef_pl` and `uuef_rl` are its PL_SPKD and RL_SPKD.",
-    presets={"uuef": SPKD, "uuef_pl": {**SPKD, **PSEUDO_LABEL}, "uuef_rl": {**SPKD, **RANDOM_LABEL}},
+    "the published loss squares it. `uuef_pl`, `uuef_rl`, `uuef_il` and `uuef_pl_df` are its PL_SPKD, RL_SPKD, SPKD_IL "
+    "and PL_SPKD_df.",
+    presets={
+        "uuef": SPKD,
+        "uuef_pl": {**SPKD, **PSEUDO_LABEL},
+        "uuef_rl": {**SPKD, **RANDOM_LABEL},
+        "uuef_il": {**SPKD, "steps": "forget"},
+        "uuef_pl_df": {**SPKD, **PSEUDO_LABEL, "preserve": "forget"},
+    },
 )
 def spkd(
     task: UnlearningTask,
@@ -40,6 +65,8 @@ def spkd(
     ce_weight: Weight = 1.0,
     similarity_weight: Weight = 3000.0,
     squared: bool = True,
+    preserve: Literal["retain", "forget"] = "retain",
+    steps: Steps = "separate",
     forget_loss: ForgetLoss = "ascent",
     exclude_true: ExcludeTrue = True,
 ) -> None:
@@ -48,6 +75,8 @@ def spkd(
     Args:
         ce_weight, similarity_weight: weights of the cross-entropy and the similarity term on retain.
         squared: square the Frobenius norm.
+        preserve: set whose similarities are preserved; with `forget` the retain set is not used, and each forget step
+            minimizes the weighted sum of the forget loss and the similarity term.
     """
 
     def similarity(student: Tensor, teacher: Tensor) -> Tensor:
@@ -57,14 +86,32 @@ def spkd(
     def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
         return ce_weight * task.loss(logits, y) + similarity_weight * similarity(student, teacher)
 
-    _unlearn_and_distill(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+    if preserve == "retain":
+        _unlearn_and_distill(
+            task, repair, lr=lr, epochs=epochs, steps=steps, forget_loss=forget_loss, exclude_true=exclude_true
+        )
+        return
+    if forget_loss == "pseudo_label":
+        require_other_class(task)
+    optimizer, original = task.optimizer(lr), task.frozen_original()
+    for _ in task.epochs(epochs, steps=task.num_batches("forget")):
+        labels = labels_for(task, forget_loss, exclude_true=exclude_true)
+        for batch in task.forget():
+            loss = ce_weight * forget_batch_loss(task, batch, forget_loss, labels)
+            teacher, student = (task.logits_and_features(batch[0], model=model)[1] for model in (original, None))
+            task.step(optimizer, loss + similarity_weight * similarity(student, teacher))
 
 
 @method(
     source=f"{SOURCE}; relational distillation: Park et al. 2019, arXiv 1904.05068",
     formula="forget pass; min ce_weight CE + distance_weight L_distance + angle_weight L_angle on normalized features",
     passes=PASSES,
-    presets={"uuef": RKD, "uuef_pl": {**RKD, **PSEUDO_LABEL}},
+    released="`uuef_il` is the RKD_IL of the code.",
+    presets={
+        "uuef": RKD,
+        "uuef_pl": {**RKD, **PSEUDO_LABEL},
+        "uuef_il": {**RKD, "ce_weight": 20.0, "distance_weight": 20.0, "angle_weight": 20.0, "steps": "shortest"},
+    },
 )
 def rkd(
     task: UnlearningTask,
@@ -74,6 +121,7 @@ def rkd(
     ce_weight: Weight = 1.0,
     distance_weight: Weight = 25.0,
     angle_weight: Weight = 50.0,
+    steps: Steps = "separate",
     forget_loss: ForgetLoss = "ascent",
     exclude_true: ExcludeTrue = True,
 ) -> None:
@@ -89,14 +137,17 @@ def rkd(
         angle = F.smooth_l1_loss(angle_cosines(student), angle_cosines(teacher))
         return ce_weight * task.loss(logits, y) + distance_weight * distance + angle_weight * angle
 
-    _unlearn_and_distill(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+    _unlearn_and_distill(
+        task, repair, lr=lr, epochs=epochs, steps=steps, forget_loss=forget_loss, exclude_true=exclude_true
+    )
 
 
 @method(
     source=f"{SOURCE}, where it is called attention distillation",
     formula="forget pass; min ce_weight CE + feature_weight MSE(features, original's features)",
     passes=PASSES,
-    presets={"uuef": README, "uuef_pl": {**README, **PSEUDO_LABEL}},
+    released="`uuef_il` is the AKD_IL of the code.",
+    presets={"uuef": AKD, "uuef_pl": {**AKD, **PSEUDO_LABEL}, "uuef_il": {**AKD, "steps": "forget"}},
 )
 def akd(
     task: UnlearningTask,
@@ -105,6 +156,7 @@ def akd(
     epochs: Count = 5,
     ce_weight: Weight = 10.0,
     feature_weight: Weight = 10.0,
+    steps: Steps = "separate",
     forget_loss: ForgetLoss = "ascent",
     exclude_true: ExcludeTrue = True,
 ) -> None:
@@ -117,7 +169,9 @@ def akd(
     def repair(logits: Tensor, y: Tensor, student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
         return ce_weight * task.loss(logits, y) + feature_weight * F.mse_loss(student, teacher)
 
-    _unlearn_and_distill(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+    _unlearn_and_distill(
+        task, repair, lr=lr, epochs=epochs, steps=steps, forget_loss=forget_loss, exclude_true=exclude_true
+    )
 
 
 @method(
@@ -125,8 +179,8 @@ def akd(
     formula="forget pass; min ce_weight CE + kd_weight T^2 KL(original || model)",
     passes=PASSES,
     presets={
-        "uuef": {**UUEF, "ce_weight": 10.0, "kd_weight": 10.0},
-        "uuef_pl": {**UUEF, "ce_weight": 1.0, "kd_weight": 1.0, **PSEUDO_LABEL},
+        "uuef": {**KD, "ce_weight": 10.0, "kd_weight": 10.0},
+        "uuef_pl": {**KD, "ce_weight": 1.0, "kd_weight": 1.0, **PSEUDO_LABEL},
     },
 )
 def ga_kd(
@@ -137,6 +191,7 @@ def ga_kd(
     ce_weight: Weight = 10.0,
     kd_weight: Weight = 10.0,
     temperature: Rate = 2.0,
+    steps: Steps = "separate",
     forget_loss: ForgetLoss = "ascent",
     exclude_true: ExcludeTrue = True,
 ) -> None:
@@ -150,7 +205,9 @@ def ga_kd(
     def repair(logits: Tensor, y: Tensor, _: Tensor, __: Tensor, teacher_logits: Tensor) -> Tensor:
         return ce_weight * task.loss(logits, y) + kd_weight * task.distillation(logits, teacher_logits, temperature)
 
-    _unlearn_and_distill(task, repair, lr=lr, epochs=epochs, forget_loss=forget_loss, exclude_true=exclude_true)
+    _unlearn_and_distill(
+        task, repair, lr=lr, epochs=epochs, steps=steps, forget_loss=forget_loss, exclude_true=exclude_true
+    )
 
 
 def row_similarity(features: Tensor) -> Tensor:
@@ -188,6 +245,7 @@ def _unlearn_and_distill(
     *,
     lr: float,
     epochs: int,
+    steps: Literal["separate", "forget", "shortest"],
     forget_loss: ForgetLoss,
     exclude_true: bool,
 ) -> None:
@@ -195,10 +253,21 @@ def _unlearn_and_distill(
         require_other_class(task)
     optimizer = task.optimizer(lr)
     original = task.frozen_original()
+
+    def repair_loss(x: Tensor, y: Tensor) -> Tensor:
+        teacher_logits, teacher = task.logits_and_features(x, model=original)
+        logits, student = task.logits_and_features(x)
+        return repair(logits, y, student, teacher, teacher_logits)
+
+    if steps != "separate":
+        for _ in task.epochs(epochs, steps=task.num_pairs(steps)):
+            labels = labels_for(task, forget_loss, exclude_true=exclude_true)
+            for retain, forget in task.paired(driver=steps):
+                loss = forget_batch_loss(task, forget, forget_loss, labels)  # its forward pass first, as released
+                task.step(optimizer, loss + repair_loss(*retain))
+        return
     for _ in task.epochs(epochs, steps=task.num_batches("forget") + task.num_batches("retain")):
         for loss in forget_losses(task, forget_loss, exclude_true=exclude_true):
             task.step(optimizer, loss)
         for x, y in task.retain():
-            teacher_logits, teacher = task.logits_and_features(x, model=original)
-            logits, student = task.logits_and_features(x)
-            task.step(optimizer, repair(logits, y, student, teacher, teacher_logits))
+            task.step(optimizer, repair_loss(x, y))

@@ -2,7 +2,7 @@
 
 from raybench.methods.building_blocks.centroids import class_means, cosine_distances, nearest, original_features
 from raybench.methods.building_blocks.relabeling import require_other_class
-from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.presets import NUMBERS, UUEF
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -17,7 +17,7 @@ from raybench.methods.framework.task import UnlearningTask
     "algorithm.",
     small_models="A handful of steps at the default rate hardly moves a feature; `lr` 0.02 does.",
     targets=("single_label",),
-    presets={"uuef": UUEF},
+    presets={"uuef": {**UUEF, **NUMBERS}},
 )
 def duck(
     task: UnlearningTask,

@@ -6,6 +6,7 @@ import torch
 
 from raybench.engine.optimization import set_learning_rate
 from raybench.methods.building_blocks.fine_tuning import train_pass
+from raybench.methods.framework.presets import NUMBERS
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -16,7 +17,7 @@ from raybench.methods.framework.task import UnlearningTask
     passes="once, forget; per epoch pairs: 1 forward of both, 1 backward of forget; then retain: 1 forward, 1 backward",
     released="Batches of 64 forget and 256 retain samples, and a retain rate scaled with the latter; here both sets "
     "share one batch size.",
-    presets={"competition": {"batch_size": 256, "lr": 0.004}},
+    presets={"competition": {"batch_size": 256, "lr": 0.004, **NUMBERS}},
 )
 def fcs(
     task: UnlearningTask,

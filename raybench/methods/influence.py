@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raybench.methods.building_blocks.importance import mean_gradient
-from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.presets import NUMBERS, UUEF
 from raybench.methods.framework.spec import Count, Rate, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -18,8 +18,16 @@ from raybench.methods.framework.task import UnlearningTask
     formula="theta + alpha (dampening I + F)^-1 (mean forget gradient - mean retain gradient)",
     passes="once: 1 forward, 1 backward of forget and retain; `samples` more of retain",
     released="The recursion updates one vector where the Woodbury identity needs the matrix, so the result is not the "
-    "inverse; on ImageNet the code of `uuef` computed its retain gradient from the forget set.",
-    presets={"uuef": {"batch_size": UUEF["batch_size"], "inverse": "recursion", "samples": 1000, "alpha": 0.2}},
+    "inverse; on ImageNet the code of `uuef` computed its retain gradient from the forget set, which `uuef` does not.",
+    presets={
+        "uuef": {
+            "batch_size": UUEF["batch_size"],
+            "inverse": "recursion",
+            "samples": 300_000,
+            "alpha": 0.2,
+            **NUMBERS,
+        },
+    },
 )
 def influence(
     task: UnlearningTask,

@@ -10,7 +10,7 @@ from raybench.engine.losses import distillation
 from raybench.errors import UserError
 from raybench.methods.building_blocks.centroids import class_means, nearest, original_features
 from raybench.methods.building_blocks.relabeling import require_other_class
-from raybench.methods.framework.presets import UUEF
+from raybench.methods.framework.presets import NUMBERS, UUEF
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -40,7 +40,7 @@ class ClassShapes:
     released="The code of `uuef` never sends forget images through the network, matches positions to class ids and "
     "filters the first forgotten class only; the preset gives its settings with the published algorithm.",
     targets=("single_label",),
-    presets={"uuef": {**UUEF, "lr": 5e-4, "weight_decay": 0.0}},
+    presets={"uuef": {**UUEF, "lr": 5e-4, "weight_decay": 0.0, **NUMBERS}},
 )
 def scar(
     task: UnlearningTask,

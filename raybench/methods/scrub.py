@@ -17,15 +17,15 @@ NOTEBOOKS = {**MUFAC, "temperature": 4.0, "order": "min_then_max"}
     source="Kurmanji et al. 2023, arXiv 2302.09880",
     formula="max T^2 KL(original || model) on forget; min gamma CE + alpha T^2 KL on retain",
     passes="retain: 1 forward, 1 backward, 1 teacher forward; forget: the same in the first `max_epochs`",
-    released="`uuef`, `mufac` and `mucac_binary` maximize in every epoch, the latter two after the min pass, so they "
-    "end with a destructive step; `conformal` maximizes 6 times for a flag that says 5; `mucac_multilabel` never "
-    "maximizes and takes a softmax over independent labels, and its reported row also had a teacher that was not the "
-    "original.",
+    released="`uuef`, `mufac` and `mucac_binary` maximize in every epoch (`max_epochs: all`), the latter two after the "
+    "min pass, so they end with a destructive step; `conformal` maximizes 6 times for a flag that says 5; "
+    "`mucac_multilabel` never maximizes and takes a softmax over independent labels, and its reported row also had a "
+    "teacher that was not the original.",
     presets={
-        "uuef": {**UUEF, "temperature": 1.0, "max_epochs": 10, "max_steps": 200, "min_steps": 200},
-        "mufac": {**NOTEBOOKS, "max_epochs": 2},
+        "uuef": {**UUEF, "temperature": 1.0, "max_epochs": "all", "max_steps": 200, "min_steps": 200},
+        "mufac": {**NOTEBOOKS, "max_epochs": "all"},
         "mucac_multilabel": {**NOTEBOOKS, "max_epochs": 0, "divergence": "softmax"},
-        "mucac_binary": {**NOTEBOOKS, "lr": 1e-4, "epochs": 1, "max_epochs": 1},
+        "mucac_binary": {**NOTEBOOKS, "lr": 1e-4, "epochs": 1, "max_epochs": "all"},
         "conformal": {**CONFORMAL, "schedule": "constant", "bn_mode": "train", "temperature": 2.0, "max_epochs": 6},
     },
 )
@@ -34,7 +34,7 @@ def scrub(
     *,
     lr: Rate = 5e-4,
     epochs: Count = 5,
-    max_epochs: Natural = 3,
+    max_epochs: Natural | Literal["all"] = 3,
     temperature: Rate = 4.0,
     alpha: Weight = 1.0,
     gamma: Weight = 1.0,
@@ -49,7 +49,7 @@ def scrub(
     first max pass.
 
     Args:
-        max_epochs: number of first epochs that maximize on the forget set; the others only repair.
+        max_epochs: number of first epochs that maximize on the forget set, or all; the others only repair.
         temperature: softmax temperature of both models.
         alpha, gamma: weights of divergence and cross-entropy on retain.
         order: which pass comes first in an epoch.
@@ -57,6 +57,7 @@ def scrub(
         divergence: Bernoulli for multi-label targets and softmax otherwise, or softmax for all targets.
     """
     optimizer = task.optimizer(lr)
+    maximizing = epochs if max_epochs == "all" else max_epochs
 
     def divergence_of(student: Tensor, teacher: Tensor) -> Tensor:
         if divergence == "softmax":
@@ -75,8 +76,8 @@ def scrub(
 
     steps = min(task.num_batches("forget"), max_steps or 2**31) + min(task.num_batches("retain"), min_steps or 2**31)
     for epoch in task.epochs(epochs, steps=steps):
-        if order == "max_then_min" and epoch < max_epochs:
+        if order == "max_then_min" and epoch < maximizing:
             maximize()
         minimize()
-        if order == "min_then_max" and epoch < max_epochs:
+        if order == "min_then_max" and epoch < maximizing:
             maximize()

@@ -11,8 +11,8 @@ from raybench.errors import UserError
 from raybench.methods.building_blocks.fine_tuning import FEW_REPAIR_STEPS, fine_tune, overfit
 from raybench.methods.building_blocks.reinitialization import redraw
 from raybench.methods.framework.architecture import weight_matrices
-from raybench.methods.framework.presets import ETH
-from raybench.methods.framework.spec import Count, Fraction, Rate, method
+from raybench.methods.framework.presets import ETH, NUMBERS
+from raybench.methods.framework.spec import Count, Fraction, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 from raybench.models import head_name
 
@@ -33,9 +33,9 @@ OverfitEpochs = Annotated[int, Field(ge=1, description="passes over which a copy
     formula=FORMULA,
     passes=PASSES,
     needs=NEEDS,
-    released="The report says a quantile of 0.3, the only script of this variant has 0.2 (`eth_script`).",
+    released="The report says a quantile of 0.3 (`eth`), the only script of this variant has 0.2 (`eth_script`).",
     small_models=FEW_REPAIR_STEPS,
-    presets={"eth": ETH, "eth_script": {**ETH, "quantile": 0.2}},
+    presets={"eth": {**ETH, **NUMBERS}, "eth_script": {**ETH, "quantile": 0.2}},
 )
 def selective_pruning(
     task: UnlearningTask,
@@ -81,10 +81,13 @@ def selective_pruning_last(
     formula="redraw w where overfitting forget, and overfitting a retain sample, both leave it; then min CE(retain)",
     passes="once, `overfit_epochs` on forget and on the retain sample: 1 forward, 1 backward; then retain: the same",
     needs=NEEDS,
-    released="The second learning rate is 0 because of a floor division, so nothing was ever redrawn; here it is "
-    "0.01 / 3.",
+    released="The second learning rate is 0 because of a floor division (`eth_code`), so the code redraws nothing and "
+    "only fine-tunes; `eth` has 0.01 / 3. The reported results come from another version of the code.",
     small_models=FEW_REPAIR_STEPS,
-    presets={"eth": {**ETH, "shuffle": False}},
+    presets={
+        "eth": {**ETH, "shuffle": False, **NUMBERS},
+        "eth_code": {**ETH, "shuffle": False, "retain_overfit_lr": 0.0},
+    },
 )
 def selective_pruning_complex(
     task: UnlearningTask,
@@ -94,7 +97,7 @@ def selective_pruning_complex(
     quantile: Quantile = 0.3,
     retain_fraction: Fraction = 0.02,
     overfit_lr: OverfitRate = 0.01,
-    retain_overfit_lr: Rate = 0.01 / 3,
+    retain_overfit_lr: Weight = 0.01 / 3,
     overfit_epochs: OverfitEpochs = 20,
 ) -> None:
     """Redraw the entries that overfitting the forget set and a retain sample both leave unchanged; then fine-tune.
@@ -103,7 +106,7 @@ def selective_pruning_complex(
 
     Args:
         retain_fraction: fraction of the retain set in the retain sample.
-        retain_overfit_lr: learning rate of the copy that is overfitted to the retain sample.
+        retain_overfit_lr: learning rate of the copy that is overfitted to the retain sample; with 0 nothing is redrawn.
     """
     weights = _weights(task)
     size = max(1, round(retain_fraction * task.num_samples("retain")))

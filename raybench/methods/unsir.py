@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raybench.methods.building_blocks.fine_tuning import fine_tune
-from raybench.methods.framework.presets import MUFAC
+from raybench.methods.framework.presets import MUFAC, NUMBERS
 from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
 from raybench.methods.framework.task import Driver, UnlearningTask
 
@@ -29,7 +29,7 @@ NOTEBOOKS = {
     small_models="A repair pass of a handful of steps ends far below the original; 10 `repair_epochs` restore the "
     "retain accuracy.",
     settings={"optimizer": "adam", "weight_decay": 0.0},
-    presets={"tarun": {"batch_size": 256, "noise_samples": 256}},
+    presets={"tarun": {"batch_size": 256, "noise_samples": 256, **NUMBERS}},
 )
 def unsir(
     task: UnlearningTask,
@@ -135,9 +135,10 @@ def repelled_noise(task: UnlearningTask, forget: Tensor, *, steps: int, lr: floa
     noise = torch.randn_like(forget).requires_grad_(True)
     adam = torch.optim.Adam([noise], lr)
     for _ in range(steps):
+        logits = task.model(noise)  # before the forget batch, as in the notebooks: running statistics follow the order
         with torch.no_grad():
             target = task.model(forget)
-        (noise.grad,) = task.gradients(-F.mse_loss(task.model(noise), target), [noise])
+        (noise.grad,) = task.gradients(-F.mse_loss(logits, target), [noise])
         adam.step()
     return noise.detach().clamp(0, 1)
 

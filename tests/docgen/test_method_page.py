@@ -49,6 +49,14 @@ def test_every_method_has_a_section_with_its_facts_settings_and_presets():
     assert "\n- preset `mufac`: lr 0.001, epochs 2" in method_page.method_section("scrub")
 
 
+def test_a_preset_that_sets_numbers_only_is_marked():
+    assert "\n- preset `uuef` (`reproduces: numbers`): lr 0.01" in method_page.method_section("duck")
+    section = method_page.method_section("selective_pruning_complex")
+    assert "\n- preset `eth` (`reproduces: numbers`): lr 0.001" in section
+    assert "\n- preset `eth_code`: lr 0.001" in section
+    assert "reproduces numbers" not in method_page.methods_page()
+
+
 def test_every_shared_setting_has_a_meaning():
     assert all(fragment["description"] for fragment in properties(Settings).values())
 

@@ -52,7 +52,26 @@ def test_boundary_expand_is_sgd_on_one_more_class() -> None:
     for _ in range(2):
         h = student[:-1](x)
         sgd.step(F.cross_entropy(torch.cat([student[-1](h), extra(h)], 1), torch.full((4,), 3)))
+    tiny.assert_same(tiny.plain("boundary_expand", model, FORGET, RETAIN, lr=0.01, epochs=2), student)
+
+
+def test_the_uuef_preset_of_boundary_expand_trains_class_10_as_the_released_code_does() -> None:
+    model = tiny.net(norm=True, classes=12)
+    student = copy.deepcopy(model).train()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for("torch", 0))
+        extra = nn.Linear(5, 1, dtype=torch.float64)
+    sgd = tiny.PlainSGD([*student.parameters(), *extra.parameters()], 0.01)
+    x, _ = tiny.stack(FORGET)
+    for _ in range(2):
+        h = student[:-1](x)
+        sgd.step(F.cross_entropy(torch.cat([student[-1](h), extra(h)], 1), torch.full((4,), 10)))
     tiny.assert_same(tiny.plain("boundary_expand", model, FORGET, RETAIN, preset="uuef", epochs=2), student)
+
+
+def test_boundary_expand_refuses_a_target_beyond_the_extra_unit() -> None:
+    with pytest.raises(UserError, match="at least 10 classes"):
+        tiny.plain("boundary_expand", tiny.net(), FORGET, RETAIN, preset="uuef")
 
 
 def test_boundary_shrink_without_another_class_is_refused() -> None:

@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raybench import methods
 from raybench.methods.distil import angle_cosines, relative_distances, row_similarity
+from raybench.methods.framework.spec import MethodSpec, hyperparameters
+from raybench.registry import spec_of
 
 FORGET = tiny.samples(4, seed=1, label=2)
 RETAIN = [(x, int(y) % 2) for x, y in tiny.samples(8, seed=2)]
@@ -94,6 +97,77 @@ def test_the_pseudo_label_preset_changes_the_forget_pass_only(name: str) -> None
     expected = run_plain(model, loss, lr=0.01, ce=ce, forget_loss="pseudo_label")
     result = tiny.plain(name, model, FORGET, RETAIN, preset="uuef_pl", lr=0.01, epochs=2, batch_size=8)
     tiny.assert_same(result, expected)
+
+
+JOINT: dict[str, tuple[Loss, float]] = {  # the losses on retain, and the weight of the cross-entropy
+    "spkd": (RELEASED["spkd"], 10.0),
+    "akd": (RELEASED["akd"], 10.0),
+    "rkd": (lambda h, t, z, u: 2 * RELEASED["rkd"](h, t, z, u), 20.0),
+}
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize(("name", "batches"), [("spkd", [0, 1, 2, 0]), ("akd", [0, 1, 2, 0]), ("rkd", [0, 1, 0, 1])])
+def test_the_joint_presets_take_one_step_per_pair_of_batches(name: str, batches: list[int], norm: bool) -> None:
+    forget, retain = FORGET * 2, RETAIN + RETAIN[:4]
+    model = tiny.net(norm=norm)
+    student, teacher = copy.deepcopy(model).train(), copy.deepcopy(model)
+    sgd = tiny.PlainSGD(student.parameters(), 0.01)
+    extra, ce = JOINT[name]
+    for step, batch in enumerate(batches):  # the retain set is cycled through both epochs, or starts again
+        (x_f, y_f), (x_r, y_r) = tiny.batches(forget, 4)[step % 2], tiny.batches(retain, 4)[batch]
+        ascent = -F.cross_entropy(student(x_f), y_f)
+        h, t = student[:-1](x_r), teacher[:-1](x_r).detach()
+        z, u = student[-1](h), teacher[-1](t).detach()
+        # the root of a sum of squares, the plain form of SPKD, has no gradient where student and teacher are equal
+        repair = extra(h, t, z, u) if norm or step or name != "spkd" else 0.0
+        sgd.step(ascent + ce * F.cross_entropy(z, y_r) + repair)
+    tiny.assert_same(tiny.plain(name, model, forget, retain, preset="uuef_il", lr=0.01, epochs=2), student)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_pseudo_labels_with_preserved_forget_similarities_read_no_retain_sample(norm: bool) -> None:
+    model = tiny.net(norm=norm)
+    student, teacher = copy.deepcopy(model).train(), copy.deepcopy(model)
+    sgd = tiny.PlainSGD(student.parameters(), 0.01)
+    x, _ = tiny.stack(FORGET)
+    t = teacher[:-1](x).detach()
+    second = teacher(x)[:, :2].argmax(1)
+    for step in range(3):
+        loss = 10 * F.cross_entropy(student(x), second)
+        h = student[:-1](x)  # a second forward pass, which moves the running statistics again
+        sgd.step(loss + (10 * similarity_loss(h, t, squared=False) if norm or step else 0.0))
+    options: dict[str, Any] = {"preset": "uuef_pl_df", "lr": 0.01, "epochs": 3}
+    tiny.assert_same(tiny.plain("spkd", model, FORGET, RETAIN, **options), student)
+    others = [(x, y) for (x, _), (_, y) in zip(tiny.samples(8, seed=9), RETAIN)]
+    tiny.assert_same(tiny.plain("spkd", model, FORGET, others, **options), student)
+
+
+def test_joint_steps_take_random_labels_by_position() -> None:
+    model = tiny.net()
+    options: dict[str, Any] = {"forget_loss": "random_label", "ce_weight": 0.0, "feature_weight": 0.0, "epochs": 2}
+    joint = tiny.plain("akd", model, FORGET * 2, RETAIN, steps="forget", shuffle=True, **options)
+    alone = tiny.plain(
+        "random_label",
+        model,
+        FORGET * 2,
+        RETAIN,
+        labels="redrawn",
+        retain_pass="none",
+        lr=0.001,
+        shuffle=True,
+        epochs=2,
+    )
+    tiny.assert_same(joint, alone)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_preset_states_every_weight_of_its_losses_so_that_another_default_leaves_it_as_it_is(name: str) -> None:
+    function = methods.get(name)
+    weights = {key for key in hyperparameters(function).model_fields if key.endswith(("weight", "temperature"))}
+    assert weights
+    for values in spec_of(function, MethodSpec).presets.values():
+        assert weights <= set(values)
 
 
 def test_the_published_similarity_loss_squares_the_norm() -> None:

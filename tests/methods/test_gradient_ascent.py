@@ -1,5 +1,6 @@
 import copy
 
+import pytest
 import tiny
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,37 @@ def test_the_released_mask_lets_weight_decay_move_every_weight() -> None:
     options = {"lr": 0.05, "epochs": 1, "density": 0.1, "mask_update": "gradient"}
     result = tiny.plain("gradient_ascent", model, FORGET, RETAIN, **options)
     assert all(bool((a != b).all()) for a, b in zip(result.parameters(), model.parameters()))
+
+
+def test_the_conformal_preset_is_the_released_loop_at_the_default_rate_of_its_command_line() -> None:
+    model = tiny.net(norm=True)
+    student = copy.deepcopy(model)
+    sgd = tiny.PlainSGD(student.parameters(), 0.1)
+    x, y = tiny.stack(FORGET)
+    for epoch in range(3):
+        student.train(epoch == 0)  # the evaluation after epoch 1 leaves the model in eval mode
+        sgd.step(-F.cross_entropy(student(x), y))
+    tiny.assert_same(tiny.plain("gradient_ascent", model, FORGET, RETAIN, preset="conformal", epochs=3), student)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("norm", [False, True])
+def test_ascent_on_soft_labels_takes_the_originals_probabilities(norm: bool, multi_label: bool) -> None:
+    forget, retain = (tiny.samples(8, seed=seed, multi_label=multi_label) for seed in (1, 2))
+    model = tiny.net(norm=norm)
+    student = copy.deepcopy(model).train()
+    sgd = tiny.PlainSGD(student.parameters(), 0.01)
+    x, _ = tiny.stack(forget)
+    u = model(x).detach()
+    for _ in range(3):
+        z = student(x)
+        if multi_label:
+            p, q = torch.sigmoid(u), torch.sigmoid(z)
+            sgd.step((p * q.log() + (1 - p) * (1 - q).log()).mean())
+        else:
+            sgd.step((torch.softmax(u, 1) * torch.softmax(z, 1).log()).sum(1).mean())
+    result = tiny.plain("gradient_ascent", model, forget, retain, preset="uuef_soft", batch_size=8, epochs=3)
+    tiny.assert_same(result, student)
 
 
 def test_clipping_bounds_a_step() -> None:

@@ -4,8 +4,9 @@ import tiny
 import raybench
 from raybench import methods
 from raybench.errors import UserError
-from raybench.methods.framework.spec import check, method
+from raybench.methods.framework.spec import MethodSpec, Rate, check, method
 from raybench.methods.framework.task import UnlearningTask
+from raybench.registry import spec_of
 
 
 def refuse(name: str, **values: object) -> str:
@@ -48,6 +49,35 @@ def test_a_plain_function_is_not_a_method_until_it_is_marked() -> None:
         raybench.unlearn(tiny.net(), method=nothing, forget=data, retain=data)
     marked = method(source="here")(nothing)
     assert tiny.distance(raybench.unlearn(tiny.net(), method=marked, forget=data, retain=data), tiny.net()) == 0
+
+
+def test_a_preset_reproduces_the_released_code_unless_it_says_that_it_sets_numbers_only() -> None:
+    reproduces = {name: spec_of(methods.get(name), MethodSpec).reproduces for name in methods.names()}
+    for name in methods.names():
+        assert set(reproduces[name]) == set(spec_of(methods.get(name), MethodSpec).presets)
+    assert reproduces["scrub"]["uuef"] == "released"
+    numbers = {(name, preset) for name in reproduces for preset, what in reproduces[name].items() if what == "numbers"}
+    assert numbers == {
+        ("activation_reset", "eth"),
+        ("duck", "uuef"),
+        ("fcs", "competition"),
+        ("influence", "uuef"),
+        ("scar", "uuef"),
+        ("selective_pruning", "eth"),
+        ("selective_pruning_complex", "eth"),
+        ("unsir", "tarun"),
+    }
+
+
+def test_what_a_preset_reproduces_is_no_setting_and_one_of_two_values() -> None:
+    def nothing(task: UnlearningTask, *, lr: Rate = 0.1) -> None:
+        """Do nothing."""
+
+    marked = method(source="here", presets={"mild": {"lr": 0.01, "reproduces": "numbers"}})(nothing)
+    assert spec_of(marked, MethodSpec).presets == {"mild": {"lr": 0.01}}
+    assert check("nothing", marked, {"preset": "mild"})[0] == {"lr": 0.01}
+    with pytest.raises(UserError, match="`reproduces` of preset mild 'number'; did you mean 'numbers'"):
+        method(source="here", presets={"mild": {"lr": 0.01, "reproduces": "number"}})(nothing)
 
 
 def test_empty_sets_are_refused() -> None:

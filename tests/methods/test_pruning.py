@@ -9,6 +9,7 @@ import tiny
 import torch
 from torch import nn
 
+import raybench
 from raybench import methods
 from raybench.data.reading.batches import seed_for
 from raybench.errors import UserError
@@ -55,6 +56,25 @@ def test_complex_pruning_redraws_something_but_no_more_than_either_quantile() ->
 def test_the_second_rate_of_complex_pruning_is_a_third_and_not_zero() -> None:
     _, arguments = tiny.make_task(tiny.net(), FORGET, RETAIN, method="selective_pruning_complex", preset="eth")
     assert arguments["retain_overfit_lr"] == pytest.approx(0.01 / 3)
+
+
+def test_complex_pruning_as_released_redraws_nothing_and_fine_tunes_without_shuffling() -> None:
+    model = tiny.net(norm=True)
+    student = copy.deepcopy(model).train()
+    parameters = list(student.parameters())
+    velocity = [torch.zeros_like(p) for p in parameters]
+    for _ in range(2):
+        for x, y in tiny.batches(RETAIN, 4):
+            loss = nn.functional.cross_entropy(student(x), y)
+            for i, (p, g) in enumerate(zip(parameters, torch.autograd.grad(loss, parameters))):
+                decayed = g + 5e-4 * p.detach()
+                velocity[i] = 0.9 * velocity[i] + decayed
+                p.data -= 0.001 * (decayed + 0.9 * velocity[i])  # Nesterov's momentum
+    options = {"preset": "eth_code", "epochs": 2, "overfit_epochs": 2, "retain_share": 0.5}
+    result = raybench.unlearn(
+        model, method="selective_pruning_complex", forget=FORGET, retain=RETAIN, batch_size=4, **options
+    )
+    tiny.assert_same(result, student)
 
 
 def test_the_least_changed_entries_are_those_strictly_below_the_quantile() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from raybench.engine.losses import distillation
+from raybench.errors import UserError
 
 FORGET, RETAIN = tiny.samples(4, seed=1), tiny.samples(8, seed=2)
 
@@ -66,6 +67,17 @@ def test_scrub_maximizes_on_forget_before_it_minimizes_on_retain(norm: bool) -> 
         ),
         ("conformal", {"epochs": 8}, {"lr": 0.1, "epochs": 8, "maximize": 6, "t": 2.0, "min_first": False}),
         ("uuef", {"epochs": 3}, {"lr": 0.01, "epochs": 3, "maximize": 3, "t": 1.0, "min_first": False}),
+        ("uuef", {"epochs": 12}, {"lr": 0.01, "epochs": 12, "maximize": 12, "t": 1.0, "min_first": False}),
+        (
+            "mufac",
+            {"epochs": 4},
+            {"lr": 0.001, "epochs": 4, "maximize": 4, "t": 4.0, "min_first": True, "momentum": 0, "decay": 0},
+        ),
+        (
+            "mucac_binary",
+            {"epochs": 3},
+            {"lr": 1e-4, "epochs": 3, "maximize": 3, "t": 4.0, "min_first": True, "momentum": 0, "decay": 0},
+        ),
     ],
 )
 def test_a_preset_is_the_released_loop_weight_for_weight(preset: str, options: Any, released: Any) -> None:
@@ -99,6 +111,12 @@ def test_by_default_label_vectors_diverge_label_by_label() -> None:
     p, q = torch.sigmoid(teacher / 2), torch.sigmoid(student / 2)
     expected = 4 * (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(1).mean()
     assert float(distillation(student, teacher, 2.0, multi_label=True)) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "some"])
+def test_the_number_of_maximizing_epochs_is_a_natural_number_or_all(value: object) -> None:
+    with pytest.raises(UserError, match=r"methods\.scrub\.max_epochs"):
+        tiny.plain("scrub", tiny.net(), FORGET, RETAIN, max_epochs=value)
 
 
 def test_the_step_caps_end_a_pass_early() -> None:

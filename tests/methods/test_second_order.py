@@ -78,6 +78,24 @@ def test_the_released_recursion_is_not_that_inverse() -> None:
     assert not torch.allclose(k, woodbury(g, v, dampening=1.0), atol=1e-3)
 
 
+def test_the_uuef_preset_of_influence_is_the_released_recursion_with_300000_samples() -> None:
+    model = tiny.net()
+
+    def flat(loss: torch.Tensor) -> torch.Tensor:
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+    (x_f, y_f), (x_r, y_r) = tiny.stack(FORGET), tiny.stack(RETAIN)
+    k = flat(F.cross_entropy(model(x_f), y_f)) - flat(F.cross_entropy(model(x_r), y_r))
+    rows = [flat(F.cross_entropy(model(x), y)) for x, y in tiny.batches(RETAIN, 1)]
+    o = rows[0]
+    for row in rows[1:]:
+        scale = 300_000 + o @ row
+        k, o = k - (k @ row) / scale * o, o - (o @ row) / scale * o
+    result = tiny.plain("influence", model, FORGET, RETAIN, preset="uuef")
+    moved = torch.cat([(a - b).flatten() for a, b in zip(result.parameters(), model.parameters())])
+    assert torch.allclose(moved, 0.2 * k, rtol=1e-7, atol=1e-14)
+
+
 def test_influence_steps_along_the_preconditioned_difference_of_gradients() -> None:
     model = tiny.net()
 

@@ -26,12 +26,16 @@ class PlainAdam:
         self.z = self.z - self.lr * m / (v.sqrt() + 1e-8)
 
 
-@pytest.mark.parametrize(("preset", "train"), [("mufac", False), ("mucac_binary", True)])
+@pytest.mark.parametrize(("preset", "train"), [("mufac", False), ("mucac_binary", True), ("mucac_multilabel", True)])
 @pytest.mark.parametrize("repair", [0, 1])
 def test_the_notebook_presets_are_the_released_loop(preset: str, train: bool, repair: int) -> None:
     model = tiny.net(norm=True)
     student = copy.deepcopy(model).train(train)
-    (x_f, _), (x_r, y_r) = tiny.stack(FORGET), tiny.stack(RETAIN)
+    labels = preset == "mucac_multilabel"
+    forget, retain = (tiny.samples(8, seed=seed, multi_label=labels) for seed in (1, 2))
+    (x_f, _), (x_r, y_r) = tiny.stack(forget), tiny.stack(retain)
+    loss = F.binary_cross_entropy_with_logits if labels else F.cross_entropy
+    y_r = y_r.double() if labels else y_r
     with torch.random.fork_rng():
         torch.manual_seed(seed_for("torch", 0))
         draws = [torch.randn_like(x_f) for _ in range(2)]
@@ -39,15 +43,16 @@ def test_the_notebook_presets_are_the_released_loop(preset: str, train: bool, re
     for z in draws:
         adam = PlainAdam(z, 0.01)
         for _ in range(5):
-            target = student(x_f).detach()
             probe = adam.z.clone().requires_grad_(True)
-            (gradient,) = torch.autograd.grad(-((student(probe) - target) ** 2).mean(), probe)
+            logits = student(probe)  # the noise first, then the forget batch: the order of the notebooks
+            target = student(x_f).detach()
+            (gradient,) = torch.autograd.grad(-((logits - target) ** 2).mean(), probe)
             adam.step(gradient)
         noise = adam.z.clamp(0, 1)
-        sgd.step(F.cross_entropy(student(noise), y_r) + F.cross_entropy(student(x_r), y_r))
+        sgd.step(loss(student(noise), y_r) + loss(student(x_r), y_r))
     for _ in range(repair):
-        sgd.step(F.cross_entropy(student(x_r), y_r))
-    result = tiny.plain("unsir_mufac", model, FORGET, RETAIN, preset=preset, batch_size=64, repair_epochs=repair)
+        sgd.step(loss(student(x_r), y_r))
+    result = tiny.plain("unsir_mufac", model, forget, retain, preset=preset, batch_size=64, repair_epochs=repair)
     tiny.assert_same(result, student)
 
 

@@ -61,14 +61,26 @@ def require_other_class(task: UnlearningTask) -> None:
 
 def forget_losses(task: UnlearningTask, kind: ForgetLoss, *, exclude_true: bool = True) -> Iterator[Tensor]:
     """Yield the loss of every batch of one forget pass; random labels are redrawn for every pass."""
-    labels = random_labels(task, exclude_true=exclude_true) if kind == "random_label" else None
-    for batch in task.forget(labels=labels):
-        x, y = batch
-        if kind == "pseudo_label":
-            yield task.loss(task.model(x), pseudo_labels(task, batch))
-        else:
-            loss = task.loss(task.model(x), y)
-            yield -loss if kind == "ascent" else loss
+    labels = labels_for(task, kind, exclude_true=exclude_true)
+    for batch in task.forget():
+        yield forget_batch_loss(task, batch, kind, labels)
+
+
+def labels_for(task: UnlearningTask, kind: ForgetLoss, *, exclude_true: bool) -> Tensor | None:
+    """Return new random labels of the forget samples by position if this loss needs them."""
+    return random_labels(task, exclude_true=exclude_true) if kind == "random_label" else None
+
+
+def forget_batch_loss(task: UnlearningTask, batch: Batch, kind: ForgetLoss, labels: Tensor | None) -> Tensor:
+    """Return the loss of one forget batch; `labels` replace the true ones by position."""
+    x, y = batch
+    logits = task.model(x)
+    if kind == "pseudo_label":
+        y = pseudo_labels(task, batch)
+    elif labels is not None:
+        y = labels[torch.from_numpy(batch.positions).to(labels.device)].to(y.device)
+    loss = task.loss(logits, y)
+    return -loss if kind == "ascent" else loss
 
 
 def _draw(task: UnlearningTask, high: int, like: Tensor) -> Tensor:

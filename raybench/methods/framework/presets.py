@@ -4,6 +4,9 @@ from typing import Any
 
 Preset = dict[str, Any]
 
+NUMBERS: Preset = {"reproduces": "numbers"}
+"""Mark of a preset that sets a paper's numbers on an algorithm other than that of the released code."""
+
 UUEF: Preset = {"lr": 0.01, "epochs": 10, "batch_size": 256, "momentum": 0.9, "weight_decay": 5e-4, "schedule": "step"}
 """Kim et al. 2025, arXiv 2503.06991: SGD with the same settings for every method."""
 

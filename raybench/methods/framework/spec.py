@@ -14,7 +14,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -34,6 +34,8 @@ Natural = Annotated[int, Field(ge=0)]
 """Non-negative whole number."""
 Targets = Literal["single_label", "multi_label"]
 """Single-label: integers (N,), binary tasks with two logits included. Multi-label: 0/1 vectors (N, L)."""
+Reproduces = Literal["released", "numbers"]
+"""What a preset reproduces: the released code of a paper, bugs included, or only its numbers, on another algorithm."""
 
 Function = TypeVar("Function", bound=Callable[..., None])
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -68,6 +70,7 @@ class MethodSpec:
 
     source: str
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reproduces: Mapping[str, Reproduces] = field(default_factory=dict)  # of every preset
     settings: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[Targets, ...] = ("single_label", "multi_label")
     formula: str = ""
@@ -93,7 +96,9 @@ def method(
 
     Args:
         source: paper, year and arXiv id.
-        presets: released settings of a paper by name; users can override single values.
+        presets: released settings of a paper by name; users can override single values. A preset with
+            `reproduces: "numbers"` sets the paper's numbers only, because the algorithm here is not that of the
+            released code; without the key it reproduces the released code, bugs included.
         settings: the method's defaults for shared settings (`optimizer`, `schedule`, ...).
         targets: label kinds that the method is defined for; a run with other labels ends before the first step.
         formula: objective of the method.
@@ -102,9 +107,11 @@ def method(
         released: how the released code of a paper departs from this method, and the settings that reproduce it.
         small_models: why the defaults fall short on small networks and data sets, and the settings that work there.
     """
+    released_settings, reproduces = _split_presets(presets or {})
     spec = MethodSpec(
         source,
-        dict(presets or {}),
+        released_settings,
+        reproduces,
         dict(settings or {}),
         tuple(targets),
         formula=formula,
@@ -118,6 +125,19 @@ def method(
         return attach(function, spec)
 
     return register
+
+
+def _split_presets(
+    presets: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, dict[str, Any]], dict[str, Reproduces]]:
+    """Return the settings of every preset and what it reproduces; raise UserError for another `reproduces`."""
+    reproduces: dict[str, Reproduces] = {}
+    for name, values in presets.items():
+        reproduces[name] = values.get("reproduces", "released")
+        if reproduces[name] not in get_args(Reproduces):
+            raise unknown(f"`reproduces` of preset {name}", reproduces[name], get_args(Reproduces))
+    settings = {name: {k: v for k, v in values.items() if k != "reproduces"} for name, values in presets.items()}
+    return settings, reproduces
 
 
 @functools.cache
