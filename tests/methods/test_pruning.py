@@ -70,7 +70,7 @@ def test_complex_pruning_as_released_redraws_nothing_and_fine_tunes_without_shuf
                 decayed = g + 5e-4 * p.detach()
                 velocity[i] = 0.9 * velocity[i] + decayed
                 p.data -= 0.001 * (decayed + 0.9 * velocity[i])  # Nesterov's momentum
-    options = {"preset": "eth_code", "epochs": 2, "overfit_epochs": 2, "retain_share": 0.5}
+    options = {"preset": "eth_code", "epochs": 2, "overfit_epochs": 2, "retain_fraction": 0.5}
     result = raybench.unlearn(
         model, method="selective_pruning_complex", forget=FORGET, retain=RETAIN, batch_size=4, **options
     )

@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import expit
-from sklearn.svm import SVC
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array
 from raybench.metrics.framework.spec import Estimate
@@ -79,6 +78,8 @@ def membership_probabilities(
         [np.bincount(np.rint((side - low) / (steps[1] - low)).astype(int), minlength=levels) for side in sides]
     )
     side, step = np.nonzero(counts)
+    from sklearn.svm import SVC  # takes a second to import, which workers that only predict need not wait for
+
     machine = SVC(C=C, kernel="rbf", gamma=1.0).fit(steps[step, None], side, sample_weight=counts[side, step])
     slope, offset = _platt(machine.decision_function(steps[:, None]), counts)
     queries = _probabilities(confidences, "confidences")

@@ -7,7 +7,6 @@ score is one-sided (the fraction of forget samples classified as non-member): ov
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from sklearn.svm import SVC
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
@@ -40,6 +39,8 @@ def svc(
     targets = read_signal(target, "target")
     if targets.shape[1] != features.shape[1]:
         raise ValueError(f"target has {targets.shape[1]} features, the shadow data have {features.shape[1]}")
+    from sklearn.svm import SVC  # takes a second to import, which workers that only predict need not wait for
+
     machine = SVC(C=C, kernel="rbf", gamma="auto")
     if len(features) < exact_below:
         # members first, as released: the path of the solver, and so the last digit, depends on the order
