@@ -1,4 +1,4 @@
-"""The losses that several methods share, for single-label (integer) and multi-label (0/1 vector) targets."""
+"""Losses for single-label (integer) and multi-label (0/1 vector) targets."""
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +13,14 @@ def supervised(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def supervised_rows(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the task loss of every sample, (B,); its mean is `supervised`."""
+    """Return the task loss of every sample, (B,); `supervised` is its mean."""
     if targets.ndim == 1:
         return F.cross_entropy(logits, targets, reduction="none")
     return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
 
 
 def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return log p(y | x) of every sample, (B,); for label vectors the sum over independent labels."""
+    """Return log p(y | x) of every sample, (B,); for label vectors, the sum over independent labels."""
     if targets.ndim == 1:
         return -F.cross_entropy(logits, targets, reduction="none")
     return -F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").sum(dim=1)
@@ -29,10 +29,10 @@ def log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
 def distillation(
     student: Tensor, teacher: Tensor, temperature: float = 1.0, *, multi_label: bool = False, reduce: bool = True
 ) -> Tensor:
-    """Return T^2 KL(teacher || student), its mean over samples or each sample's (Hinton et al. 2015, arXiv 1503.02531).
+    """Return T^2 KL(teacher || student) (Hinton et al. 2015, arXiv 1503.02531), the mean or, unreduced, per sample.
 
-    Multi-label logits are independent, so their divergence is the sum over labels of Bernoulli divergences; a softmax
-    over them, as in one released code, compares quantities that no model predicts.
+    Multi-label logits are independent, so the divergence is the sum of Bernoulli divergences over the labels. A softmax
+    over them, as in some released code, compares quantities that no model predicts.
     """
     student, teacher = student / temperature, teacher / temperature
     if multi_label:

@@ -65,8 +65,7 @@ class UnlearningTask(Passes):
         self.meter = Meter(self.ledger, max_samples=settings.max_samples, float_logits=precision == "bf16")
         self.train_from_scratch = train_from_scratch
         self.epochs_done = 0
-        self._original = original
-        self._fresh, self._on_epoch = fresh, on_epoch
+        self._original, self._fresh, self._on_epoch = original, fresh, on_epoch
         self._mask: Mask | None = None
         self._schedule = Schedule(settings)
         self._frozen: list[nn.Module] = []
@@ -256,7 +255,7 @@ class UnlearningTask(Passes):
     # -- epochs, counting ---------------------------------------------------------------------------------------------
 
     def epochs(self, number: int, *, steps: float | None = None) -> Iterator[int]:
-        """Yield 0 .. number - 1; set the train mode before each epoch and call the end-of-epoch hook after it.
+        """Yield 0 .. number - 1, each after `train_mode` and before the end-of-epoch hook.
 
         `steps` is the number of optimizer steps per epoch, which schedules that change per step need.
         """
