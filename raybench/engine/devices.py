@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from raybench.errors import UserError
 
@@ -18,6 +19,16 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"resources.device = {name!r}: this machine has no CUDA device (allowed here: cpu, auto)")
     return device
+
+
+def set_num_threads(threads: int) -> None:
+    """Set the CPU threads of torch and of numpy's BLAS for the rest of the process.
+
+    Sums depend on the number of threads in their last bits, and Ray reuses worker processes across tasks that reserve
+    different numbers of CPUs, so every job sets it before it computes.
+    """
+    torch.set_num_threads(threads)
+    threadpool_limits(limits=threads)
 
 
 def resolve_precision(name: Precision, device: torch.device) -> Literal["fp32", "bf16"]:

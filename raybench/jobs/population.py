@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from raybench.engine.devices import set_num_threads
 from raybench.jobs.predict import StoredPredictions
 from raybench.jobs.specs import PopulationJob
 from raybench.metrics.accuracy import accuracy
@@ -18,6 +19,7 @@ class PopulationScorer:
     """A worker that compares populations: it keeps the predictions it has read."""
 
     def __init__(self, scenario: Scenario) -> None:
+        set_num_threads(scenario.experiment.resources.threads)
         self._scenario = scenario
         self._read = StoredPredictions(scenario).read
 

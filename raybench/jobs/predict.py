@@ -4,11 +4,10 @@ import functools
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import nn
 
 from raybench.data.reading.batches import seed_for
-from raybench.engine.devices import resolve_precision
+from raybench.engine.devices import resolve_precision, set_num_threads
 from raybench.engine.prediction import Predictions, predict
 from raybench.jobs.keys import UNTRAINED_SEED, predictions_keys
 from raybench.jobs.plan import untrained_model
@@ -23,7 +22,7 @@ class Predictor:
     """A worker that predicts: it keeps the models it has loaded."""
 
     def __init__(self, scenario: Scenario) -> None:
-        torch.set_num_threads(scenario.experiment.resources.threads)
+        set_num_threads(scenario.experiment.resources.threads)
         self._scenario = scenario
         self._untrained = untrained_model(scenario)
         self._model = functools.lru_cache(maxsize=LOADED_MODELS)(self._load)

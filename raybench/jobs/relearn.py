@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import torch
-
 from raybench.config.schema import Relearning as Settings
+from raybench.engine.devices import set_num_threads
 from raybench.engine.relearning import relearn
 from raybench.jobs.predict import StoredPredictions
 from raybench.jobs.records import RelearningRecord
@@ -19,7 +18,7 @@ class Relearner:
     """A worker that probes: it keeps the original's predictions, which set the accuracy to reach."""
 
     def __init__(self, scenario: Scenario) -> None:
-        torch.set_num_threads(scenario.experiment.resources.threads)
+        set_num_threads(scenario.experiment.resources.threads)
         self._scenario = scenario
         self._read = StoredPredictions(scenario).read
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from raybench import models
+from raybench.engine.devices import set_num_threads
 from raybench.engine.prediction import Predictions
 from raybench.jobs.plan import chosen_metrics
 from raybench.jobs.predict import StoredPredictions
@@ -31,6 +32,7 @@ class Scorer:
     """A worker that scores: it keeps the predictions it has read."""
 
     def __init__(self, scenario: Scenario) -> None:
+        set_num_threads(scenario.experiment.resources.threads)
         self._scenario = scenario
         self._stored = StoredPredictions(scenario)
         self._known: dict[Any, Mapping[str, Estimate]] = {}

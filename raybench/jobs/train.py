@@ -16,7 +16,7 @@ from raybench import models
 from raybench.data.reading.batches import Split
 from raybench.data.reading.stream import StreamedSplit
 from raybench.engine.audit import audit, measure
-from raybench.engine.devices import resolve_precision
+from raybench.engine.devices import resolve_precision, set_num_threads
 from raybench.engine.training import Progress, train
 from raybench.engine.user_errors import training_failed
 from raybench.errors import UserError
@@ -48,7 +48,7 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
     A model is `<key>.pt` (weights) and `<key>.json` (record, written last: its existence means complete). Raises
     UserError, with the line of user code, if training fails.
     """
-    torch.set_num_threads(scenario.experiment.resources.threads)
+    set_num_threads(scenario.experiment.resources.threads)
     store = scenario.store
     if not workers.from_first(store.exists(f"{job.key}.json")):
         try:

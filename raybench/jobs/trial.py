@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from raybench import methods, models
 from raybench.data.reading.batches import Split
 from raybench.engine.audit import AUDIT_FIELDS, Audit, audit, collapse, objective
-from raybench.engine.devices import resolve_precision
+from raybench.engine.devices import resolve_precision, set_num_threads
 from raybench.engine.training import Progress, train
 from raybench.jobs.records import EpochRow, TrialRecord
 from raybench.jobs.specs import TrialJob
@@ -46,7 +46,7 @@ def trial_job(
     store = scenario.store
     if store.exists(f"{job.key}.json"):
         return cast(TrialRecord, store.read_json(f"{job.key}.json"))
-    torch.set_num_threads(scenario.experiment.resources.threads)
+    set_num_threads(scenario.experiment.resources.threads)
     started = time.perf_counter()
     outcome: dict[str, Any]
     try:

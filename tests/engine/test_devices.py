@@ -1,9 +1,12 @@
 """Devices and precision."""
 
+import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 import raybench
+from raybench.engine import devices
 from raybench.engine.devices import autocast, resolve_device, resolve_precision
 from raybench.errors import UserError
 
@@ -64,3 +67,21 @@ def test_a_method_in_mixed_precision_follows_the_one_in_full_precision():
 
     full, half = unlearned("fp32"), unlearned("bf16")
     assert float((full - half).norm()) < 0.05 * float(full.norm())
+
+
+@pytest.fixture
+def _threads():
+    before = torch.get_num_threads()
+    yield
+    devices.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_set_for_torch_and_for_numpy(threads):
+    np.ones((4, 4)) @ np.ones((4, 4))  # loads the BLAS
+    devices.set_num_threads(threads)
+    assert torch.get_num_threads() == threads
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert blas
+    assert set(blas) == {threads}
