@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_1samp
+from scipy.special import expit, logit
+from scipy.stats import binomtest, norm, t, ttest_1samp
 from sklearn.metrics import roc_auc_score
 
 from raybench.metrics.functions.intervals import (
@@ -53,7 +54,12 @@ def test_all_right_with_groups_is_as_sure_as_the_number_of_groups():
 def slow_delong(members, others):
     psi = (members[:, None] > others).astype(float) + 0.5 * (members[:, None] == others)
     variance = psi.mean(1).var(ddof=1) / len(members) + psi.mean(0).var(ddof=1) / len(others)
-    return psi.mean(), 1.959963984540054 * np.sqrt(variance)
+    freedom = (
+        variance**2 / sum((part.var(ddof=1) / len(part)) ** 2 / (len(part) - 1) for part in (psi.mean(1), psi.mean(0)))
+        if variance > 0
+        else 1
+    )
+    return psi.mean(), t.ppf(0.975, freedom) * np.sqrt(variance)
 
 
 scores = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=25)
@@ -68,8 +74,9 @@ def test_delong_equals_the_pairwise_definition_under_ties(members, others):
     labels = np.repeat([1, 0], [len(members), len(others)])
     assert estimate.value == pytest.approx(auc, abs=1e-12)
     assert estimate.value == pytest.approx(roc_auc_score(labels, np.concatenate([members, others])), abs=1e-12)
-    if estimate.interval == "delong":
-        assert (estimate.low, estimate.high) == pytest.approx((max(0, auc - half), min(1, auc + half)), abs=1e-12)
+    if estimate.interval == "delong, logit t":
+        half /= auc * (1 - auc)
+        assert (estimate.low, estimate.high) == pytest.approx(expit(logit(auc) + np.array([-half, half])), abs=1e-9)
     else:
         assert half < 1e-7
         assert estimate.low < estimate.high
@@ -83,6 +90,18 @@ def test_delong_covers_the_true_auc():
         estimate = delong(rng.normal(1, 1, 40), rng.normal(0, 1, 60))
         hits += estimate.low <= truth <= estimate.high
     assert 0.91 <= hits / 400 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("auc", "m", "n", "least"), [(0.99, 50, 50, 0.93), (0.9, 10, 1000, 0.89), (0.7, 10, 1000, 0.93)]
+)
+def test_delong_covers_an_auc_near_1_and_sets_of_unequal_size(auc, m, n, least):
+    rng = np.random.default_rng(0)
+    shift, hits = norm.ppf(auc) * np.sqrt(2), 0
+    for _ in range(500):
+        estimate = delong(rng.normal(shift, 1, m), rng.normal(0, 1, n))
+        hits += estimate.low <= auc <= estimate.high
+    assert hits / 500 >= least
 
 
 @pytest.mark.parametrize(
