@@ -47,7 +47,8 @@ def lira_offline(
     and each `_tpr_at_fpr_*` (true positive rate at a false positive rate) are in 0..1; each retrained model is scored
     against the others.
 
-    Intervals: DeLong; exact ones for rates. Raise ValueError for fewer than 2 retrained models (3 with `per_example`).
+    Intervals as in `mia`, with the retrained models fixed. Raise ValueError for fewer than 2 retrained models (3 with
+    `per_example`).
     """
     return _rates(
         lambda signals, member: lira(signals, member, mode="offline", variance=variance, fprs=()),

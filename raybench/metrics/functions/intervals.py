@@ -47,20 +47,30 @@ def proportion(outcomes: Array, *, groups: Array | None = None, confidence: floa
 
     Without groups and with 0/1 outcomes this is Clopper-Pearson. Fractional outcomes (the fraction of correct labels)
     and groups give an effective sample size, which is the number of groups where there is no spread (Korn and Graubard
-    1998).
+    1998). Raise ValueError for outcomes outside 0..1.
     """
     values = as_vector(outcomes, name="outcomes")
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(f"outcomes of a proportion must lie in 0..1, got {values.min():g}..{values.max():g}")
     n, mean = len(values), float(values.mean())
     if groups is None and bool(np.all((values == 0) | (values == 1))):
         return clopper_pearson(float(values.sum()), n, confidence=confidence)
-    sums, clusters = _cluster_sums(values - mean, groups)
+    effective = effective_size(values, groups)
+    exact = clopper_pearson(mean * effective, effective, confidence=confidence)
+    return Estimate(mean, exact.low, exact.high, n, "korn-graubard")
+
+
+def effective_size(outcomes: Floats, groups: Array | None = None) -> float:
+    """Return the number of independent 0/1 outcomes whose mean varies as much as that of `outcomes` (N,) in 0..1.
+
+    At most N with groups, and the number of groups where there is no spread. Reference: Korn and Graubard 1998.
+    """
+    n, mean = len(outcomes), float(outcomes.mean())
+    sums, clusters = _cluster_sums(outcomes - mean, groups)
     variance = clusters / (clusters - 1) * float(sums @ sums) / n**2 if clusters > 1 else 0.0
     spread = mean * (1 - mean)
     effective = spread / variance if variance > 1e-12 * max(spread, 1e-12) else float(clusters)
-    if groups is not None:
-        effective = min(effective, float(n))
-    exact = clopper_pearson(mean * effective, effective, confidence=confidence)
-    return Estimate(mean, exact.low, exact.high, n, "korn-graubard")
+    return effective if groups is None else min(effective, float(n))
 
 
 def delong(

@@ -119,8 +119,17 @@ def _signals_and_members(signals: Array, member: Array) -> tuple[Floats, Bools]:
 def _attack(scores: Floats, trained: Bools, fprs: Sequence[float]) -> LikelihoodAttack:
     if trained.all() or not trained.any():
         raise ValueError("an attack needs members and non-members")
-    model = np.broadcast_to(np.arange(len(scores))[:, None], scores.shape)[trained]
-    rates = tpr_at_fprs(scores[trained], scores[~trained], fprs, member_groups=model)
+    # a score depends on its model and on its sample: of the two clustered intervals, the wider end
+    by_model, by_sample = (
+        tpr_at_fprs(
+            scores[trained], scores[~trained], fprs, member_groups=unit[trained], non_member_groups=unit[~trained]
+        )
+        for unit in (np.indices(scores.shape)[0], np.indices(scores.shape)[1])
+    )
+    rates = {
+        fpr: rate._replace(low=min(rate.low, by_sample[fpr].low), high=max(rate.high, by_sample[fpr].high))
+        for fpr, rate in by_model.items()
+    }
     return LikelihoodAttack(scores, trained, auc_over_models(scores, trained), rates)
 
 

@@ -164,3 +164,9 @@ def test_resampled_mean_is_wider_than_the_plain_standard_error_and_covers():
 
 def test_splits_that_all_agree_are_not_certain():
     assert resampled_mean([1.0] * 10, n_train=90, n_test=10, n=100)[1:3] == pytest.approx(clopper_pearson(10, 10)[1:3])
+
+
+@pytest.mark.parametrize("outcomes", [[2, 0], [-1, 1], [0.5, 1.5]])
+def test_outcomes_outside_0_to_1_are_no_proportion(outcomes):
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
+        proportion(outcomes)
