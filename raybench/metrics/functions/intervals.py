@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import betaincinv, expit, logit, ndtri, stdtrit
+from scipy.special import betaincinv, expit, gammaincinv, logit, ndtri, stdtrit
 
 from raybench.metrics.framework.arrays import Array, Floats, as_groups, as_vector
 from raybench.metrics.framework.spec import Estimate
@@ -172,6 +172,38 @@ def bounded_mean(values: Array, *, high: float = float("inf")) -> Estimate:
     """Return `mean_interval` of values in 0..high, with the interval cut to that range."""
     estimate = mean_interval(values)
     return estimate._replace(low=max(0.0, estimate.low), high=min(high, estimate.high)) if estimate.n > 1 else estimate
+
+
+def sparse_mean(values: Array, *, high: float = float("inf")) -> Estimate:
+    """Return the mean of values (m,) in 0..high, most of which may be 0, with its interval.
+
+    A t interval is too short where few values are large, and has no width where all are 0. With a finite `high` the
+    interval is the exact binomial one at the effective sample size (Korn and Graubard 1998; coverage 93 to 97 %, 88 %
+    for 60 values of which most are below 0.001); otherwise that of a weighted sum of rare events, from the gamma
+    distribution (Fay and Feuer 1997; coverage 89 to 97 %, 87 % for log-normal values with a log sd of 2).
+
+    Low and high are NaN for a single value, and where all are 0 without a bound.
+    """
+    numbers = as_vector(values)
+    n, mean = len(numbers), float(numbers.mean())
+    if n == 1:
+        return mean_interval(numbers)
+    if math.isfinite(high):
+        fractions = np.clip(numbers / high, 0, 1)
+        size = effective_size(fractions)
+        exact = clopper_pearson(float(fractions.mean()) * size, size)
+        return Estimate(mean, min(mean, exact.low * high), max(mean, exact.high * high), n, "korn-graubard")
+    if mean == 0:
+        return Estimate(mean, float("nan"), float("nan"), n, "none: all values are 0, and they have no bound")
+    relative = numbers / mean
+    spread = float(relative.var(ddof=1)) / n
+    variance = spread if spread > 1e-15 else 1 / n
+    low = variance * float(gammaincinv(1 / variance, 0.025))
+    # one more event, of the largest size
+    largest = float(relative.max()) / n
+    shifted, variance = 1 + largest, variance + largest**2
+    up = variance / shifted * float(gammaincinv(shifted**2 / variance, 0.975))
+    return Estimate(mean, mean * low, mean * up, n, "gamma")
 
 
 def jackknife_of_sums(sums: np.ndarray, statistic: Callable[[np.ndarray], float], *, n: int) -> Estimate:

@@ -13,6 +13,7 @@ from raybench.metrics.functions.intervals import (
     mean_interval,
     proportion,
     resampled_mean,
+    sparse_mean,
     wilson,
 )
 
@@ -170,3 +171,37 @@ def test_splits_that_all_agree_are_not_certain():
 def test_outcomes_outside_0_to_1_are_no_proportion(outcomes):
     with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
         proportion(outcomes)
+
+
+@pytest.mark.parametrize("n", [60, 120, 500])
+@pytest.mark.parametrize("changed", [0.01, 0.03, 0.1])
+def test_a_mean_of_which_few_values_differ_from_0_is_covered(n, changed):
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        estimate = sparse_mean((rng.random(n) < changed) * rng.random(n), high=1)
+        hits += estimate.low <= changed / 2 <= estimate.high
+    assert hits / 400 >= 0.92
+
+
+def test_an_unbounded_mean_of_rare_large_values_is_covered():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        estimate = sparse_mean((rng.random(120) < 0.03) * rng.exponential(5, 120))
+        hits += estimate.low <= 0.15 <= estimate.high or np.isnan(estimate.low)
+    assert hits / 400 >= 0.87
+
+
+def test_values_that_are_all_0_leave_the_mean_open():
+    bounded, unbounded = sparse_mean(np.zeros(60), high=2), sparse_mean(np.zeros(60))
+    assert (bounded.value, bounded.low) == (0, 0)
+    assert bounded.high == pytest.approx(2 * clopper_pearson(0, 60).high)
+    assert np.isnan([unbounded.low, unbounded.high]).all()
+    assert unbounded.interval == "none: all values are 0, and they have no bound"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.just(0.0) | st.floats(1e-100, 100), min_size=2, max_size=30).filter(any))
+def test_the_interval_of_an_unbounded_mean_holds_it_and_scales_with_it(values):
+    estimate, scaled = sparse_mean(values), sparse_mean(3 * np.array(values))
+    assert 0 <= estimate.low <= estimate.value <= estimate.high
+    assert scaled[1:3] == pytest.approx((3 * estimate.low, 3 * estimate.high))
