@@ -95,6 +95,12 @@ def _rates(
     attack: Callable[[Floats, Bools], LikelihoodAttack], *sides: tuple[Array, Array, Sequence[Array]]
 ) -> dict[str, Estimate]:
     """Attack the scored model; a side, members first, is its logits, its labels and the retrained models' logits."""
+    counts = [len(shadows) for _, _, shadows in sides]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"every retrained model needs logits on both sets, got {counts[0]} models on forget and {counts[1]} on "
+            "unseen"
+        )
     signals = [
         np.stack([scaled_confidence(each, labels) for each in (logits, *shadows)]) for logits, labels, shadows in sides
     ]
