@@ -138,4 +138,4 @@ def test_sides_and_repetitions_are_counted_as_the_page_says(benchmarks):
     assert power.count(np.array([0, -1])) == "1/2 low"
     assert power.count(np.array([0, 0])) == "0/2"
     same = {"model": "retrained-0", "value": 1.0, "gap": 0.5}
-    assert power.once([same, dict(same), {**same, "value": 2.0}]) == [same, {**same, "value": 2.0}]
+    assert power.distinct([same, dict(same), {**same, "value": 2.0}]) == [same, {**same, "value": 2.0}]

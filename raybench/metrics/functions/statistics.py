@@ -59,7 +59,8 @@ def gap_to_reference(values: Array, reference_values: Array, *, confidence: floa
     `values` is one number or m numbers (seeds of one method), `reference_values` holds N retrained models.
 
     - One value: the prediction interval of another retrained model, t(N-1) sd sqrt(1 + 1/N).
-    - m >= 2: the interval of Welch, because unlearned seeds that share an original vary less than retrained models.
+    - m >= 2: the interval of Welch, because unlearned seeds that share an original vary less than retrained models. It
+      holds for that original: over originals, 5 seeds with half the standard deviation cover 75 %.
     - N = 1: gap and percentile only; the spread of the reference is unknown, so low, high and z are NaN.
 
     Where all retrained models agree exactly they add no width to the interval, z is 0 for no gap and otherwise NaN, and
