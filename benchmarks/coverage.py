@@ -45,10 +45,10 @@ from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.metrics.per_class_accuracy import balanced_accuracy
 
 HEADING = "## Coverage of intervals"
-TEXT = """How often a 95 % interval contains the true value, on simulated data. *Coverage* below 90 % is in bold: read
-such an interval as too short. The largest standard error of a coverage is {error:.1f} points ({slow_error:.1f} for
-cases marked *). *Width* is the mean width of the interval. A true value without a closed form is the mean estimate over
-all draws. Intervals of a metric describe the samples, with the models fixed; only the rows on models allow for other
+TEXT = """How often a 95 % interval contains the true value, on simulated data. *Coverage* below 90 % is in bold: such
+an interval is too short. The largest standard error of a coverage is {error:.1f} points, {slow_error:.1f} for values
+marked *. *Width* is the mean width of the interval. A true value without a closed form is the mean estimate over all
+draws. Intervals of a metric describe the samples, with the models fixed; only the rows that name models allow for other
 models. Abbreviations: AUC area under the ROC curve, TPR true positive rate, FPR false positive rate, LiRA likelihood
 ratio attack, JS and KL Jensen-Shannon and Kullback-Leibler divergence, CKA centered kernel alignment, sd standard
 deviation.
