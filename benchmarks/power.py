@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from coverage import HEADING
 from known_memory import DENIED, SUBJECTS, TEMPERATURE, build, evaluate
 
 from raybench.config.reading import load_experiment
@@ -208,6 +209,9 @@ def main() -> None:
     text = f"{title}\n{origin}\n\n{page(results, without_value)}\n"
     print(text)
     if arguments.out is not None:
+        if arguments.out.exists():  # the section of coverage.py stays
+            _, heading, rest = arguments.out.read_text(encoding="utf-8").partition(HEADING)
+            text += f"\n{heading}{rest}" if heading else ""
         arguments.out.write_text(text, encoding="utf-8")
 
 

@@ -56,8 +56,9 @@ def coverage(
     Below the retrained models means over-forgetting. The fraction of samples whose label is in its conformal
     prediction set, in 0..1; `_set_size` is the mean number of classes in a set, in 0..C.
 
-    Intervals treat the threshold as fixed: Clopper-Pearson, and Student's t for the size. Raise ValueError for labels
-    (N, L), empty sets of samples, or fewer calibration samples than `alpha` needs.
+    Intervals treat the threshold as fixed: Clopper-Pearson, and Student's t for the size. They do not cover the value
+    at another calibration set: with 100 calibration and 500 test samples they hold 1 - alpha in 59 % of draws. Raise
+    ValueError for labels (N, L), empty sets of samples, or fewer calibration samples than `alpha` needs.
     """
     covered, size = _sets(
         *(logits, labels, calibration_logits, calibration_labels, alpha, score, rule, calibration, forget_classes)

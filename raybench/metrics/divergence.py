@@ -7,7 +7,7 @@ import numpy as np
 from raybench.metrics.framework.arrays import Array
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions.divergence import agreement, completeness, jensen_shannon, kl, l2_of_probabilities
-from raybench.metrics.functions.intervals import bounded_mean, complement
+from raybench.metrics.functions.intervals import complement, sparse_mean
 
 _SPLITS = ("forget", "test")
 _COST = "samples * classes exponentials"
@@ -38,7 +38,7 @@ def zrf(logits: Array, untrained_logits: Array) -> Estimate:
     forgetting score (ZRF) is 1 - mean Jensen-Shannon divergence to an untrained model, in 0..1. `untrained_logits`
     come from the same architecture at random weights.
     """
-    return complement(bounded_mean(jensen_shannon(logits, untrained_logits), high=1.0))
+    return complement(sparse_mean(jensen_shannon(logits, untrained_logits), high=1.0))
 
 
 @metric(
@@ -63,7 +63,7 @@ def js_to_retrained(logits: Array, retrained_logits: Array) -> Estimate:
     The mean Jensen-Shannon divergence to a retrained model in bits, in 0..1. The noise floor is the divergence among
     retrained models.
     """
-    return bounded_mean(jensen_shannon(logits, retrained_logits), high=1.0)
+    return sparse_mean(jensen_shannon(logits, retrained_logits), high=1.0)
 
 
 @metric(
@@ -84,7 +84,7 @@ def js_to_original(logits: Array, original_logits: Array) -> Estimate:
 
     The mean Jensen-Shannon divergence to the original in bits, in 0..1.
     """
-    return bounded_mean(jensen_shannon(logits, original_logits), high=1.0)
+    return sparse_mean(jensen_shannon(logits, original_logits), high=1.0)
 
 
 @metric(
@@ -105,7 +105,7 @@ def kl_to_retrained(logits: Array, retrained_logits: Array) -> Estimate:
     The mean of KL(retrained || model) in nats, 0 and above. A few confident mistakes dominate it; `js_to_retrained` is
     bounded.
     """
-    return bounded_mean(kl(logits, retrained_logits))
+    return sparse_mean(kl(logits, retrained_logits))
 
 
 @metric(
@@ -125,7 +125,7 @@ def kl_to_original(logits: Array, original_logits: Array) -> Estimate:
 
     The mean of KL(original || model) in nats, 0 and above.
     """
-    return bounded_mean(kl(logits, original_logits))
+    return sparse_mean(kl(logits, original_logits))
 
 
 @metric(
@@ -166,7 +166,7 @@ def activation_distance(logits: Array, retrained_logits: Array) -> Estimate:
 
     The mean Euclidean distance of softmax outputs to those of a retrained model, in 0..sqrt(2).
     """
-    return bounded_mean(l2_of_probabilities(logits, retrained_logits), high=math.sqrt(2))
+    return sparse_mean(l2_of_probabilities(logits, retrained_logits), high=math.sqrt(2))
 
 
 @metric(

@@ -5,10 +5,9 @@ that only changed its head does not (arXiv 2503.06991). The released code uses l
 biased CKA over batches in file order; both are separate metrics here.
 """
 
-import numpy as np
 import torch
 
-from raybench.metrics.framework.arrays import Array, Ints
+from raybench.metrics.framework.arrays import Array, Ints, take
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.framework.tensors import as_class_labels
 from raybench.metrics.functions.cka import Estimator, cka_estimate
@@ -150,5 +149,6 @@ def cka_batched(features: Array, retrained_features: Array, *, batch_size: int =
 
 
 def _accuracy(rows: Array, labels: Array, bank: Ints, queries: Ints, k: int, distance: DistanceName) -> Estimate:
-    points, classes = np.asarray(rows), as_class_labels(labels, len(rows))
-    return knn_accuracy(points[bank], classes[bank], points[queries], classes[queries], k, distance, bank_ids=bank)
+    classes = as_class_labels(labels, len(rows))
+    points = take(rows, bank), take(rows, queries)
+    return knn_accuracy(points[0], classes[bank], points[1], classes[queries], k, distance, bank_ids=bank)

@@ -47,7 +47,8 @@ def lira_offline(
     and each `_tpr_at_fpr_*` (true positive rate at a false positive rate) are in 0..1; each retrained model is scored
     against the others.
 
-    Intervals: DeLong; exact ones for rates. Raise ValueError for fewer than 2 retrained models (3 with `per_example`).
+    Intervals as in `mia`, with the retrained models fixed. Raise ValueError for fewer than 2 retrained models (3 with
+    `per_example`).
     """
     return _rates(
         lambda signals, member: lira(signals, member, mode="offline", variance=variance, fprs=()),
@@ -94,6 +95,12 @@ def _rates(
     attack: Callable[[Floats, Bools], LikelihoodAttack], *sides: tuple[Array, Array, Sequence[Array]]
 ) -> dict[str, Estimate]:
     """Attack the scored model; a side, members first, is its logits, its labels and the retrained models' logits."""
+    counts = [len(shadows) for _, _, shadows in sides]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"every retrained model needs logits on both sets, got {counts[0]} models on forget and {counts[1]} on "
+            "unseen"
+        )
     signals = [
         np.stack([scaled_confidence(each, labels) for each in (logits, *shadows)]) for logits, labels, shadows in sides
     ]

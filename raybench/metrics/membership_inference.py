@@ -59,7 +59,8 @@ def mia(
     - `_tpr_at_fpr_*`: true positive rate at that false positive rate, over all samples.
     - `_efficacy`: the fraction of held-out forget samples classified as non-members.
 
-    Intervals: corrected resampled t for accuracy and efficacy, DeLong for the AUC, Clopper-Pearson for the rates.
+    Intervals: corrected resampled t for accuracy and efficacy, DeLong for the AUC; for the rates the
+    exact one of the members and order statistics of the non-members.
     """
     member, non_member = loss(forget_logits, forget_labels), loss(unseen_logits, unseen_labels)
     return named_estimates(

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from raybench.metrics.framework.arrays import as_array, as_groups, as_logits_and_labels, as_vector
+from raybench.metrics.framework.tensors import as_features
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64])
@@ -59,3 +60,16 @@ def test_groups_may_be_names():
 def test_logits_and_labels_that_do_not_fit_are_refused(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         as_logits_and_labels(logits, labels)
+
+
+@pytest.mark.parametrize("read", [as_array, as_vector, as_features, lambda values: as_groups(values, 2)])
+def test_masked_values_are_refused_and_an_empty_mask_is_not(read):
+    values = np.ma.masked_array(np.ones((2, 2)), mask=[[False, True], [False, False]])
+    with pytest.raises(ValueError, match="1 masked value"):
+        read(values)
+    assert as_array(np.ma.masked_array([1.0, 2.0], mask=False)).tolist() == [1, 2]
+
+
+def test_rows_of_different_lengths_are_refused_by_name():
+    with pytest.raises(ValueError, match="scores must be an array, but its rows have different shapes"):
+        as_array([[1.0], [1.0, 2.0]], name="scores")

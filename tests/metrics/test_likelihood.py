@@ -81,3 +81,12 @@ def test_one_shadow_is_too_few_and_the_reason_says_so(attack):
     logits, labels = rng.normal(size=(5, 3)), np.array([0, 1, 2, 0, 1])
     with pytest.raises(ValueError, match="at least 2"):
         attack(logits, labels, logits, labels, [logits], [logits])
+
+
+@pytest.mark.parametrize("attack", [lira_offline, rmia_offline])
+def test_retrained_models_that_lack_logits_on_one_set_are_refused(attack):
+    rng = np.random.default_rng(0)
+    forget, unseen = rng.normal(size=(4, 6, 3)), rng.normal(size=(4, 8, 3))
+    labels = np.arange(6) % 3, np.arange(8) % 3
+    with pytest.raises(ValueError, match="3 models on forget and 2 on unseen"):
+        attack(forget[0], labels[0], unseen[0], labels[1], list(forget[1:]), list(unseen[1:3]))

@@ -19,9 +19,10 @@ Bools = NDArray[np.bool_]
 def as_array(values: Array, *, name: str = "values", finite: bool = False, dtype: Any = np.float64) -> np.ndarray:
     """Return `values` as a numpy array of `dtype`; `dtype=None` keeps the type (bfloat16 and half become float32).
 
-    Raise ValueError, naming the array, where it is not numeric or, with `finite`, where it contains NaN or infinity.
+    Raise ValueError, naming the array, where it is not numeric, has masked values or rows of different lengths, or,
+    with `finite`, where it contains NaN or infinity.
     """
-    array = _to_numpy(values)
+    array = _to_numpy(values, name)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be numbers, got an array of {array.dtype}")
     if dtype is not None:
@@ -46,7 +47,7 @@ def as_vector(values: Array, *, name: str = "values") -> np.ndarray:
 
 def as_groups(values: Array, n: int) -> np.ndarray:
     """Return group names (N,), of any type, one for each of the `n` samples."""
-    groups = _to_numpy(values)
+    groups = _to_numpy(values, "groups")
     if groups.shape != (n,):
         raise ValueError(f"groups of shape {groups.shape} given for {n} samples")
     return groups
@@ -84,9 +85,15 @@ def as_logits_and_labels(logits: Array, labels: Array, *, dtype: Any = np.float6
     return scores, targets
 
 
-def _to_numpy(values: Array) -> np.ndarray:
+def _to_numpy(values: Array, name: str) -> np.ndarray:
+    if np.ma.is_masked(values):
+        masked = int(np.count_nonzero(np.ma.getmask(values)))
+        raise ValueError(f"{name} has {masked} masked values, which no metric can leave out: remove these samples")
     if not isinstance(values, torch.Tensor):
-        return np.asarray(values)
+        try:
+            return np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"{name} must be an array, but its rows have different shapes") from error
     tensor = values.detach().cpu()
     # numpy has no bfloat16
     return tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()

@@ -46,7 +46,7 @@ class Estimate(NamedTuple):
     low: float
     high: float
     n: int  # samples, or what the interval counts
-    interval: str  # method of the interval: "clopper-pearson", "delong", "jackknife", "none: <reason>" ...
+    interval: str  # method of the interval: "clopper-pearson", "delong, logit t", "jackknife", "none: <reason>" ...
 
 
 @dataclass(frozen=True)

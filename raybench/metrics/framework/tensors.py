@@ -26,10 +26,29 @@ def as_features(values: Array, *, name: str = "features") -> torch.Tensor:
         rows = rows.float()
     if rows.ndim != 2 or not rows.numel():
         raise ValueError(f"{name} must be a non-empty array (N, D), got shape {tuple(rows.shape)}")
-    # one sum costs a third of isfinite().all(); it overflows only where every square would
-    if not torch.isfinite(rows.sum()):
+    # one sum costs a third of isfinite().all(), but can overflow
+    if not torch.isfinite(rows.sum()) and not torch.isfinite(rows).all():
         raise ValueError(f"{name} contain NaN or infinite values")
     return rows
+
+
+def exponents(rows: torch.Tensor) -> np.ndarray:
+    """Return for each row (N, D) the e (N,) with 2^(e - 1) <= largest absolute value < 2^e; 0 for a row of zeros."""
+    low, high = rows.aminmax(dim=1)
+    powers: np.ndarray = np.frexp(torch.maximum(high, -low).cpu().numpy())[1]
+    return powers
+
+
+def squares_overflow(powers: np.ndarray) -> bool:
+    """Return whether float32 loses the squares of rows with these `exponents`, or products of two squares."""
+    return bool((np.abs(powers) > 30).any())
+
+
+def divided(rows: torch.Tensor, powers: np.ndarray | int) -> torch.Tensor:
+    """Return rows (N, D) / 2^powers for one power, or one for each row; exact, so ratios of results keep every bit."""
+    limit = 126 if rows.dtype == torch.float32 else 1022
+    factors = np.ldexp(1.0, np.clip(-np.atleast_1d(powers), -limit, limit))
+    return rows * torch.from_numpy(factors).to(rows)[:, None]
 
 
 def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

@@ -57,7 +57,7 @@ def curve(
     """Return AUC and true positive rates, with intervals, of scores [member, non-member] and their groups."""
     first, second = sides if sides else (None, None)
     area = delong(scores[0], scores[1], member_groups=first, non_member_groups=second)
-    return area, tpr_at_fprs(scores[0], scores[1], fprs, member_groups=first)
+    return area, tpr_at_fprs(scores[0], scores[1], fprs, member_groups=first, non_member_groups=second)
 
 
 def larger_side(is_member: Bools) -> float:

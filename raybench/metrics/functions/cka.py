@@ -15,7 +15,7 @@ import torch
 
 from raybench.metrics.framework.arrays import Array, Floats
 from raybench.metrics.framework.spec import Estimate
-from raybench.metrics.framework.tensors import as_features, product
+from raybench.metrics.framework.tensors import as_features, divided, exponents, product, squares_overflow
 from raybench.metrics.functions.cka_moments import CkaMoments, Pilot, Sums, linear_cka, ratio
 from raybench.metrics.functions.intervals import jackknife, mean_interval
 
@@ -68,7 +68,12 @@ def _paired(x: Array, y: Array) -> tuple[torch.Tensor, torch.Tensor]:
     first, second = as_features(x, name="x"), as_features(y, name="y")
     if len(first) != len(second):
         raise ValueError(f"CKA compares features of the same samples, got {len(first)} and {len(second)} rows")
-    return first, second.to(first.device)
+    return _in_range(first), _in_range(second).to(first.device)
+
+
+def _in_range(rows: torch.Tensor) -> torch.Tensor:
+    powers = exponents(rows)
+    return divided(rows, int(powers.max())) if squares_overflow(powers) else rows
 
 
 def _values(x: torch.Tensor, y: torch.Tensor, estimator: str, groups: int) -> Floats:

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
-from raybench.metrics.framework.tensors import as_class_labels, as_features
+from raybench.metrics.framework.tensors import as_class_labels, as_features, divided, exponents, squares_overflow
 from raybench.metrics.functions.intervals import wilson
 
 
@@ -37,7 +37,7 @@ def linear_probe(
     classes shows what a changed head hides. Deterministic. Interval: Wilson. Raise ValueError for a single class or
     labels (N, L).
     """
-    train, test = _numpy(train_features, "train features"), _numpy(test_features, "test features")
+    train, test = _in_range(train_features, "train features", test_features, "test features")
     classes = as_class_labels(train_labels, len(train), name="train labels")
     targets = as_class_labels(test_labels, len(test), name="test labels")
     if train.shape[1] != test.shape[1]:
@@ -56,7 +56,7 @@ def class_drift(features: Array, reference_features: Array, labels: Array) -> Cl
     Both models must share their origin (the original and a model unlearned from it): between models of different seeds
     the axes do not correspond, so use `cka`. Raise ValueError where all reference features are zero.
     """
-    current, reference = _numpy(features, "features"), _numpy(reference_features, "reference features")
+    reference, current = _in_range(reference_features, "reference features", features, "features")
     if current.shape != reference.shape:
         raise ValueError(f"drift compares features of the same samples, got {current.shape} and {reference.shape}")
     classes, index = np.unique(as_class_labels(labels, len(current)), return_inverse=True)
@@ -78,5 +78,10 @@ def class_drift(features: Array, reference_features: Array, labels: Array) -> Cl
     )
 
 
-def _numpy(values: Array, name: str) -> Floats:
-    return as_features(values, name=name).cpu().double().numpy()
+def _in_range(first: Array, first_name: str, second: Array, second_name: str) -> tuple[Floats, Floats]:
+    """Return both in float64; where squares of the first would overflow or vanish, both divided by a power of two."""
+    sides = [as_features(first, name=first_name).double(), as_features(second, name=second_name).double()]
+    largest = int(exponents(sides[0]).max())
+    if squares_overflow(np.array([largest])):
+        sides = [divided(side, largest) for side in sides]
+    return sides[0].cpu().numpy(), sides[1].cpu().numpy()

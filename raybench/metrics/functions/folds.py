@@ -4,6 +4,7 @@ Row index 0..N-1 runs over non-members first and members after them, as in the N
 a seed. A test mask is (splits, N), True where the sample is held out.
 """
 
+import math
 from collections.abc import Hashable
 from typing import Literal
 
@@ -22,7 +23,19 @@ def shuffled_rows(n: int, seed: int) -> Ints:
 
 
 def shuffled_splits(is_member: Bools, *, splits: int, test_fraction: float, seed: int) -> Bools:
-    """Return overlapping stratified test masks, those of scikit-learn's StratifiedShuffleSplit."""
+    """Return overlapping stratified test masks, those of scikit-learn's StratifiedShuffleSplit.
+
+    Raise ValueError where a side has fewer than 2 samples, or the test part no room for one of each side.
+    """
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
+    members, n = int(is_member.sum()), len(is_member)
+    tested = math.ceil(test_fraction * n)
+    if min(members, n - members, tested, n - tested) < 2:
+        raise ValueError(
+            f"{members} members and {n - members} others are too few for splits that test on {test_fraction:g} of "
+            f"them ({tested} samples): each side and each part needs at least 2"
+        )
     splitter = StratifiedShuffleSplit(n_splits=splits, test_size=test_fraction, random_state=seed)
     mask = np.zeros((splits, len(is_member)), dtype=bool)
     for row, (_, test) in zip(mask, splitter.split(np.zeros((len(is_member), 1)), is_member)):

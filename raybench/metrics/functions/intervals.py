@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.special import betaincinv, expit, gammaincinv, logit, ndtri, stdtrit
 
 from raybench.metrics.framework.arrays import Array, Floats, as_groups, as_vector
 from raybench.metrics.framework.spec import Estimate
@@ -47,20 +47,30 @@ def proportion(outcomes: Array, *, groups: Array | None = None, confidence: floa
 
     Without groups and with 0/1 outcomes this is Clopper-Pearson. Fractional outcomes (the fraction of correct labels)
     and groups give an effective sample size, which is the number of groups where there is no spread (Korn and Graubard
-    1998).
+    1998). Raise ValueError for outcomes outside 0..1.
     """
     values = as_vector(outcomes, name="outcomes")
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(f"outcomes of a proportion must lie in 0..1, got {values.min():g}..{values.max():g}")
     n, mean = len(values), float(values.mean())
     if groups is None and bool(np.all((values == 0) | (values == 1))):
         return clopper_pearson(float(values.sum()), n, confidence=confidence)
-    sums, clusters = _cluster_sums(values - mean, groups)
+    effective = effective_size(values, groups)
+    exact = clopper_pearson(mean * effective, effective, confidence=confidence)
+    return Estimate(mean, exact.low, exact.high, n, "korn-graubard")
+
+
+def effective_size(outcomes: Floats, groups: Array | None = None) -> float:
+    """Return the number of independent 0/1 outcomes whose mean varies as much as that of `outcomes` (N,) in 0..1.
+
+    At most N with groups, and the number of groups where there is no spread. Reference: Korn and Graubard 1998.
+    """
+    n, mean = len(outcomes), float(outcomes.mean())
+    sums, clusters = _cluster_sums(outcomes - mean, groups)
     variance = clusters / (clusters - 1) * float(sums @ sums) / n**2 if clusters > 1 else 0.0
     spread = mean * (1 - mean)
     effective = spread / variance if variance > 1e-12 * max(spread, 1e-12) else float(clusters)
-    if groups is not None:
-        effective = min(effective, float(n))
-    exact = clopper_pearson(mean * effective, effective, confidence=confidence)
-    return Estimate(mean, exact.low, exact.high, n, "korn-graubard")
+    return effective if groups is None else min(effective, float(n))
 
 
 def delong(
@@ -73,9 +83,11 @@ def delong(
 ) -> Estimate:
     """Return the AUC, P(member > non-member) + P(equal) / 2, with its interval; O(n log n), exact under ties.
 
-    Scores are (M,) and (N,), on any monotone scale; 0.5 is chance. Where the variance is zero (perfect separation, all
-    scores tied, one sample on a side) the interval is the exact binomial one at min(M, N), which bounds the variance of
-    any AUC (Birnbaum and Klose 1957). References: DeLong et al. 1988; with groups Obuchowski 1997.
+    Scores are (M,) and (N,), on any monotone scale; 0.5 is chance. The interval is symmetric in logit(AUC), with a t
+    quantile (Satterthwaite 1946). Where the variance is zero (perfect separation, all scores tied, one sample on a
+    side) it is the exact binomial one at min(M, N), which bounds the variance of any AUC (Birnbaum and Klose 1957).
+    Coverage is 89 to 98 %, but 78 % for an AUC of 0.99 with 10 samples on one side. References: DeLong et al. 1988;
+    Pepe 2003, section 5.2.4; with groups Obuchowski 1997.
     """
     members, others = (
         as_vector(member_scores, name="member scores"),
@@ -86,23 +98,29 @@ def delong(
     m, n = len(members), len(others)
     if (member_groups is None) != (non_member_groups is None):
         raise ValueError("give groups of members and of non-members, or neither")
-    variance = 0.0
+    variance, freedom = 0.0, 1.0
     if member_groups is None:
         if m > 1 and n > 1:
-            variance = float(above.var(ddof=1) / m + below.var(ddof=1) / n)
+            parts = float(above.var(ddof=1) / m), float(below.var(ddof=1) / n)
+            variance, freedom = sum(parts), _satterthwaite(*parts, m, n)
         units = min(m, n)
     else:
-        variance, units = _clustered_variance(above - auc, below - auc, member_groups, non_member_groups)
-    return auc_estimate(auc, variance, units=units, n=m + n, interval="delong", confidence=confidence)
+        variance, freedom, units = _clustered_variance(above - auc, below - auc, member_groups, non_member_groups)
+    return auc_estimate(
+        auc, variance, freedom=freedom, units=units, n=m + n, interval="delong, logit t", confidence=confidence
+    )
 
 
-def auc_estimate(auc: float, variance: float, *, units: int, n: int, interval: str, confidence: float) -> Estimate:
-    """Return an AUC with its normal interval; without variance, the exact binomial one of `units` independent units."""
+def auc_estimate(
+    auc: float, variance: float, *, freedom: float, units: int, n: int, interval: str, confidence: float
+) -> Estimate:
+    """Return an AUC with its t interval in logit(AUC); without variance, the exact binomial one of `units` units."""
     if variance <= 1e-15:
         exact = clopper_pearson(min(max(auc, 0.0), 1.0) * units, units, confidence=confidence)
         return Estimate(auc, exact.low, exact.high, n, "clopper-pearson: zero variance")
-    half_width = float(-ndtri((1 - confidence) / 2) * np.sqrt(variance))
-    return Estimate(auc, max(0.0, auc - half_width), min(1.0, auc + half_width), n, interval)
+    half_width = float(stdtrit(freedom, 0.5 + confidence / 2) * np.sqrt(variance)) / (auc * (1 - auc))
+    center = float(logit(auc))
+    return Estimate(auc, float(expit(center - half_width)), float(expit(center + half_width)), n, interval)
 
 
 def mean_interval(values: Array, *, confidence: float = 0.95) -> Estimate:
@@ -156,6 +174,38 @@ def bounded_mean(values: Array, *, high: float = float("inf")) -> Estimate:
     return estimate._replace(low=max(0.0, estimate.low), high=min(high, estimate.high)) if estimate.n > 1 else estimate
 
 
+def sparse_mean(values: Array, *, high: float = float("inf")) -> Estimate:
+    """Return the mean of values (m,) in 0..high, most of which may be 0, with its interval.
+
+    A t interval is too short where few values are large, and has no width where all are 0. With a finite `high` the
+    interval is the exact binomial one at the effective sample size (Korn and Graubard 1998; coverage 93 to 97 %, 88 %
+    for 60 values of which most are below 0.001); otherwise that of a weighted sum of rare events, from the gamma
+    distribution (Fay and Feuer 1997; coverage 89 to 97 %, 87 % for log-normal values with a log sd of 2).
+
+    Low and high are NaN for a single value, and where all are 0 without a bound.
+    """
+    numbers = as_vector(values)
+    n, mean = len(numbers), float(numbers.mean())
+    if n == 1:
+        return mean_interval(numbers)
+    if math.isfinite(high):
+        fractions = np.clip(numbers / high, 0, 1)
+        size = effective_size(fractions)
+        exact = clopper_pearson(float(fractions.mean()) * size, size)
+        return Estimate(mean, min(mean, exact.low * high), max(mean, exact.high * high), n, "korn-graubard")
+    if mean == 0:
+        return Estimate(mean, float("nan"), float("nan"), n, "none: all values are 0, and they have no bound")
+    relative = numbers / mean
+    spread = float(relative.var(ddof=1)) / n
+    variance = spread if spread > 1e-15 else 1 / n
+    low = variance * float(gammaincinv(1 / variance, 0.025))
+    # one more event, of the largest size
+    largest = float(relative.max()) / n
+    shifted, variance = 1 + largest, variance + largest**2
+    up = variance / shifted * float(gammaincinv(shifted**2 / variance, 0.975))
+    return Estimate(mean, mean * low, mean * up, n, "gamma")
+
+
 def jackknife_of_sums(sums: np.ndarray, statistic: Callable[[np.ndarray], float], *, n: int) -> Estimate:
     """Return statistic(total), in 0..1, of `sums` (blocks, ...) over blocks of the n samples; interval: jackknife.
 
@@ -204,18 +254,26 @@ def _cluster_sums(residuals: Floats, groups: Array | None) -> tuple[Floats, int]
     return sums, len(names)
 
 
+def _satterthwaite(first: float, second: float, m: int, n: int) -> float:
+    """Return the degrees of freedom of the sum of two variances, estimated from m and n units."""
+    total = first + second
+    return total**2 / (first**2 / (m - 1) + second**2 / (n - 1)) if total > 0 else float(m + n - 2)
+
+
 def _clustered_variance(
     above: Floats, below: Floats, member_groups: Array, non_member_groups: Array
-) -> tuple[float, int]:
+) -> tuple[float, float, int]:
+    """Return the variance of an AUC over groups, its degrees of freedom, and the groups of the smaller side."""
     member_side, m = _cluster_sums(above, member_groups)
     other_side, n = _cluster_sums(below, non_member_groups)
     units = min(m, n)
     if units < 2:
-        return 0.0, units
+        return 0.0, 1.0, units
     first, second = np.unique(as_groups(member_groups, len(above))), np.unique(as_groups(non_member_groups, len(below)))
     _, i, j = np.intersect1d(first, second, assume_unique=True, return_indices=True)
     total = len(first) + len(second) - len(i)
     shared = float(member_side[i] @ other_side[j]) * total / (total - 1)
-    variance = m / (m - 1) * float(member_side @ member_side) / len(above) ** 2
-    variance += n / (n - 1) * float(other_side @ other_side) / len(below) ** 2
-    return variance + 2 * shared / (len(above) * len(below)), units
+    first_part = m / (m - 1) * float(member_side @ member_side) / len(above) ** 2
+    second_part = n / (n - 1) * float(other_side @ other_side) / len(below) ** 2
+    freedom = min(_satterthwaite(first_part, second_part, m, n), total - 1.0)
+    return first_part + second_part + 2 * shared / (len(above) * len(below)), freedom, units

@@ -13,7 +13,14 @@ import torch
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
-from raybench.metrics.framework.tensors import as_class_labels, as_features, product
+from raybench.metrics.framework.tensors import (
+    as_class_labels,
+    as_features,
+    divided,
+    exponents,
+    product,
+    squares_overflow,
+)
 from raybench.metrics.functions.intervals import wilson
 
 DistanceName = Literal["cosine", "euclidean"]
@@ -98,9 +105,22 @@ def nearest(
         raise ValueError(f"unknown metric {metric!r} (allowed: cosine, euclidean)")
     if len(np.unique(ids)) != len(ids):
         raise ValueError("bank ids repeat, so they cannot break ties")
+    points, rows, exponent = _in_range(points, rows, metric)
     similarity, positions = _search(points, rows, torch.from_numpy(ids).to(rows.device), k, metric)
     chosen = positions.cpu().numpy()
-    return TopK(similarity.cpu().numpy(), ids[chosen], labels[chosen])
+    with np.errstate(over="ignore", under="ignore"):
+        return TopK(np.ldexp(similarity.cpu().numpy(), 2 * exponent), ids[chosen], labels[chosen])
+
+
+def _in_range(queries: torch.Tensor, bank: torch.Tensor, metric: str) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return queries and bank scaled so that no square overflows or vanishes, and the exponent of a common factor."""
+    of_queries, of_bank = exponents(queries), exponents(bank)
+    if not squares_overflow(of_queries) and not squares_overflow(of_bank):
+        return queries, bank, 0
+    if metric == "cosine":
+        return divided(queries, of_queries), divided(bank, of_bank), 0
+    common = int(max(of_queries.max(), of_bank.max()))
+    return divided(queries, common), divided(bank, common), common
 
 
 def _search(

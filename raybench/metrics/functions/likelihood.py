@@ -2,7 +2,7 @@
 
 A target is left out of the models that it is compared with, in closed form (`leave_one_out`). Signals are scaled
 confidences (`signals.scaled_confidence`), (models, samples); a higher score indicates a member. The models share the
-samples, so intervals count models, not samples.
+samples, so intervals count both.
 """
 
 from collections.abc import Sequence
@@ -44,9 +44,9 @@ def lira(
     only the others and scores how many standard deviations the target lies above them, which orders samples as 1 - Pr[Z
     > x] does. `global` pools the spread within samples over all of them: better below about 64 models.
 
-    AUC and rates pool all models and samples, 0.5 is chance; their intervals are over models. Raise ValueError where a
-    sample has fewer than 3 models on a fitted side (2 with `global`). Reference: Carlini et al. 2022, arXiv 2112.03570,
-    sections IV to VI.
+    AUC and rates pool all models and samples, 0.5 is chance; their intervals are over models and samples, see
+    `auc_over_models` for their coverage. Raise ValueError where a sample has fewer than 3 models on a fitted side (2
+    with `global`). Reference: Carlini et al. 2022, arXiv 2112.03570, sections IV to VI.
     """
     x, trained = _signals_and_members(signals, member)
     return _attack(left_out_scores(x, trained, mode, variance), trained, fprs)
@@ -119,8 +119,17 @@ def _signals_and_members(signals: Array, member: Array) -> tuple[Floats, Bools]:
 def _attack(scores: Floats, trained: Bools, fprs: Sequence[float]) -> LikelihoodAttack:
     if trained.all() or not trained.any():
         raise ValueError("an attack needs members and non-members")
-    model = np.broadcast_to(np.arange(len(scores))[:, None], scores.shape)[trained]
-    rates = tpr_at_fprs(scores[trained], scores[~trained], fprs, member_groups=model)
+    # a score depends on its model and on its sample: of the two clustered intervals, the wider end
+    by_model, by_sample = (
+        tpr_at_fprs(
+            scores[trained], scores[~trained], fprs, member_groups=unit[trained], non_member_groups=unit[~trained]
+        )
+        for unit in (np.indices(scores.shape)[0], np.indices(scores.shape)[1])
+    )
+    rates = {
+        fpr: rate._replace(low=min(rate.low, by_sample[fpr].low), high=max(rate.high, by_sample[fpr].high))
+        for fpr, rate in by_model.items()
+    }
     return LikelihoodAttack(scores, trained, auc_over_models(scores, trained), rates)
 
 

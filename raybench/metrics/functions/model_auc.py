@@ -1,7 +1,7 @@
 """The area under the ROC curve of scores (models, samples), with its interval over models.
 
-The result is that of `intervals.delong` with models as groups, computed from one sort of all scores: a fraction of a
-second for millions of them.
+The value is that of `intervals.delong`, computed from one sort of all scores: a fraction of a second for millions of
+them. A score depends on its model and on its sample, so the variance is clustered by both.
 """
 
 import numpy as np
@@ -14,12 +14,17 @@ from raybench.metrics.functions.intervals import auc_estimate
 def auc_over_models(scores: Floats, member: Bools, *, confidence: float = 0.95) -> Estimate:
     """Compute P(member > non-member) + P(equal) / 2 over all entries of scores (models, samples), in 0..1.
 
-    `member` is boolean, of the same shape; a model may have entries on both sides. Exact under ties. Without variance
-    the interval is the exact binomial one at the smaller number of models. Raise ValueError without members or without
-    non-members. Reference: Obuchowski 1997.
+    `member` is boolean, of the same shape; a model may have entries on both sides. Exact under ties. The interval is
+    symmetric in logit(AUC), with the variance over models plus that over samples minus that over entries, at least the
+    one over models, and a t quantile. Without variance it is the exact binomial one at the smaller number of models.
+
+    Coverage is 93 to 98 % over 8 to 64 models, but 73 to 94 % where whole models differ by a shift of all their scores,
+    because leaving one model out couples the others. Raise ValueError without members or without non-members.
+    References: Obuchowski 1997; two-way clustering, Cameron, Gelbach and Miller 2011.
     """
     order = np.argsort(scores, axis=None)
-    inside, model, ordered = member.ravel()[order], order // scores.shape[1], scores.ravel()[order]
+    inside, ordered = member.ravel()[order], scores.ravel()[order]
+    model, sample = np.divmod(order, scores.shape[1])
     m = int(inside.sum())
     n = len(inside) - m
     if not m or not n:
@@ -36,13 +41,18 @@ def auc_over_models(scores: Floats, member: Bools, *, confidence: float = 0.95) 
     residual_in = np.bincount(model, weights=above, minlength=models) - auc * members
     residual_out = np.bincount(model, weights=below, minlength=models) - auc * others
     groups_in, groups_out = int((members > 0).sum()), int((others > 0).sum())
-    units, variance = min(groups_in, groups_out), 0.0
+    units, variance, freedom = min(groups_in, groups_out), 0.0, 1.0
     if units > 1:
         variance += groups_in / (groups_in - 1) * float(residual_in @ residual_in) / m**2
         variance += groups_out / (groups_out - 1) * float(residual_out @ residual_out) / n**2
         variance += 2 * models / (models - 1) * float(residual_in @ residual_out) / (m * n)
-    interval = "delong, clustered by model"
-    return auc_estimate(auc, variance, units=units, n=m + n, interval=interval, confidence=confidence)
+        freedom = min(groups_in + groups_out - 2, models - 1)
+    if variance > 0:
+        residuals = np.where(inside, (above - auc) / m, (below - auc) / n)
+        by_sample = np.bincount(sample, weights=residuals, minlength=scores.shape[1])
+        variance += max(0.0, float(by_sample @ by_sample - residuals @ residuals))
+    interval = "delong, logit t, clustered by model and sample"
+    return auc_estimate(auc, variance, freedom=freedom, units=units, n=m + n, interval=interval, confidence=confidence)
 
 
 def _runs(ordered: Floats) -> tuple[Ints, Ints]:

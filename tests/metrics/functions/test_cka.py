@@ -200,3 +200,15 @@ def test_features_that_vary_in_one_group_only_say_why_there_is_no_interval():
     estimate = cka_estimate(x, x, estimator="biased")
     assert estimate.value == pytest.approx(1)
     assert estimate.interval == "none: constant features without one group of samples"
+
+
+@pytest.mark.parametrize("estimator", ["unbiased", "biased", "batched"])
+@pytest.mark.parametrize(("n", "d"), [(60, 5), (20, 30)])
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.float32, 2.0**-126), (np.float32, 1e36), (np.float64, 1e-200), (np.float64, 1e300)]
+)
+def test_the_scale_of_the_features_does_not_change_cka(estimator, n, d, dtype, scale):
+    x, y = (part.astype(dtype) for part in pair(n, d))
+    scaled = cka(x * dtype(scale), y, estimator)
+    assert scaled == pytest.approx(cka(x, y, estimator), rel=1e-4)
+    assert cka(y, x * dtype(scale), estimator) == pytest.approx(scaled, rel=1e-4)

@@ -57,3 +57,11 @@ def test_drift_without_a_scale_is_refused():
         class_drift(np.ones((3, 2)), np.zeros((3, 2)), [0, 1, 2])
     with pytest.raises(ValueError, match="same samples"):
         class_drift(np.ones((3, 2)), np.ones((4, 2)), [0, 1, 2])
+
+
+@pytest.mark.parametrize("scale", [2.0**-700, 2.0**700])
+def test_the_scale_of_all_features_changes_neither_drift_nor_probe(scale):
+    (x, labels), (y, _) = clusters(90), clusters(90, seed=1)
+    for part, expected in zip(class_drift(scale * x, scale * y, labels), class_drift(x, y, labels)):
+        np.testing.assert_allclose(part, expected, rtol=1e-12)
+    assert linear_probe(scale * x, labels, scale * y, labels) == linear_probe(x, labels, y, labels)

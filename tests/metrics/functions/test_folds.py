@@ -97,3 +97,14 @@ def test_multilabel_sides_are_matched_on_the_whole_row():
     first, second = np.array([[0, 1], [0, 1], [1, 1]]), np.array([[0, 1], [1, 0], [1, 1]])
     rows = match_labels(first, second, seed=0)
     assert sorted(first[rows[0]].tolist()) == sorted(second[rows[1]].tolist()) == [[0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(("members", "others"), [(1, 1), (1, 100), (2, 2), (3, 3), (5, 5)])
+def test_too_few_samples_for_random_splits_are_refused_with_their_numbers(members, others):
+    with pytest.raises(ValueError, match=f"^{members} members and {others} others are too few"):
+        shuffled_splits(np.repeat([True, False], [members, others]), splits=2, test_fraction=0.1, seed=0)
+
+
+def test_a_test_fraction_outside_0_to_1_is_refused():
+    with pytest.raises(ValueError, match=r"test_fraction must lie between 0 and 1, got 1\.5"):
+        shuffled_splits(np.repeat([True, False], 50), splits=2, test_fraction=1.5, seed=0)

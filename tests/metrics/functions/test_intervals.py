@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_1samp
+from scipy.special import expit, logit
+from scipy.stats import binomtest, norm, t, ttest_1samp
 from sklearn.metrics import roc_auc_score
 
 from raybench.metrics.functions.intervals import (
@@ -12,6 +13,7 @@ from raybench.metrics.functions.intervals import (
     mean_interval,
     proportion,
     resampled_mean,
+    sparse_mean,
     wilson,
 )
 
@@ -53,7 +55,12 @@ def test_all_right_with_groups_is_as_sure_as_the_number_of_groups():
 def slow_delong(members, others):
     psi = (members[:, None] > others).astype(float) + 0.5 * (members[:, None] == others)
     variance = psi.mean(1).var(ddof=1) / len(members) + psi.mean(0).var(ddof=1) / len(others)
-    return psi.mean(), 1.959963984540054 * np.sqrt(variance)
+    freedom = (
+        variance**2 / sum((part.var(ddof=1) / len(part)) ** 2 / (len(part) - 1) for part in (psi.mean(1), psi.mean(0)))
+        if variance > 0
+        else 1
+    )
+    return psi.mean(), t.ppf(0.975, freedom) * np.sqrt(variance)
 
 
 scores = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=25)
@@ -68,8 +75,9 @@ def test_delong_equals_the_pairwise_definition_under_ties(members, others):
     labels = np.repeat([1, 0], [len(members), len(others)])
     assert estimate.value == pytest.approx(auc, abs=1e-12)
     assert estimate.value == pytest.approx(roc_auc_score(labels, np.concatenate([members, others])), abs=1e-12)
-    if estimate.interval == "delong":
-        assert (estimate.low, estimate.high) == pytest.approx((max(0, auc - half), min(1, auc + half)), abs=1e-12)
+    if estimate.interval == "delong, logit t":
+        half /= auc * (1 - auc)
+        assert (estimate.low, estimate.high) == pytest.approx(expit(logit(auc) + np.array([-half, half])), abs=1e-9)
     else:
         assert half < 1e-7
         assert estimate.low < estimate.high
@@ -83,6 +91,18 @@ def test_delong_covers_the_true_auc():
         estimate = delong(rng.normal(1, 1, 40), rng.normal(0, 1, 60))
         hits += estimate.low <= truth <= estimate.high
     assert 0.91 <= hits / 400 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("auc", "m", "n", "least"), [(0.99, 50, 50, 0.93), (0.9, 10, 1000, 0.89), (0.7, 10, 1000, 0.93)]
+)
+def test_delong_covers_an_auc_near_1_and_sets_of_unequal_size(auc, m, n, least):
+    rng = np.random.default_rng(0)
+    shift, hits = norm.ppf(auc) * np.sqrt(2), 0
+    for _ in range(500):
+        estimate = delong(rng.normal(shift, 1, m), rng.normal(0, 1, n))
+        hits += estimate.low <= auc <= estimate.high
+    assert hits / 500 >= least
 
 
 @pytest.mark.parametrize(
@@ -145,3 +165,43 @@ def test_resampled_mean_is_wider_than_the_plain_standard_error_and_covers():
 
 def test_splits_that_all_agree_are_not_certain():
     assert resampled_mean([1.0] * 10, n_train=90, n_test=10, n=100)[1:3] == pytest.approx(clopper_pearson(10, 10)[1:3])
+
+
+@pytest.mark.parametrize("outcomes", [[2, 0], [-1, 1], [0.5, 1.5]])
+def test_outcomes_outside_0_to_1_are_no_proportion(outcomes):
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
+        proportion(outcomes)
+
+
+@pytest.mark.parametrize("n", [60, 120, 500])
+@pytest.mark.parametrize("changed", [0.01, 0.03, 0.1])
+def test_a_mean_of_which_few_values_differ_from_0_is_covered(n, changed):
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        estimate = sparse_mean((rng.random(n) < changed) * rng.random(n), high=1)
+        hits += estimate.low <= changed / 2 <= estimate.high
+    assert hits / 400 >= 0.92
+
+
+def test_an_unbounded_mean_of_rare_large_values_is_covered():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        estimate = sparse_mean((rng.random(120) < 0.03) * rng.exponential(5, 120))
+        hits += estimate.low <= 0.15 <= estimate.high or np.isnan(estimate.low)
+    assert hits / 400 >= 0.87
+
+
+def test_values_that_are_all_0_leave_the_mean_open():
+    bounded, unbounded = sparse_mean(np.zeros(60), high=2), sparse_mean(np.zeros(60))
+    assert (bounded.value, bounded.low) == (0, 0)
+    assert bounded.high == pytest.approx(2 * clopper_pearson(0, 60).high)
+    assert np.isnan([unbounded.low, unbounded.high]).all()
+    assert unbounded.interval == "none: all values are 0, and they have no bound"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.just(0.0) | st.floats(1e-100, 100), min_size=2, max_size=30).filter(any))
+def test_the_interval_of_an_unbounded_mean_holds_it_and_scales_with_it(values):
+    estimate, scaled = sparse_mean(values), sparse_mean(3 * np.array(values))
+    assert 0 <= estimate.low <= estimate.value <= estimate.high
+    assert scaled[1:3] == pytest.approx((3 * estimate.low, 3 * estimate.high))

@@ -147,3 +147,26 @@ def test_bad_input_is_refused_with_its_reason(change, reason):
     arguments = {"bank": rng.normal(size=(10, 2)), "bank_labels": [0] * 10, "queries": rng.normal(size=(3, 2))}
     with pytest.raises(ValueError, match=reason):
         nearest(**(arguments | change))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.float32, s) for s in (2.0**-126, 1e-25, 3e18, 1e36)] + [(np.float64, s) for s in (1e-200, 1e78, 1e150, 1e300)],
+)
+def test_the_scale_of_the_features_changes_no_neighbor(metric, dtype, scale):
+    bank, labels = clusters(300, 16, dtype=dtype)
+    queries, _ = clusters(100, 16, seed=1, dtype=dtype)
+    expected = nearest(bank, labels, queries, 5, metric)
+    scaled = nearest(bank * dtype(scale), labels, queries * dtype(scale), 5, metric)
+    np.testing.assert_array_equal(scaled.vote(), expected.vote())
+    if metric == "cosine":
+        np.testing.assert_allclose(scaled.similarity, expected.similarity, rtol=1e-5)
+
+
+def test_cosine_neighbors_do_not_depend_on_the_lengths_of_single_rows():
+    bank, labels = clusters(300, 16)
+    queries, _ = clusters(100, 16, seed=1)
+    lengths = 10.0 ** np.random.default_rng(2).integers(-150, 150, size=(300, 1))
+    expected = nearest(bank, labels, queries)
+    np.testing.assert_array_equal(nearest(bank * lengths, labels, queries * 1e200).ids, expected.ids)

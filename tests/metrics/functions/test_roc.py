@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from raybench.metrics.functions.intervals import clopper_pearson
-from raybench.metrics.functions.roc import auc, roc, tpr_at_fprs
+from raybench.metrics.functions.roc import _binomial_quantile, auc, roc, tpr_at_fprs
 
 scores = st.lists(
     st.one_of(st.integers(-4, 4).map(float), st.floats(-1e300, 1e300), st.sampled_from([0.0, -0.0])),
@@ -53,8 +54,10 @@ def test_a_rate_below_one_false_positive_says_what_it_was_read_at():
     members, others = np.arange(10.0) + 5, np.arange(10.0)
     strict, loose = tpr_at_fprs(members, others, [0.001, 0.1]).values()
     assert strict.value == 0.5
-    assert strict.interval == "clopper-pearson, at 0 of 10 false positives"
-    assert loose == clopper_pearson(6, 10)
+    assert strict.interval == "mover of clopper-pearson and order statistics, at 0 of 10 false positives"
+    exact = clopper_pearson(6, 10)
+    assert (loose.value, loose.n, loose.interval) == (0.6, 10, "mover of clopper-pearson and order statistics")
+    assert loose.low < exact.low < exact.high < loose.high
 
 
 def test_a_false_positive_rate_is_not_lost_to_rounding():
@@ -70,3 +73,33 @@ def test_empty_and_nan_scores_are_refused():
         roc([], [1.0])
     with pytest.raises(ValueError, match="NaN"):
         auc([np.nan], [1.0])
+
+
+@pytest.mark.parametrize(("n", "fpr"), [(120, 0.01), (1000, 0.01), (300, 0.1)])
+@pytest.mark.parametrize("shift", [0, 1, 3])
+def test_the_interval_covers_the_rate_at_the_true_false_positive_rate(n, fpr, shift):
+    rng = np.random.default_rng(0)
+    truth, hits = norm.sf(norm.isf(fpr) - shift), 0
+    for _ in range(300):
+        estimate = tpr_at_fprs(rng.normal(shift, 1, n), rng.normal(size=n), [fpr])[fpr]
+        hits += estimate.low <= truth <= estimate.high
+    assert hits / 300 >= 0.92
+
+
+def test_the_interval_covers_where_persons_have_many_samples():
+    rng = np.random.default_rng(0)
+    groups, truth, hits = np.repeat(np.arange(60), 10), norm.sf(norm.isf(0.1) - 1), 0
+    for _ in range(300):
+        members, others = np.sqrt(0.9) * rng.normal(size=(2, 60))[:, groups] + np.sqrt(0.1) * rng.normal(size=(2, 600))
+        both = {"member_groups": groups, "non_member_groups": groups + 60}
+        estimate = tpr_at_fprs(members + 1, others, [0.1], **both)[0.1]
+        hits += estimate.low <= truth <= estimate.high
+    assert hits / 300 >= 0.92
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 400), st.floats(0.001, 0.999), st.sampled_from([0.025, 0.5, 0.975]))
+def test_the_quantile_of_a_binomial_is_that_of_scipy(n, p, probability):
+    at_most = binom.cdf(_binomial_quantile(probability, n, p), n, p)
+    assert at_most >= probability - 1e-9
+    assert at_most - binom.pmf(_binomial_quantile(probability, n, p), n, p) <= probability + 1e-9

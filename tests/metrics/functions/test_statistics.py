@@ -117,13 +117,29 @@ def test_one_seed_rules_no_rank_out_and_ties_share_it():
 def test_the_minimum_detectable_difference_is_found_with_the_stated_power():
     rng = np.random.default_rng(0)
     difference = minimum_detectable_difference(1.0, n=6, n_reference=8)
-    p = [ttest_ind(rng.normal(difference, 1, 6), rng.normal(0, 1, 8)).pvalue for _ in range(600)]
+    p = [ttest_ind(rng.normal(difference, 1, 6), rng.normal(0, 1, 8), equal_var=False).pvalue for _ in range(600)]
     assert 0.75 <= np.mean(np.array(p) < 0.05) <= 0.86
     few = minimum_detectable_difference(1.0, n_reference=3, alpha=0.05 / 7)
     own, others = rng.normal(few, 1, 40_000), rng.normal(size=(40_000, 3))
     t = (own - others.mean(axis=1)) / (others.std(axis=1, ddof=1) * np.sqrt(1 + 1 / 3))
     assert np.mean(2 * stdtr(2, -np.abs(t)) < 0.05 / 7) == pytest.approx(0.8, abs=0.01)
     assert minimum_detectable_difference(1.0, n_reference=80) < minimum_detectable_difference(1.0, n_reference=5)
+
+
+@pytest.mark.parametrize(("n", "n_reference", "alpha"), [(2, 3, 0.05), (2, 16, 0.05), (3, 8, 0.05 / 7), (5, 5, 0.05)])
+@pytest.mark.parametrize("sd_values", [1.0, 0.2])
+def test_several_seeds_find_the_minimum_detectable_difference_with_80_percent_power(n, n_reference, alpha, sd_values):
+    rng = np.random.default_rng(0)
+    difference = minimum_detectable_difference(1.0, n=n, n_reference=n_reference, sd_values=sd_values, alpha=alpha)
+    values, reference = rng.normal(difference, sd_values, (20_000, n)), rng.normal(size=(20_000, n_reference))
+    p = ttest_ind(values, reference, axis=1, equal_var=False).pvalue
+    assert np.mean(p < alpha) == pytest.approx(0.8, abs=0.012)
+
+
+def test_without_any_spread_every_difference_is_found():
+    assert minimum_detectable_difference(0.0, n=3, n_reference=5) == 0
+    with pytest.raises(ValueError, match="sd_values"):
+        minimum_detectable_difference(1.0, n_reference=5, sd_values=0.5)
 
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=20)
