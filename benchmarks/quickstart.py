@@ -46,16 +46,16 @@ class Stopwatch(Reporter):
 
 
 class Memory(threading.Thread):
-    """Sum the memory of all processes of the run every half second and keep the maximum."""
+    """Sum the memory of all processes of the run every `seconds` and keep the maximum."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__(daemon=True)
-        self.peak = 0
+        self.seconds, self.peak = seconds, 0
         self.over = threading.Event()
 
     def run(self) -> None:
         this = psutil.Process()
-        while not self.over.wait(0.5):
+        while not self.over.wait(self.seconds):
             used = 0
             for process in [this, *this.children(recursive=True)]:
                 with suppress(psutil.Error):  # the process has ended since it was listed
@@ -66,8 +66,9 @@ class Memory(threading.Thread):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="one method, two retrained models")
-    experiment, text = load_experiment(QUICKSTART, SHORT if parser.parse_args().short else [])
-    stopwatch, memory = Stopwatch(), Memory()
+    short = parser.parse_args().short
+    experiment, text = load_experiment(QUICKSTART, SHORT if short else [])
+    stopwatch, memory = Stopwatch(), Memory(seconds=4 if short else 0.5)
     memory.start()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
