@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,11 @@ import pytest
 import yaml
 
 from raybench.cli import main
+from raybench.distributed import evaluate, sweep
 from raybench.distributed.cluster import Cluster
+from raybench.engine.audit import Audit
+from raybench.jobs.specs import TrialJob
+from raybench.scenario.scenario import Scenario
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -77,6 +81,20 @@ def local_ray(project: Path) -> Iterator[None]:
         with chdir(project):
             cluster.start()
         yield
+
+
+@pytest.fixture
+def in_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweep and predict in tasks, which reuse warm workers, for tests of other things than Tune and actor pools."""
+    stream = evaluate._stream
+
+    def run_trials(
+        scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, on_record: sweep.OnRecord, **_: float
+    ) -> None:
+        sweep.run_final(scenario, jobs, retrained, on_record)
+
+    monkeypatch.setattr(sweep, "run_trials", run_trials)
+    monkeypatch.setattr(evaluate, "_stream", lambda *args, **options: stream(*args, **options | {"pool": False}))
 
 
 @pytest.fixture(scope="package")

@@ -32,8 +32,10 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_importable", "local_ray")  # the benchmarks that need Ray use the one that runs
 @pytest.mark.parametrize("name", NAMES)
 def test_the_short_form_of_a_benchmark_runs(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
+    if name != "sweep":  # which measures Tune
+        request.getfixturevalue("in_tasks")
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--short"])
     importlib.import_module(name).main()
     assert len(capsys.readouterr().out.splitlines()) > 1

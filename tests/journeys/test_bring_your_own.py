@@ -16,7 +16,7 @@ import torch
 from raybench import models
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("in_tasks")]
 SHRUNK = ["sweep.trials=2", "sweep.seeds=1", "methods.salun=null", "methods.neggrad_plus=null"]
 SHRUNK += ["evaluate.metrics=[accuracy, accuracy_gap, mia, memory_gap, cr, cka_to_retrained]"]
 

@@ -7,10 +7,9 @@ import pytest
 from rich.console import Console
 
 from raybench.commands.smoke import smoke
-from raybench.distributed import evaluate, sweep
 from raybench.progress import Reporter
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("in_tasks")]
 ROOT = Path(__file__).parents[2] / "experiments"
 ONE_PER_PAPER = (
     "uuef/vit_ti_16_random100_released",
@@ -24,18 +23,6 @@ ONE_PER_PAPER = (
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
     return tmp_path_factory.mktemp("smoke")
-
-
-@pytest.fixture(autouse=True)
-def _tasks(monkeypatch):
-    """Sweep and predict in tasks, which find warm workers; each pool of actors would import torch again."""
-    stream = evaluate._stream
-
-    def in_tasks(scenario, jobs, retrained, done, *, training_seconds):
-        sweep.run_final(scenario, jobs, retrained, done)
-
-    monkeypatch.setattr(sweep, "run_trials", in_tasks)
-    monkeypatch.setattr(evaluate, "_stream", lambda *args, **options: stream(*args, **options | {"pool": False}))
 
 
 @pytest.mark.parametrize("name", ONE_PER_PAPER)
