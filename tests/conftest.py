@@ -1,6 +1,7 @@
 """Run a tiny real experiment on scikit-learn's digits once per session, without Ray: train, sweep, predict, score."""
 
 import copy
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers of pytest share the cores
 
 import pytest
 import torch

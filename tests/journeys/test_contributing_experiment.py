@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,13 @@ def test_the_experiment_runs_with_everything_that_the_page_adds(
     arrays = {"images": digits.pixels[:600], "labels": digits.labels[:600], "is_test": np.arange(600) >= 300}
     np.savez(project / "my_images" / "images.npz", **arrays)
 
-    done = raybench("run", "experiments/mine.yaml", "--storage", str(tmp_path / "runs"))
+    modules = set(sys.modules)
+    try:
+        done = raybench("run", "experiments/mine.yaml", "--storage", str(tmp_path / "runs"))
+    finally:
+        for name in set(sys.modules) - modules:
+            if name.startswith("my_"):
+                del sys.modules[name]
 
     assert done.code == 0, done.stdout + done.stderr
     assert "my_methods.ascend_and_repair" in done.stdout

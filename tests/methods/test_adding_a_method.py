@@ -18,6 +18,7 @@ def test_the_example_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.Monke
     code = re.findall(r"```python\n(# my_methods.py\n.*?)```", GUIDE.read_text(), re.DOTALL)
     (tmp_path / "my_methods.py").write_text(code[0])
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_methods", raising=False)  # CONTRIBUTING has a module of this name too
     model = tiny.net(norm=True)
     forget, retain = tiny.samples(5, seed=1), tiny.samples(9, seed=2)
     try:
