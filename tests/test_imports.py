@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 BLOCKED = ("ray", "optuna", "tensorboard", "tensorboardX", "typer")
 PROGRAM = f"""
 import importlib, pkgutil, sys

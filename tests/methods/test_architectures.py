@@ -18,6 +18,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow  # 172 cases
 @pytest.mark.parametrize("architecture", architectures.NAMES)
 @pytest.mark.parametrize("name", methods.names())
 def test_a_method_runs_on_an_architecture_or_refuses_it_before_training(name: str, architecture: str) -> None:

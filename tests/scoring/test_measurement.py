@@ -17,6 +17,8 @@ from raybench.scenario.prepare import prepare
 from raybench.scoring.metric_rows import chosen_metrics
 from raybench.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SETTINGS = ["model.width=8", "train.epochs=25", "train.retrained_seeds=2"]
 METRICS = ["accuracy", "calibration_error", "mia", "knn", "unlearning_accuracy", "cka_to_original"]
