@@ -3,7 +3,7 @@
 - `getting-started.md`, `contributing.md` and `changelog.md` are README.md, CONTRIBUTING.md and CHANGELOG.md, with their
   links rewritten. GitHub and the site thus show the same text.
 - `api/functions/<module>.md` documents one module of `raybench/metrics/functions/`.
-- Navigation entries without a file are dropped, and `folder/*` stands for the pages of a folder that are not listed
+- Navigation entries without a file are dropped, and `folder/*` lists the pages of a folder that are not listed
   elsewhere. A page in no entry fails the strict build.
 """
 

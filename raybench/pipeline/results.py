@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from raybench.engine.audit import Audit, better, objective, reference
-from raybench.jobs.keys import search_folder
 from raybench.jobs.plan import final_jobs, search_jobs, train_jobs
 from raybench.jobs.records import AuditedRecord, TrialRecord
 from raybench.jobs.specs import SearchJob, TrainJob, TrialJob
@@ -96,8 +95,7 @@ class Swept:
 
 def search_records(scenario: Scenario, job: SearchJob) -> list[TrialRecord]:
     """Return the records of an adaptive search so far, in a fixed order."""
-    folder = search_folder(scenario, job.original, job.method)
-    return [scenario.store.read_json(key) for key in scenario.store.keys(folder, suffix=".json")]
+    return [scenario.store.read_json(key) for key in scenario.store.keys(job.folder, suffix=".json")]
 
 
 def choose(records: Sequence[TrialRecord], name: str, retrained: Audit) -> TrialRecord | None:
