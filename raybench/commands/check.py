@@ -60,7 +60,7 @@ def _data_lines(scenario: Scenario, *, duplicates: bool) -> Iterator[str]:
 
 
 def _model_lines(scenario: Scenario, model: nn.Module) -> Iterator[str]:
-    parameters = _num_parameters(model)
+    parameters = models.num_parameters(model)
     checkpoint = _size(BYTES_PER_VALUE * parameters)
     yield f"model        {scenario.experiment.model.name}: {parameters:,} parameters, {checkpoint} per checkpoint"
     if scenario.init is not None:
@@ -126,7 +126,7 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: n
     if (relearning := experiment.evaluate.relearning) is not None:
         most = relearning.max_epochs * sizes["forget"] * num_evaluated
         yield f"relearn      {num_evaluated} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
-    disk = BYTES_PER_VALUE * (_num_parameters(model) * num_evaluated + values)
+    disk = BYTES_PER_VALUE * (models.num_parameters(model) * num_evaluated + values)
     yield f"disk         about {_size(disk)} under {scenario.store.uri} (checkpoints and predictions)"
 
 
@@ -169,10 +169,6 @@ def _shape(images: ImageData, experiment: Experiment) -> str:
 def _epochs(experiment: Experiment) -> str:
     original, retrained = experiment.train.epochs, experiment.train.retrained_recipe.epochs
     return str(original) if original == retrained else f"{original} (retrained: {retrained})"
-
-
-def _num_parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _feature_size(model: nn.Module) -> int:

@@ -87,7 +87,7 @@ def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
         "key": job.key,
         "kind": job.kind,
         "seed": job.seed,
-        "parameters": _num_parameters(model),
+        "parameters": models.num_parameters(model),
         "recipe": None,
         "samples_forward": 0,
         "samples_backward": 0,
@@ -106,10 +106,6 @@ def _log(scenario: Scenario, job: TrainJob) -> str:
     key = f"{scenario.experiment.name}/errors/{job.name}.txt"
     scenario.store.write_bytes(key, traceback.format_exc().encode())
     return scenario.store.path(key)
-
-
-def _num_parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _checkpoint(job: TrainJob) -> str:
@@ -181,7 +177,7 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         "key": job.key,
         "kind": job.kind,
         "seed": job.seed,
-        "parameters": _num_parameters(model),
+        "parameters": models.num_parameters(model),
         "recipe": {**recipe.model_dump(), **scenario.started_from(), **_pixels(split)},
         "samples_forward": recipe.epochs * len(split),
         "samples_backward": recipe.epochs * len(split),

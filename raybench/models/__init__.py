@@ -138,6 +138,11 @@ def head_name(model: nn.Module) -> str:
     raise UserError(f"{type(model).__name__} has no linear or convolutional head to read features from")
 
 
+def num_parameters(model: nn.Module) -> int:
+    """Return the number of trainable and frozen parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def num_outputs(model: nn.Module) -> int:
     """Return the number of logits of the model."""
     head = model.get_submodule(head_name(model))

@@ -39,8 +39,8 @@ def test_every_section_has_an_example_and_extends_and_smoke_are_explained(page):
 
 def test_the_examples_make_one_valid_experiment(write_file):
     text = "name: example\n" + "".join(experiment_content.EXAMPLES.values())
-    load_experiment(write_file(text))
-    load_experiment(write_file(experiment_content.MINIMAL))
+    assert load_experiment(write_file(text))[0].name == "example"
+    assert load_experiment(write_file(experiment_content.MINIMAL))[0].methods
 
 
 def test_the_example_of_extends_is_valid_on_the_quickstart(write_file):
