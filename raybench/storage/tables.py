@@ -54,6 +54,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("method", pa.string()),  # the key under `methods:`
             pa.field("function", pa.string()),  # the method behind it; null for trained models
             pa.field("seed", pa.int64()),
+            pa.field("original", pa.int64()),  # number of the original that it is or started from; retrained: 0
             pa.field("hyperparameters", pa.string()),  # JSON
             pa.field("recipe", pa.string()),  # JSON; null for unlearned models and imported checkpoints
             pa.field("status", pa.string()),
@@ -105,6 +106,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("kind", pa.string()),
             pa.field("method", pa.string()),
             pa.field("seed", pa.int64()),
+            pa.field("original", pa.int64()),  # number of its own original, which metrics compare it with; retrained: 0
             pa.field("split", pa.string()),  # null for metrics of the whole model
             pa.field("metric", pa.string()),
             pa.field("setting", pa.string()),  # "alpha=0.05", or empty
@@ -128,6 +130,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "samples": pa.schema(
         [
             pa.field("model", pa.string()),
+            pa.field("original", pa.int64()),  # as in `metrics`; null for a population
             pa.field("split", pa.string()),
             pa.field("id", pa.int64()),
             pa.field("loss", pa.float64()),
