@@ -223,7 +223,7 @@ def swept(trained: Trained) -> SimpleNamespace:
         for method, records in search.items()
         if any(record["audit"] for record in records)
     }
-    jobs = plan.final_jobs(scenario, trained.original, {name: record["setting"] for name, record in chosen.items()})
+    jobs = plan.final_jobs(scenario, [trained.original], {name: record["setting"] for name, record in chosen.items()})
     records = [trial_job(scenario, job, trained.retrained) for job in jobs]
     return SimpleNamespace(search=search, chosen=chosen, jobs=jobs, records=records)
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from raybench import models
 from raybench.config.schema import Experiment
+from raybench.config.sweep import Sweep
 from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import cross_role_pairs
 from raybench.data.reading.encoded import Encoded
@@ -73,10 +74,12 @@ def _train_lines(scenario: Scenario, trained: Trained) -> Iterator[str]:
     experiment = scenario.experiment
     imported = experiment.model.checkpoint is not None
     jobs = trained.jobs[1:] if imported else trained.jobs
+    num_originals, num_retrained = experiment.sweep.originals, len(experiment.train.seeds)
+    kinds = f"{num_retrained} retrained" if imported else f"{num_originals} original, {num_retrained} retrained"
     cached = _finished(scenario.store, jobs)
     workers = f", {experiment.train.workers} data-parallel workers" if experiment.train.workers > 1 else ""
     yield (
-        f"train        {'your checkpoint, ' if imported else ''}{len(jobs)} models ({len(trained.jobs) - 1} retrained) "
+        f"train        {'your checkpoint, ' if imported else ''}{len(jobs)} models ({kinds}) "
         f"x {_epochs(experiment)} epochs{workers}; {cached} cached, {len(jobs) - cached} to train"
     )
     if changes := experiment.train.retrained:
@@ -96,7 +99,7 @@ def _sweep_lines(scenario: Scenario, trained: Trained, swept: Swept) -> Iterator
     final = sweep.seeds * len(experiment.methods)
     yield (
         f"sweep        {search.total} trials ({sweep.search}, scheduler {sweep.scheduler}, objective {sweep.objective})"
-        f", {search.finished()} cached; then {final} runs of the chosen settings on {sweep.seeds} seeds"
+        f", {search.finished()} cached; then {final} runs of the chosen settings on {sweep.seeds} seeds{_starts(sweep)}"
     )
 
 
@@ -128,6 +131,10 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: n
         yield f"relearn      {num_evaluated} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
     disk = BYTES_PER_VALUE * (models.num_parameters(model) * num_evaluated + values)
     yield f"disk         about {_size(disk)} under {scenario.store.uri} (checkpoints and predictions)"
+
+
+def _starts(sweep: Sweep) -> str:
+    return f", from {sweep.originals} originals" if sweep.originals > 1 else ""
 
 
 def _evaluated(scenario: Scenario, trained: Trained, swept: Swept) -> list[EvaluatedModel] | None:

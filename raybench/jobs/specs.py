@@ -16,13 +16,18 @@ def model_id(key: str) -> str:
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model of the tables, or a population of models: who it is, and the key of its artifact."""
+    """A model of the tables, or a population of models: who it is, and the key of its artifact.
+
+    `original`: number of the original that the model is or started from; 0 for a retrained model, whose metrics that
+    read an original compare it with the first; None for a population.
+    """
 
     name: str
     kind: Literal["original", "retrained", "unlearned", "population"]
     method: str
     seed: int | None
     key: str
+    original: int | None = 0
 
     @property
     def id(self) -> str:
@@ -31,7 +36,8 @@ class EvaluatedModel:
     @property
     def identity(self) -> dict[str, Any]:
         """Return the columns that identify the model in every table."""
-        return {"model": self.id, "name": self.name, "kind": self.kind, "method": self.method, "seed": self.seed}
+        names = ("name", "kind", "method", "seed", "original")
+        return {"model": self.id, **{name: getattr(self, name) for name in names}}
 
 
 class Job(ABC):
@@ -52,7 +58,7 @@ class Job(ABC):
 
 @dataclass(frozen=True)
 class TrainJob(Job):
-    """Train one model from scratch, or import the user's checkpoint, and audit it."""
+    """Train one model from scratch, or import the user's checkpoint, and audit it; `number` counts the originals."""
 
     name: str
     kind: Literal["original", "retrained"]
@@ -61,6 +67,7 @@ class TrainJob(Job):
     key: str
     audit_key: str
     checkpoint: str | None = None
+    number: int = 0
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -68,12 +75,15 @@ class TrainJob(Job):
 
     @property
     def model(self) -> EvaluatedModel:
-        return EvaluatedModel(self.name, self.kind, self.kind, self.seed, self.key)
+        return EvaluatedModel(self.name, self.kind, self.kind, self.seed, self.key, self.number)
 
 
 @dataclass(frozen=True)
 class TrialJob(Job):
-    """Run one method with one setting and seed; `final` runs keep the unlearned model."""
+    """Run one method with one setting and seed; `final` runs keep the unlearned model.
+
+    `original` is the key of the model to start from, `original_number` its number in this experiment.
+    """
 
     name: str
     method: str  # the key under `methods:`, which is the function's name unless it sets `method`
@@ -83,6 +93,7 @@ class TrialJob(Job):
     phase: Phase
     original: str
     key: str
+    original_number: int = 0
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -94,7 +105,7 @@ class TrialJob(Job):
 
     @property
     def model(self) -> EvaluatedModel:
-        return EvaluatedModel(self.name, "unlearned", self.method, self.seed, self.key)
+        return EvaluatedModel(self.name, "unlearned", self.method, self.seed, self.key, self.original_number)
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,7 @@ class PredictJob(Job):
 
 @dataclass(frozen=True)
 class ScoreJob(Job):
-    """Compute the metric rows and sample rows of one model from stored predictions."""
+    """Compute the metric rows and sample rows of one model from stored predictions; `original` is its own original."""
 
     model: EvaluatedModel
     original: str
@@ -161,11 +172,11 @@ class ScoreJob(Job):
 
 @dataclass(frozen=True)
 class PopulationJob(Job):
-    """Compare many runs of one method with the retrained models, as distributions."""
+    """Compare many runs of one method with the retrained models, as distributions; `originals` are the control."""
 
     method: str
     unlearned: tuple[str, ...]
-    original: str
+    originals: tuple[str, ...]
     retrained: tuple[str, ...]
     key: str
 
@@ -179,12 +190,12 @@ class PopulationJob(Job):
 
     @property
     def model(self) -> EvaluatedModel:
-        return EvaluatedModel(f"{self.method}-population", "population", self.method, None, self.key)
+        return EvaluatedModel(f"{self.method}-population", "population", self.method, None, self.key, None)
 
 
 @dataclass(frozen=True)
 class RelearnJob(Job):
-    """Train a copy of one model on the forget set until it is as accurate there as the original."""
+    """Train a copy of one model on the forget set until it is as accurate there as its original."""
 
     model: EvaluatedModel
     original: str

@@ -15,7 +15,7 @@ from raybench.scenario.scenario import Scenario
 
 @dataclass(frozen=True)
 class Trained:
-    """The original and the retrained models; records are read when they are first needed."""
+    """The originals and the retrained models; records are read when they are first needed."""
 
     scenario: Scenario
 
@@ -28,7 +28,13 @@ class Trained:
         return [read_record(self.scenario, job) for job in self.jobs]
 
     @property
+    def originals(self) -> tuple[str, ...]:
+        """Return the keys of the originals, by number."""
+        return tuple(job.key for job in self.jobs if job.kind == "original")
+
+    @property
     def original(self) -> str:
+        """Return the key of the first original, from which searches start."""
         return self.jobs[0].key
 
     @property
@@ -39,7 +45,7 @@ class Trained:
 
     @cached_property
     def retrained(self) -> Audit:
-        """Return what a search aims at: the retrained models' mean audit, and the original's utility."""
+        """Return what a search aims at: the retrained models' mean audit, and the first original's utility."""
         audits = [record["audit"] for job, record in zip(self.jobs, self.records) if job.kind == "retrained"]
         return reference(audits, self.records[0]["audit"])
 
@@ -81,7 +87,7 @@ class Swept:
 
     @cached_property
     def jobs(self) -> list[TrialJob]:
-        return final_jobs(self.scenario, self.trained.original, self.settings)
+        return final_jobs(self.scenario, self.trained.originals, self.settings)
 
     @property
     def settings(self) -> dict[str, dict[str, object]]:

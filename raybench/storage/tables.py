@@ -54,6 +54,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("method", pa.string()),  # the key under `methods:`
             pa.field("function", pa.string()),  # the method behind it; null for trained models
             pa.field("seed", pa.int64()),
+            pa.field("original", pa.int64()),  # number of the original that it is or started from; retrained: 0
             pa.field("hyperparameters", pa.string()),  # JSON
             pa.field("recipe", pa.string()),  # JSON; null for unlearned models and imported checkpoints
             pa.field("status", pa.string()),
@@ -105,6 +106,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("kind", pa.string()),
             pa.field("method", pa.string()),
             pa.field("seed", pa.int64()),
+            pa.field("original", pa.int64()),  # number of its own original, which metrics compare it with; retrained: 0
             pa.field("split", pa.string()),  # null for metrics of the whole model
             pa.field("metric", pa.string()),
             pa.field("setting", pa.string()),  # "alpha=0.05", or empty
@@ -128,6 +130,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "samples": pa.schema(
         [
             pa.field("model", pa.string()),
+            pa.field("original", pa.int64()),  # as in `metrics`; null for a population
             pa.field("split", pa.string()),
             pa.field("id", pa.int64()),
             pa.field("loss", pa.float64()),
@@ -151,8 +154,10 @@ LEADERBOARD = pa.schema(
         pa.field("method", pa.string()),  # retrained, original, or the key in `methods:`
         pa.field("kind", pa.string()),  # original, retrained, unlearned
         pa.field("rank", pa.int64()),  # by the mean gap; null if not ranked
-        pa.field("rank_low", pa.int64()),  # ranks that the seeds do not rule out (95 %, family-wise over all methods)
-        pa.field("rank_high", pa.int64()),  # null with one seed, and for a method that lacks a seed
+        # ranks that the originals (with one original: its seeds) do not rule out (95 %, family-wise over all methods);
+        # null with one run per method, and for a method that lacks an original
+        pa.field("rank_low", pa.int64()),
+        pa.field("rank_high", pa.int64()),
         pa.field("pareto", pa.int64()),  # front of (forget_gap, utility_gap, relative_cost); null if one is missing
         pa.field("ranked_by", pa.string()),  # the metric that `gap` is the mean of: average_gap, gap_to_ideal
         pa.field("gap", pa.float64()),  # points
