@@ -55,6 +55,11 @@ class Evaluate(Section):
         "`{knn: {k: 10}}`. `all` leaves out slow metrics and those with very many rows.",
         json_schema_extra={"names": "metrics"},
     )
+    margin: Fraction = Field(
+        default=0.1,
+        description="Residual memory that counts as forgotten: the verdict is `forgotten` if the upper 95 % bound is "
+        "below this fraction of what the original remembers.",
+    )
     alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         default=[0.05, 0.1, 0.2],
         description="Miscoverage levels of the conformal metrics, which are computed once per level.",

@@ -1,11 +1,13 @@
-"""Collect a run's six tables from its artifacts, to be opened in pandas, polars or DuckDB."""
+"""Collect a run's eight tables from its artifacts, to be opened in pandas, polars or DuckDB."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from raybench.data import forget_rules
 from raybench.engine.audit import objective
 from raybench.jobs.keys import all_predictions
 from raybench.jobs.records import TrialRecord
@@ -15,6 +17,7 @@ from raybench.jobs.specs import EvaluatedModel, PopulationJob, RelearnJob, Score
 from raybench.pipeline.results import Swept, Trained
 from raybench.scenario.scenario import Scenario
 from raybench.scoring.average_gap import average_gap_rows, ideal_gap_rows
+from raybench.scoring.memory import Audits
 from raybench.scoring.metric_rows import with_gaps
 from raybench.storage import tables
 
@@ -44,10 +47,24 @@ def collect_tables(
             store.share(key, target)
     samples = [*(_samples(scenario, job) for job in scored), *(_samples(scenario, job) for job in populations)]
     store.write_table(f"{folder}/samples.parquet", tables.cast("samples", pa.concat_tables(samples)))
+    audits = _audits(scenario, evaluated, samples[: len(scored)])
+    store.write_table(f"{folder}/memory.parquet", tables.table("memory", audits.memory_rows()))
+    store.write_table(f"{folder}/exposure.parquet", tables.table("exposure", audits.exposure_rows()))
     rows = with_gaps([*read_rows(scenario, scored), *read_relearning(scenario, relearned)])
     rows += [*average_gap_rows(rows), *ideal_gap_rows(rows)]
-    rows += read_rows(scenario, populations)
+    rows += [*audits.metric_rows(), *read_rows(scenario, populations)]
     store.write_table(f"{folder}/metrics.parquet", tables.table("metrics", rows))
+
+
+def _audits(scenario: Scenario, evaluated: Sequence[EvaluatedModel], samples: Sequence[pa.Table]) -> Audits:
+    """Return the audits of residual memory; identities are one unit each where they are forgotten as a whole."""
+    groups = scenario.data().groups
+    losses = pa.concat_tables(part.select(["model", "split", "id", "loss"]) for part in samples)
+    forget = losses.filter(pc.equal(losses["split"], "forget")).to_pandas()
+    whole = groups is not None and forget_rules.spec(scenario.experiment.forget.rule).whole_groups
+    ids = scenario.splits().ids("forget")
+    units = dict(zip(ids.tolist(), groups[ids].tolist())) if whole and groups is not None else None
+    return Audits([model.identity for model in evaluated], forget, units)
 
 
 def _samples(scenario: Scenario, job: ScoreJob | PopulationJob) -> pa.Table:

@@ -49,6 +49,7 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
         },
         "retrained_recipe": experiment.train.retrained_recipe.model_dump(),
         "sweep": experiment.sweep.model_dump(),
+        "margin": experiment.evaluate.margin,
         "checkpoint": _checkpoint(experiment.model.checkpoint),
         "artifacts": keys,
         "paper": experiment.paper.model_dump() if experiment.paper else None,

@@ -32,8 +32,15 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     splits = store.read_table(f"{name}/tables/splits.parquet", columns=["id", "role"]).to_pandas()
     trials = store.read_table(f"{name}/tables/trials.parquet").to_pandas()
     manifest = store.read_json(f"{name}/manifest.json")
+    memory_key = f"{name}/tables/memory.parquet"
     board = build_leaderboard(
-        metrics, models, trials, manifest.get("method_notes"), retraining=_retraining(manifest, splits)
+        metrics,
+        models,
+        trials,
+        manifest.get("method_notes"),
+        memory=store.read_table(memory_key).to_pandas() if store.exists(memory_key) else None,
+        margin=manifest.get("margin", 0.1),
+        retraining=_retraining(manifest, splits),
     )
     store.write_table(f"{name}/tables/leaderboard.parquet", board.to_table())
     population_table = populations(metrics)

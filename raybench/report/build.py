@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from raybench.report import ranking
 from raybench.report.cells import RunTables
 from raybench.report.comparison import Comparison, comparison_for
-from raybench.report.leaderboard import Cell, Findings, Leaderboard, MeanGap, Row
+from raybench.report.conclusion import FAILED, conclude, withheld
+from raybench.report.leaderboard import MEMORY, Cell, Findings, Leaderboard, MeanGap, Memory, Row
 
 NO_ADVICE = "no setting that was tried is better; widen its search space in the experiment"
 
@@ -21,11 +23,14 @@ def build_leaderboard(
     trials: pd.DataFrame,
     method_notes: Mapping[str, str] | None = None,
     *,
+    memory: pd.DataFrame | None = None,
+    margin: float = 0.1,
     retraining: str = "",
 ) -> Leaderboard:
     """Build the leaderboard from a run's `metrics`, `models` and `trials`.
 
-    `method_notes`: by method, the advice for a result that is no better than the original model. `retraining`: the cost
+    `memory`: the table of residual memory, None for a run that has none; `margin`: the residual memory below which a
+    method counts as having forgotten. `method_notes`: by method, the advice for a result that is no better than the original model. `retraining`: the cost
     of one training run in words, shown if the run has too few retrained models.
     """
     num_retrained = int((models.kind == "retrained").sum())
@@ -37,19 +42,34 @@ def build_leaderboard(
     evaluated = [tables.row(name, "unlearned") for name in methods if _has_metrics(metrics, name)]
     evaluated.sort(key=lambda row: (math.inf if math.isnan(row.gap.value) else row.gap.value, row.name))
     noise_floor = 0.0 if num_retrained < 2 else references[0].gap.value
-    evaluated = [_compare_with_original(row, original, noise_floor, method_notes or {}) for row in evaluated]
+    gaps = ranking.paired_gaps(metrics, comparison.gap_metric, [row.name for row in evaluated])
+    of_originals = ranking.original_gaps(metrics, comparison.gap_metric)
+    evaluated = [
+        _compare_with_original(row, original, gaps.loc[row.name], of_originals, noise_floor, method_notes or {})
+        for row in evaluated
+    ]
     measured = [row for row in evaluated if not math.isnan(row.gap.value)]
-    gaps = ranking.paired_gaps(metrics, comparison.gap_metric, [row.name for row in measured])
+    gaps = gaps.loc[[row.name for row in measured]]
     unlearned = models[models.kind == "unlearned"]
     failed = [_failed(name, trials, comparison) for name in methods if not _has_metrics(metrics, name)]
-    rows = [*references, *ranking.with_ranks(measured, gaps, comparison), *evaluated[len(measured) :], *failed]
+    rows: list[Row] = [
+        *references,
+        *ranking.with_ranks(measured, gaps, comparison),
+        *evaluated[len(measured) :],
+        *failed,
+    ]
+    rows = [replace(row, findings=_findings(row, original, comparison), memory=_memory(memory, row)) for row in rows]
+    reference = next(row.memory for row in rows if row.kind == "original")
+    reason = withheld(reference, num_retrained, retraining)
     return Leaderboard(
-        tuple(replace(row, findings=_findings(row, original, comparison)) for row in rows),
+        tuple(_concluded(row, margin, measurable=reason is None) for row in rows),
         num_retrained=num_retrained,
         num_seeds=unlearned.seed.nunique(),
         num_originals=max(1, unlearned.original.nunique()),
         alpha=tables.alpha,
         retraining=retraining,
+        margin=margin,
+        withheld=reason,
         best_two=ranking.best_two(gaps),
         power=ranking.power(tables.reference_values(), comparison.level),
     )
@@ -59,11 +79,47 @@ def _has_metrics(metrics: pd.DataFrame, method: str) -> bool:
     return bool(((metrics.method == method) & (metrics.kind == "unlearned")).any())
 
 
-def _compare_with_original(row: Row, original: Row, noise_floor: float, method_notes: Mapping[str, str]) -> Row:
-    """Flag a method whose gap is at least that of the original, less the noise floor."""
-    if not row.gap.value >= original.gap.value - noise_floor:
+def _memory(memory: pd.DataFrame | None, row: Row) -> Memory:
+    """Return the residual memory of a row."""
+    if memory is None:
+        return Memory(reason="this run has no table of residual memory")
+    rows = memory[(memory.method == row.name) & (memory.kind == row.kind)]
+    if rows.empty:
+        return Memory(reason=row.status_reason or "no model has finite losses on the forget set")
+    record = rows.iloc[0]
+    reason = record["reason"] if isinstance(record["reason"], str) else None
+    return Memory(**{name: float(record[name]) for name in MEMORY}, reason=reason)
+
+
+def _concluded(row: Row, margin: float, *, measurable: bool) -> Row:
+    if row.kind != "unlearned":
         return row
-    return replace(row, no_better_than_original=True, advice=method_notes.get(row.name, NO_ADVICE))
+    return replace(
+        row,
+        conclusion=FAILED if row.failed else conclude(row.memory, row.findings, margin, measurable=measurable),
+    )
+
+
+def _compare_with_original(
+    row: Row,
+    original: Row,
+    gaps: pd.Series,
+    of_originals: pd.Series,
+    noise_floor: float,
+    method_notes: Mapping[str, str],
+) -> Row:
+    """Flag a method whose gap is not significantly smaller than that of the original that it started from.
+
+    The test is paired over originals, one-sided at 5 %. With one original there is nothing to pair; the gap must then
+    be smaller by more than the noise floor.
+    """
+    differences = (gaps - of_originals).dropna()
+    if gaps.index.name == "original" and len(differences) > 1:
+        half_width = stats.t.ppf(0.95, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
+        better = differences.mean() + half_width < 0
+    else:
+        better = not row.gap.value >= original.gap.value - noise_floor
+    return row if better else replace(row, no_better_than_original=True, advice=method_notes.get(row.name, NO_ADVICE))
 
 
 def _failed(method: str, trials: pd.DataFrame, comparison: Comparison) -> Row:

@@ -107,7 +107,7 @@ class RunTables:
         strict = gap_to_reference(mean, reference, confidence=1 - self.comparison.level)
         distinguishable = bool(strict.low > 0 or strict.high < 0)
         if np.ptp(reference) == 0:  # all equal (100 % on retain, say): only the samples limit the resolution
-            distinguishable = abs(plain.gap) > half_width
+            distinguishable = self.gap_by_samples(plain.gap, half_width)[3]
         return plain.gap, plain.low, plain.high, distinguishable
 
     def gap_by_samples(self, gap: float, half_width: float) -> tuple[float, float, float, bool]:

@@ -53,6 +53,10 @@ IDEAL_COLUMNS = (
 )
 PER_ALPHA = {"cr": "CR", "memory_gap": "MG"}  # metrics shown at the first alpha of the experiment only
 
+MEMORY_LEGEND = (
+    "memory left: how much of what originals know about the forget samples is left, in % [lower and upper 95 % bound]; "
+    "0 % as retrained, 100 % as the original."
+)
 _ACCURACIES = "UA, RA, TA: unlearning (1 - forget), retain and test accuracy. "
 _ATTACK = "MIA AUC: membership inference attack, 0.5 = chance. "
 _FORGET = (
@@ -85,6 +89,11 @@ class Comparison:
     not_measured: str = "not fully measured"
 
     @property
+    def main_columns(self) -> tuple[Column, ...]:
+        """Return the columns that a narrow terminal shows: accuracies and the attack; the report has all."""
+        return tuple(column for column in self.columns if column.metric in ("accuracy", "mia_auc"))
+
+    @property
     def level(self) -> float:
         """Return the significance level of one column: 5 % over all columns, by Bonferroni."""
         return 0.05 / sum(column.reference is not None for column in self.columns)
@@ -100,9 +109,9 @@ SEVERAL = Comparison(
         "leave-one-out (noise floor). " + _COST,
     ),
     "Signed gaps to the retrained models, with 95 % intervals",
-    "not distinguishable from retrained",
+    "no column differs from retrained",
     "within the differences among retrained models",
-    "still remembers",
+    "columns that remember",
     "over-forgot",
     "the original from the retrained models",
 )
@@ -117,9 +126,9 @@ ONE = Comparison(
         + _COST,
     ),
     "Signed gaps to the one retrained model, with 95 % intervals over samples",
-    "not distinguishable from the one retrained model",
+    "no column differs from the one retrained model",
     "gap to the one retrained model within the interval over samples",
-    "still remembers",
+    "columns that remember",
     "over-forgot",
     "the original from the one retrained model",
 )
@@ -136,7 +145,7 @@ NONE = Comparison(
         "forget samples are as hard as test samples. " + _COST,
     ),
     "Signed differences to the ideals, with 95 % intervals over samples",
-    "no trace detected (without a retrained model)",
+    "no column differs from the ideals",
     "within the interval over samples of the ideal",
     "above the ideals (still remembers, or forget samples are easier than test samples)",
     "below the ideals (over-forgot, or forget samples are harder than test samples)",

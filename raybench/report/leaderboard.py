@@ -33,6 +33,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """The residual memory of the models of a row: 0 as retrained, 1 as the original."""
+
+    value: float = math.nan
+    low: float = math.nan  # one-sided 95 % bounds
+    high: float = math.nan
+    detectable: float = math.nan  # the smallest value whose lower bound is above 0
+    denied: float = math.nan  # share of the forget samples that the models deny, unlike retrained models
+    denied_low: float = math.nan
+    reason: str | None = None  # why there is no value
+
+
+@dataclass(frozen=True)
 class MeanGap:
     """The gap that ranks, in points: its mean over the models of a row."""
 
@@ -82,6 +95,8 @@ class Row:
     kind: str  # retrained, original, unlearned
     cells: Mapping[str, Cell]  # by column title
     gap: MeanGap
+    memory: Memory = Memory()
+    conclusion: str | None = None  # forgotten, remembers, no difference, withheld, failed; methods only
     relative_cost: float | None = None
     findings: Findings = Findings()
     rank: int | None = None
@@ -132,6 +147,8 @@ class Leaderboard:
     num_originals: int = 1  # that the runs start from; with one, ranks hold for it only
     alpha: str = ""  # setting of the columns that exist once per alpha, "alpha=0.1"
     retraining: str = ""  # cost of one training run, "40 epochs x 480 samples"
+    margin: float = 0.1  # residual memory below which a method counts as having forgotten
+    withheld: str | None = None  # why no verdict is given, and what it would need
     best_two: BestTwo | None = None
     power: Power | None = None
 
@@ -181,7 +198,9 @@ COPIED = (
     "no_better_than_original",
     "status_reason",
     "advice",
+    "conclusion",
 )
+MEMORY = ("value", "low", "high", "detectable", "denied", "denied_low")
 FINDINGS = tuple(Findings.__dataclass_fields__)
 
 
@@ -189,6 +208,8 @@ def _to_record(row: Row, comparison: Comparison) -> dict[str, Any]:
     return {
         "method": row.name,
         **{name: getattr(row, name) for name in COPIED},
+        **{f"memory_{name}": _to_null(getattr(row.memory, name)) for name in MEMORY},
+        "memory_reason": row.memory.reason,
         "ranked_by": comparison.gap_metric,
         "gap": _to_null(row.gap.value),
         "gap_low": _to_null(row.gap.low),
@@ -224,6 +245,7 @@ def _from_record(record: Mapping[str, Any], comparison: Comparison) -> Row:
         name=record["method"],
         cells={column.title: _cell(record, column.name) for column in comparison.columns},
         gap=MeanGap(_to_nan(record["gap"]), _to_nan(record["gap_half_width"]), record["n"], record["reason"]),
+        memory=Memory(**{name: _to_nan(record[f"memory_{name}"]) for name in MEMORY}, reason=record["memory_reason"]),
         findings=Findings(**{name: tuple(record[name]) for name in FINDINGS}),
         forget_gap=_to_nan(record["forget_gap"]),
         utility_gap=_to_nan(record["utility_gap"]),

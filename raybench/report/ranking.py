@@ -30,6 +30,12 @@ def paired_gaps(metrics: pd.DataFrame, gap_metric: str, methods: Sequence[str]) 
     return rows.pivot_table(index="method", columns=unit, values="value", aggfunc="mean").reindex(list(methods))
 
 
+def original_gaps(metrics: pd.DataFrame, gap_metric: str) -> pd.Series:
+    """Return the gap of each original, in points, by its number."""
+    rows = metrics[(metrics.kind == "original") & (metrics.metric == gap_metric) & metrics.value.notna()]
+    return rows.set_index("original")["value"]
+
+
 def with_ranks(rows: Sequence[Row], gaps: pd.DataFrame, comparison: Comparison) -> list[Row]:
     """Return the rows with rank, rank range, distances and Pareto front; `rows` are sorted by their gap."""
     means = [row.gap.value for row in rows]

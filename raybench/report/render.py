@@ -7,12 +7,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from raybench.report.comparison import PER_ALPHA, Column
+from raybench.report.comparison import MEMORY_LEGEND, PER_ALPHA, Column
+from raybench.report.conclusion import memory_text
 from raybench.report.leaderboard import Cell, Leaderboard, Row
 from raybench.report.populations import Populations
 from raybench.report.reported_text import PaperComparison
 from raybench.report.table import markdown_table
-from raybench.report.verdict import verdict
+from raybench.report.verdict import details, verdict
 
 NOTHING = "-"
 MIN_WIDTH_WITH_INTERVALS = 148  # narrower terminals show intervals only in the report
@@ -20,16 +21,22 @@ MIN_WIDTH_WITH_INTERVALS = 148  # narrower terminals show intervals only in the 
 
 def as_rich(board: Leaderboard, *, width: int) -> Table:
     """Return the leaderboard as a table for a terminal of the given width."""
-    wide, columns = width >= MIN_WIDTH_WITH_INTERVALS, board.comparison.columns
-    legend = "\n".join(board.comparison.legend)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=legend, caption_justify="left", caption_style="dim")
+    columns = board.comparison.columns if width >= MIN_WIDTH_WITH_INTERVALS else board.comparison.main_columns
+    wide = width >= MIN_WIDTH_WITH_INTERVALS
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption="\n".join(_legend(board)), caption_justify="left")
+    table.caption_style = "dim"
     table.add_column("", overflow="fold", min_width=12)
-    for title in (*(column.title for column in columns), "gap", "cost"):
-        table.add_column(title, justify="right", no_wrap=True)
+    for title in ("memory left", "verdict", *(column.title for column in columns), "gap", "cost"):
+        table.add_column(title, justify="left" if title == "verdict" else "right", no_wrap=True)
     for row in board.rows:
         values = [_value(row.cells[column.title], column, interval=wide) for column in columns]
-        table.add_row(_label(row), *values, _mean_gap(row, interval=wide), _cost(row))
+        head = (_label(row), memory_text(row.memory), row.conclusion or "")
+        table.add_row(*head, *values, _mean_gap(row, interval=wide), _cost(row))
     return table
+
+
+def _legend(board: Leaderboard) -> list[str]:
+    return [MEMORY_LEGEND, *board.comparison.legend]
 
 
 def plain_table(head: list[str], rows: list[list[str]]) -> Table:
@@ -51,9 +58,16 @@ def as_markdown(
 ) -> str:
     """Return `report.md`: the leaderboard, the verdict, signed gaps with intervals, notes, and the environment."""
     columns = board.comparison.columns
-    head = ["", *(column.title for column in columns), "gap", "cost"]
+    head = ["", "memory left", "verdict", *(column.title for column in columns), "gap", "cost"]
     values = [
-        [_label(row), *(_value(row.cells[c.title], c) for c in columns), _mean_gap(row), _cost(row)]
+        [
+            _label(row),
+            memory_text(row.memory),
+            row.conclusion or "",
+            *(_value(row.cells[c.title], c) for c in columns),
+            _mean_gap(row),
+            _cost(row),
+        ]
         for row in board.rows
     ]
     gaps = [
@@ -61,7 +75,7 @@ def as_markdown(
         for row in board.rows
         if row.kind != "retrained"
     ]
-    legend = list(board.comparison.legend)
+    legend = _legend(board)
     if board.alpha:
         legend.append(f"{next(PER_ALPHA[c.metric] for c in columns if c.metric in PER_ALPHA)} at {board.alpha}.")
     notes = [f"- {row.name}: {text}" for row in board.rows if (text := _note(row, board))]
@@ -71,7 +85,7 @@ def as_markdown(
         markdown_table(head, values),
         " ".join(legend),
         "## Verdict",
-        "\n".join(f"- {line}" for line in verdict(board)),
+        "\n".join(f"- {line}" for line in [*verdict(board), *details(board)]),
         f"## {board.comparison.gaps_title}",
         markdown_table(["", *(column.title for column in columns)], gaps),
         *(["## Populations", populations.markdown()] if populations else []),

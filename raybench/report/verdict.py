@@ -1,35 +1,42 @@
 """The conclusions of the leaderboard as sentences: findings per method, the control, ranks and power."""
 
-from collections.abc import Sequence
+import math
 
-from raybench.report.comparison import missing_references
-from raybench.report.leaderboard import Leaderboard
+from raybench.report.comparison import Comparison, missing_references
+from raybench.report.conclusion import FORGOTTEN, NO_DIFFERENCE, REMEMBERS, WITHHELD, describe, percent
+from raybench.report.leaderboard import Leaderboard, Row
 from raybench.report.ranking import measured_titles
 
 
 def verdict(board: Leaderboard) -> list[str]:
-    """Return all lines that follow the table."""
-    lines = [*_methods(board), control(board)]
+    """Return the lines that follow the table: what each method left, what it damaged, and whether ranks hold."""
+    lines = [*_memory(board), *_findings(board), control(board)]
     if len(board.ranked) > 1:
-        lines += [_ranks(board), *_best_two(board), *_pareto_front(board)]
-    return [*lines, *limits_of_power(board)]
+        lines += [_ranks(board), *_best_two(board)]
+    return lines
+
+
+def details(board: Leaderboard) -> list[str]:
+    """Return the lines that only the report has: Pareto front, power of the columns, missing references."""
+    return [*(_pareto_front(board) if len(board.ranked) > 1 else []), *limits_of_power(board)]
 
 
 def validity(board: Leaderboard) -> list[str]:
     """Return the lines on what the comparison can detect at all: control, power, missing references."""
-    return [control(board), *limits_of_power(board)]
+    withheld = [f"no verdict: {board.withheld}"] if board.withheld else []
+    return [*withheld, control(board), *limits_of_power(board)]
 
 
 def control(board: Leaderboard) -> str:
     """Return whether the evaluation detects that the original remembers; without that, no finding means nothing."""
     titles, pair = board.original.findings.remembers, board.comparison.control
+    memory = board.original.memory
+    seen = f"control: {', '.join(titles)} {'separates' if len(titles) == 1 else 'separate'} {pair}"
     if not titles:
-        return f"control: NO column separates {pair}, so this evaluation cannot detect forgetting"
-    return f"control: {', '.join(titles)} {_separate(titles)} {pair}"
-
-
-def _separate(titles: Sequence[str]) -> str:
-    return "separates" if len(titles) == 1 else "separate"
+        seen = f"control: NO column separates {pair}"
+    if memory.reason is None:
+        return f"{seen}; an audit of one model detects {percent(memory.detectable)} % of the original's memory"
+    return seen if titles else f"{seen}, so this evaluation cannot detect forgetting"
 
 
 def limits_of_power(board: Leaderboard) -> list[str]:
@@ -37,25 +44,58 @@ def limits_of_power(board: Leaderboard) -> list[str]:
     return [line for line in (_power(board), missing_references(board.num_retrained, board.retraining)) if line]
 
 
-def _methods(board: Leaderboard) -> list[str]:
+def _memory(board: Leaderboard) -> list[str]:
+    """Return one line per conclusion with the methods that it holds for."""
+    if board.withheld:
+        return [f"no verdict on forgetting: {board.withheld}"]
+    titles = {
+        FORGOTTEN: f"forgotten (less than {percent(board.margin)} % left)",
+        NO_DIFFERENCE: "no difference found",
+        REMEMBERS: "remembers",
+        WITHHELD: "no verdict",
+    }
+    lines = []
+    for conclusion, title in titles.items():
+        rows = [row for row in board.rows if row.conclusion == conclusion]
+        if rows:
+            texts = [
+                f"{row.name} {row.memory.reason or describe(row.memory, row.findings, conclusion)}" for row in rows
+            ]
+            lines.append(f"{title}: {'; '.join(texts)}")
+    return lines
+
+
+def _findings(board: Leaderboard) -> list[str]:
     comparison = board.comparison
-    groups: dict[str, list[str]] = {comparison.passes: [row.name for row in board.rows if row.passes]}
+    groups: dict[str, list[str]] = {}
     for row in board.rows:
-        if row.kind == "unlearned":
-            for phrase, titles in row.findings.by_phrase(comparison).items():
-                groups.setdefault(phrase, []).append(f"{row.name} ({', '.join(titles)})")
+        if row.kind != "unlearned":
+            continue
+        for phrase, titles in row.findings.by_phrase(comparison).items():
+            sizes = [_size(row, title, comparison) for title in titles]
+            groups.setdefault(phrase, []).append(f"{row.name} ({', '.join(sizes)})")
+        if row.memory.denied_low > 0:
+            denied = f"{row.name} (denies {percent(row.memory.denied)} % of the forget samples)"
+            groups.setdefault(comparison.over_forgot, []).append(denied)
     order = (
-        comparison.passes,
         comparison.not_measured,
         comparison.remembers,
         comparison.over_forgot,
         comparison.lost_utility,
         comparison.features_differ,
     )
-    lines = [f"{phrase}: {', '.join(groups[phrase]) or 'none'}" for phrase in order if phrase in groups]
+    lines = [f"{phrase}: {', '.join(groups[phrase])}" for phrase in order if phrase in groups]
     if names := [row.name for row in board.rows if row.no_better_than_original]:
         lines.append(f"{comparison.no_better}: {', '.join(names)} (see the notes in report.md)")
     return lines
+
+
+def _size(row: Row, title: str, comparison: Comparison) -> str:
+    """Return a column with the size of its gap, `TA -11.8`."""
+    gap = row.cells[title].gap
+    column = next(column for column in comparison.columns if column.title == title)
+    factor, digits = column.scale
+    return title if math.isnan(gap) else f"{title} {factor * gap:+.{digits}f}"
 
 
 def _ranks(board: Leaderboard) -> str:

@@ -1,4 +1,4 @@
-"""The schemas of the six tables of a run, in Parquet that pandas, polars and DuckDB read without Ray.
+"""The schemas of the eight tables of a run, in Parquet that pandas, polars and DuckDB read without Ray.
 
 The report adds `leaderboard` and, if the experiment names a table of reported results, `reported`. Arrays are plain
 lists. The version is in the metadata of the schema; it increases when a column
@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = "2"
+VERSION = "3"
 
 _LEDGER = [
     pa.field("samples_forward", pa.int64()),
@@ -126,6 +126,40 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("reason", pa.string()),  # why there is no value
         ]
     ),
+    # one row per method, one for the originals, one for the retrained models (mean of audits of one model each)
+    "memory": pa.schema(
+        [
+            pa.field("method", pa.string()),
+            pa.field("kind", pa.string()),
+            pa.field("value", pa.float64()),  # residual memory: 0 as retrained, 1 as the original
+            pa.field("low", pa.float64()),  # one-sided 95 % bounds
+            pa.field("high", pa.float64()),
+            pa.field("detectable", pa.float64()),  # the smallest value whose lower bound is above 0
+            *(
+                pa.field(f"{reading}_{name}", pa.float64())
+                for reading in ("samples", "confidence")
+                for name in ("value", "low", "high", "detectable")
+            ),
+            pa.field("denied", pa.float64()),  # share of forget samples less confident than retrained models would be
+            pa.field("denied_low", pa.float64()),  # one-sided 99 % bound
+            pa.field("n", pa.int64()),  # forget samples
+            pa.field("runs", pa.int64()),
+            pa.field("retrained", pa.int64()),  # number of retrained models
+            pa.field("originals", pa.int64()),
+            pa.field("reason", pa.string()),  # why there is no value
+        ]
+    ),
+    # one row per method (or the originals) and forget sample
+    "exposure": pa.schema(
+        [
+            pa.field("method", pa.string()),
+            pa.field("id", pa.int64()),
+            pa.field("exposure", pa.float64()),  # posterior probability of membership at a prior of 2 %, mean over runs
+            pa.field("confidence", pa.float64()),  # log-odds of the true label, mean over runs
+            pa.field("original_confidence", pa.float64()),
+            pa.field("retrained_confidence", pa.float64()),
+        ]
+    ),
     # one row per model and sample of forget, test and unseen
     "samples": pa.schema(
         [
@@ -159,6 +193,16 @@ LEADERBOARD = pa.schema(
         pa.field("rank_low", pa.int64()),
         pa.field("rank_high", pa.int64()),
         pa.field("pareto", pa.int64()),  # front of (forget_gap, utility_gap, relative_cost); null if one is missing
+        pa.field("conclusion", pa.string()),  # forgotten, remembers, no difference, withheld, failed; methods only
+        pa.field("memory_value", pa.float64()),  # residual memory: 0 as retrained, 1 as the original
+        pa.field("memory_low", pa.float64()),  # one-sided 95 % bounds
+        pa.field("memory_high", pa.float64()),
+        pa.field("memory_detectable", pa.float64()),  # the smallest value whose lower bound is above 0
+        pa.field(
+            "memory_denied", pa.float64()
+        ),  # share of forget samples less confident than retrained models would be
+        pa.field("memory_denied_low", pa.float64()),  # one-sided 99 % bound
+        pa.field("memory_reason", pa.string()),  # why there is no residual memory
         pa.field("ranked_by", pa.string()),  # the metric that `gap` is the mean of: average_gap, gap_to_ideal
         pa.field("gap", pa.float64()),  # points
         pa.field("gap_low", pa.float64()),

@@ -23,13 +23,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from raybench.metrics.framework.arrays import Floats, Ints
+from raybench.metrics.framework.arrays import Array, Floats, Ints
 
 PRIOR = 0.02  # that a model was trained on a sample; the smaller, the stronger the evidence that a sample needs
 LEVELS = {"samples": 0.04, "confidence": 0.01}  # shares of the 5 % by which the lower bounds may fail
 ERROR = 0.05
+DENIAL = 0.01  # quantile of the retrained models below which a sample counts as denied; also the level of the test
 SHRINKAGE = 16  # pseudo-observations of the mean variance in each sample's variance
 TAILS = 7  # degrees of freedom of the densities: few models never show how heavy the tails are
+LIMIT = 100.0  # of the scaled confidence: beyond it, a probability of 1 - 1e-44 is rounding
 FEWEST = 3  # retrained models: each is scored against the others, whose variance needs two
 
 
@@ -48,6 +50,9 @@ class ResidualMemory:
     """The residual memory of a model, or of several runs of one method, with one-sided 95 % bounds.
 
     `exposure` (N,) is the mean posterior probability over the runs that the model was trained on each forget sample.
+    `denied` is the share of forget samples of which the model is less confident than 99 % of retrained models would be,
+    beyond that share in retrained models; `denied_low` is its one-sided 99 % bound. Above 0, a model denies what it was
+    trained on, which retraining does not do.
     """
 
     value: float
@@ -56,6 +61,8 @@ class ResidualMemory:
     detectable: float
     readings: dict[str, Reading]
     exposure: Floats
+    denied: float
+    denied_low: float
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,17 @@ class _Group:
 
 
 Score = Callable[[Floats, _Group, _Group], Floats]
+
+
+def scaled_confidence(losses: Array) -> Floats:
+    """Convert cross-entropies in nats to log(p / (1 - p)) of p = exp(-loss), limited to +-100.
+
+    With multi-label data, where the loss is a mean over labels, p is the geometric mean of their probabilities.
+    """
+    values = np.maximum(np.asarray(losses, dtype=np.float64), np.finfo(float).tiny)
+    small = values < 30  # above, exp(loss) - 1 and exp(loss) agree, and the latter may overflow
+    odds = np.where(small, -np.log(np.expm1(np.where(small, values, 1.0))), -values)
+    return np.asarray(np.clip(odds, -LIMIT, LIMIT))
 
 
 def residual_memory(
@@ -104,12 +122,31 @@ def residual_memory(
     )
     return ResidualMemory(
         best.value,
-        best.low,
-        max(reading.high for reading in memory.values()),
+        min(best.low, 1.0),  # no model remembers more than all, or less than nothing
+        max(0.0, *(reading.high for reading in memory.values())),
         min(reading.detectable for reading in memory.values()),
         memory,
         exposure,
+        *_denied(runs, retrained),
     )
+
+
+def _denied(runs: Floats, retrained: Floats) -> tuple[float, float]:
+    """Return the excess share of samples below the 1 % quantile of the retrained models, and its lower bound."""
+
+    def below(values: Floats, group: _Group) -> Floats:
+        return np.asarray((values - group.mean) / np.sqrt(group.variance) < stats.t.ppf(DENIAL, TAILS), dtype=float)
+
+    reference = _group(retrained)
+    zero = np.stack([below(row, _group(np.delete(retrained, i, 0))) for i, row in enumerate(retrained)])
+    shares = np.stack([below(run, reference) for run in runs]).mean(axis=1)
+    size = zero.shape[1]
+    one_sample = 0.5 / len(zero) / size**2  # of a rate that no retrained model shows
+    variance = _variance(zero, size) + one_sample
+    run = max(variance, float(shares.var(ddof=1)) if len(shares) > 1 else 0.0)
+    value = float(shares.mean() - zero.mean())
+    t = float(stats.t.ppf(1 - DENIAL, 2 * (len(zero) - 1)))
+    return value, value - t * math.sqrt(run / len(shares) + variance / len(zero))
 
 
 def _rows(score: Score, runs: Floats, retrained: Floats, originals: Floats, starts: Sequence[int]) -> Floats:
@@ -177,8 +214,6 @@ class _Noise:
     def bound(self, value: float, t: float) -> float:
         """Return the share from which `value` lies -t standard deviations away."""
         inside, outside = value, value + math.copysign(10.0 + 10 * abs(value), t)
-        if value + t * self.sd(0.0) <= 0 or value + t * self.sd(1.0) >= 1 and value >= 1:
-            return value + t * self.sd(0.0 if value <= 0.5 else 1.0)
         for _ in range(60):
             middle = (inside + outside) / 2
             inside, outside = (middle, outside) if abs(middle - value) < abs(t) * self.sd(middle) else (inside, middle)
