@@ -30,8 +30,8 @@ def build_leaderboard(
     """Build the leaderboard from a run's `metrics`, `models` and `trials`.
 
     `memory`: the table of residual memory, None for a run that has none; `margin`: the residual memory below which a
-    method counts as having forgotten. `method_notes`: by method, the advice for a result that is no better than the original model. `retraining`: the cost
-    of one training run in words, shown if the run has too few retrained models.
+    method counts as having forgotten. `method_notes`: by method, the advice for a result that is no better than the
+    original model. `retraining`: the cost of one training run in words, shown if the run has too few retrained models.
     """
     num_retrained = int((models.kind == "retrained").sum())
     comparison = comparison_for(num_retrained)
