@@ -253,8 +253,9 @@ def _posterior(values: Floats, retrained: _Group, originals: _Group) -> Floats:
 
 
 def _log_density(values: Floats, mean: Floats, variance: Floats) -> Floats:
+    """Return the log-density of t distributions, up to a constant."""
     variance = np.maximum(variance, np.finfo(float).tiny)
-    return np.asarray(stats.t.logpdf((values - mean) / np.sqrt(variance), TAILS) - np.log(variance) / 2)
+    return np.asarray(-(TAILS + 1) / 2 * np.log1p((values - mean) ** 2 / variance / TAILS) - np.log(variance) / 2)
 
 
 def _excess(values: Floats, retrained: _Group, originals: _Group) -> Floats:
