@@ -238,7 +238,7 @@ def main(words: Sequence[str] | None = None) -> None:
         tables = {name: store.read_table(f"{experiment.name}/tables/{name}.parquet") for name in ("metrics", "models")}
         board = Leaderboard.from_table(store.read_table(f"{experiment.name}/tables/leaderboard.parquet"))
         secrets = read(prepare(experiment, store), tables["models"].to_pandas())
-    machine = f"one core (of {os.cpu_count()}) of a {platform.system()} {platform.machine()} machine without a GPU"
+    machine = f"{os.cpu_count()} cores of a {platform.system()} {platform.machine()} machine without a GPU"
     origin = (
         f"Generated on {datetime.date.today():%Y-%m-%d} by `OMP_NUM_THREADS=1 python benchmarks/adversaries.py --out "
         f"docs/power.md` on {machine}, torch {torch.__version__.split('+')[0]}."
