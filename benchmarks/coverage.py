@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
+from sections import write_section
 
 from raybench.docgen.markdown import table
 from raybench.metrics.accuracy import calibration_error
@@ -283,8 +284,7 @@ def main() -> None:
     text = section(results, draws, origin)
     print(text)
     if arguments.out is not None:
-        page = arguments.out.read_text(encoding="utf-8").split(HEADING)[0].rstrip()
-        arguments.out.write_text(f"{page}\n\n{text}\n", encoding="utf-8")
+        write_section(arguments.out, HEADING, text)
 
 
 if __name__ == "__main__":

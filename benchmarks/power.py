@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from coverage import HEADING
 from known_memory import DENIED, SUBJECTS, TEMPERATURE, build, evaluate
+from sections import write_section
 
 from raybench.config.reading import load_experiment
 from raybench.docgen.markdown import table
@@ -209,10 +209,7 @@ def main() -> None:
     text = f"{title}\n{origin}\n\n{page(results, without_value)}\n"
     print(text)
     if arguments.out is not None:
-        if arguments.out.exists():  # the section of coverage.py stays
-            _, heading, rest = arguments.out.read_text(encoding="utf-8").partition(HEADING)
-            text += f"\n{heading}{rest}" if heading else ""
-        arguments.out.write_text(text, encoding="utf-8")
+        write_section(arguments.out, "", text)  # the sections of other benchmarks stay
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from raybench.config.validation import parse_experiment
 from raybench.errors import UserError, format_validation_error, nearest
 
 Key = tuple[str, ...]
-PATH_KEYS = (("model", "checkpoint"), ("model", "init"), ("data", "root"), ("forget", "file"))
+PATH_KEYS = (("model", "checkpoint"), ("model", "init"), ("data", "root"), ("forget", "file"), ("forget", "scores"))
 FILE_KEYS = ("extends", "smoke")  # keys of a file that are not part of the experiment
 
 

@@ -24,7 +24,7 @@ FAMILIES: dict[str, Family] = {
     "membership": Family(
         "Membership inference",
         "Whether an attack can separate forget samples from samples that the model never saw.",
-        ("membership_inference", "likelihood", "miacr", "nomus"),
+        ("membership_inference", "likelihood", "retain_exposure", "miacr", "nomus"),
     ),
     "forget_test_gap": Family(
         "Forget set compared with test set",

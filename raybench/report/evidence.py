@@ -16,6 +16,7 @@ import yaml
 from raybench.report.comparison import PER_ALPHA, Column
 from raybench.report.evidence_page import page
 from raybench.report.leaderboard import Leaderboard, Row
+from raybench.report.threat_model import THREAT_MODEL
 from raybench.report.verdict import validity, verdict
 from raybench.storage.store import Store
 
@@ -76,6 +77,7 @@ def evidence(
         "verdict": verdict(board),
         "validity": validity(board),
         "limits": limits(board, from_checkpoint=checkpoint is not None),
+        "threat_model": THREAT_MODEL,
         "environment": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", "git_commit")},
         "started": manifest.get("started"),
         "artifacts": manifest.get("artifacts"),

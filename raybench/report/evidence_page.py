@@ -25,6 +25,8 @@ def page(content: Evidence) -> str:
         "\n".join(f"- {line}" for line in _findings(content)),
         "## Limits",
         "\n".join(f"- {line}" for line in content["limits"]),
+        "## Threat model",
+        content["threat_model"],
         "## Reproduction",
         *_reproduction(content),
     ]

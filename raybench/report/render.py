@@ -12,6 +12,7 @@ from raybench.report.conclusion import memory_text
 from raybench.report.leaderboard import Cell, Leaderboard, Row
 from raybench.report.populations import Populations
 from raybench.report.reported_text import PaperComparison
+from raybench.report.retain_privacy import RetainPrivacy
 from raybench.report.table import markdown_table
 from raybench.report.verdict import details, verdict
 
@@ -55,6 +56,7 @@ def as_markdown(
     manifest: Mapping[str, Any],
     populations: Populations | None = None,
     paper: PaperComparison | None = None,
+    retained: RetainPrivacy | None = None,
 ) -> str:
     """Return `report.md`: the leaderboard, the verdict, signed gaps with intervals, notes, and the environment."""
     columns = board.comparison.columns
@@ -88,6 +90,7 @@ def as_markdown(
         "\n".join(f"- {line}" for line in [*verdict(board), *details(board)]),
         f"## {board.comparison.gaps_title}",
         markdown_table(["", *(column.title for column in columns)], gaps),
+        *(["## Privacy of the retain samples", retained.markdown()] if retained else []),
         *(["## Populations", populations.markdown()] if populations else []),
         *(["## Comparison with reported results", paper.markdown()] if paper else []),
         *(["## Notes", "\n".join(notes)] if notes else []),

@@ -32,6 +32,11 @@ def test_no_two_experiments_have_one_name():
     assert len(set(names)) == len(names)
 
 
+def test_scores_of_a_forget_rule_are_looked_up_next_to_the_file():
+    experiment, _ = load_experiment(ROOT / "hard_forget_set.yaml")
+    assert experiment.forget.model_extra["scores"] == str(ROOT / "hard_forget_set.parquet")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("smoke")

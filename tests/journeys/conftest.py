@@ -73,10 +73,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def local_ray(project: Path) -> Iterator[None]:
-    """Start the Ray that all calls in this process share; its workers can import the project's module."""
+    """Start the Ray that all calls in this process share; its workers can import the modules of the project and those
+    of benchmarks/.
+    """
     with pytest.MonkeyPatch.context() as patch, Cluster() as cluster:
         for name, value in QUIET.items():
             patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", str(ROOT / "benchmarks"), prepend=os.pathsep)
         patch.syspath_prepend(str(project))
         with chdir(project):
             cluster.start()

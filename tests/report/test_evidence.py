@@ -16,6 +16,7 @@ from raybench.progress import Reporter
 from raybench.report import write_report
 from raybench.report.evidence import evidence, id_file, limits
 from raybench.report.evidence_page import page
+from raybench.report.threat_model import THREAT_MODEL
 from raybench.storage.store import Store
 
 NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93), (0.87, 0.991, 0.885, 0.54, 0.71, 0.86, 0.93)]
@@ -54,6 +55,10 @@ def test_it_is_about_the_best_method_and_its_first_seed(content):
     assert (done["method"], done["seed"], done["model"]) == ("near", 1, "near-1")
     assert done["hyperparameters"] == {"lr": 0.1, "epochs": 3}
     assert done["cost"]["relative_cost"] == 0.05
+
+
+def test_the_page_states_the_threat_model(content):
+    assert f"## Threat model\n\n{THREAT_MODEL}\n" in written(content({"near": NEAR}))
 
 
 def test_the_forgotten_ids_are_named_in_order_with_the_hash_of_their_file(content):
