@@ -152,6 +152,18 @@ def rows(own, models):
 # -- what a metric is given --------------------------------------------------------------------------------------------
 
 
+def test_each_model_is_compared_with_its_own_original_also_where_values_are_kept(models, own):
+    chosen = metric_rows.chosen_metrics(["own_metrics.of_the_original", "own_metrics.plain"])
+    second = replace(models, original="two")
+    assert second.known is models.known
+    for metric, differs in (("of_the_original", True), ("plain", False)):
+        values = [
+            next(row["value"] for row in metric_rows.score("mine", chosen, (), part) if row["metric"].endswith(metric))
+            for part in (models, second)
+        ]
+        assert (values[0] != values[1]) == differs
+
+
 def test_plain_names_are_the_models_own_arrays_on_each_split(rows):
     found = rows("plain")
     assert [(row["split"], row["value"], row["n"]) for row in found] == [
