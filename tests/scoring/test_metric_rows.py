@@ -394,7 +394,7 @@ def test_class_names_that_are_numbers_are_read_as_such_and_others_are_a_reason(e
 
 
 def a_row(model, kind, value, metric="accuracy", split="forget", setting=""):
-    identity = {"model": model, "name": model, "kind": kind, "method": kind, "seed": 0}
+    identity = {"model": model, "name": model, "kind": kind, "method": kind, "seed": 0, "original": 0}
     return {**identity, "metric": metric, "split": split, "setting": setting, "value": value}
 
 
