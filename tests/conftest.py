@@ -146,6 +146,10 @@ class Trained:
     records: list[TrialRecord]
 
     @property
+    def originals(self) -> tuple[str, ...]:
+        return tuple(job.key for job in self.jobs if job.kind == "original")
+
+    @property
     def original(self) -> str:
         return self.jobs[0].key
 

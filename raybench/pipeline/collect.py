@@ -120,6 +120,7 @@ def _cost(ledger: Mapping[str, Any], full: float) -> dict[str, Any]:
 def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
     sweep, retrained = scenario.experiment.sweep, trained.retrained
     chosen = {record["key"] for record in swept.chosen.values()}
+    numbers = {key: number for number, key in enumerate(trained.originals)}
     rows: list[dict[str, Any]] = []
     for record in [*(r for records in swept.search.values() for r in records), *swept.records]:
         common = {
@@ -127,6 +128,7 @@ def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
             "method": record["method"],
             "phase": record["phase"],
             "seed": record["seed"],
+            "original": numbers[record["original"]],
             "hyperparameters": json.dumps(record["hyperparameters"], sort_keys=True),
             "status": record["status"],
             "reason": record["reason"],

@@ -100,7 +100,7 @@ class RunTables:
         if len(reference) == 1:
             both = math.hypot(half_width, _half_width_over_samples(others))
             return self.gap_by_samples(mean - float(reference[0]), both)
-        # All seeds of a method start from one original and vary less than retrained models do. The mean is therefore
+        # Runs that share an original vary less than retrained models do, and a mean varies less. It is therefore
         # compared with one further retrained model, not with the retrained mean: a method whose seeds all reproduce the
         # same retrained model must not count as different.
         plain = gap_to_reference(mean, reference)

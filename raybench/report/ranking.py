@@ -2,7 +2,7 @@
 
 The unit is the original: runs of the same original are averaged first, and methods are compared in pairs over the
 originals. With one original the unit is the run, and ranks hold for that original only; other originals may order the
-methods differently (the section on ranks in docs/power.md). The retrained models and the settings that the sweep chose
+methods differently ("Coverage of ranks" in docs/power.md). The retrained models and the settings that the sweep chose
 are fixed.
 """
 

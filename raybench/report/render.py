@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from raybench.report.comparison import MEMORY_LEGEND, PER_ALPHA, Column
 from raybench.report.conclusion import memory_text
@@ -17,14 +18,13 @@ from raybench.report.table import markdown_table
 from raybench.report.verdict import details, verdict
 
 NOTHING = "-"
-MIN_WIDTH_WITH_INTERVALS = 148  # narrower terminals show intervals only in the report
+MIN_WIDTH_WITH_INTERVALS = 124  # narrower terminals show the intervals of the columns only in the report
 
 
 def as_rich(board: Leaderboard, *, width: int) -> Table:
     """Return the leaderboard as a table for a terminal of the given width."""
-    columns = board.comparison.columns if width >= MIN_WIDTH_WITH_INTERVALS else board.comparison.main_columns
-    wide = width >= MIN_WIDTH_WITH_INTERVALS
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption="\n".join(_legend(board)), caption_justify="left")
+    wide, columns = width >= MIN_WIDTH_WITH_INTERVALS, board.comparison.main_columns
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=Text("\n".join(_legend(board))), caption_justify="left")
     table.caption_style = "dim"
     table.add_column("", overflow="fold", min_width=12)
     for title in ("memory left", "verdict", *(column.title for column in columns), "gap", "cost"):

@@ -30,7 +30,7 @@ def validity(board: Leaderboard) -> list[str]:
 def control(board: Leaderboard) -> str:
     """Return whether the evaluation detects that the original remembers; without that, no finding means nothing."""
     titles, pair = board.original.findings.remembers, board.comparison.control
-    memory = board.original.memory
+    memory = next((row.memory for row in board.rows if row.kind == "retrained"), board.original.memory)
     seen = f"control: {', '.join(titles)} {'separates' if len(titles) == 1 else 'separate'} {pair}"
     if not titles:
         seen = f"control: NO column separates {pair}"

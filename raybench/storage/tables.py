@@ -73,6 +73,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("method", pa.string()),
             pa.field("phase", pa.string()),  # search, final
             pa.field("seed", pa.int64()),
+            pa.field("original", pa.int64()),  # number of the original that it started from
             pa.field("epoch", pa.int64()),
             pa.field("hyperparameters", pa.string()),  # JSON
             pa.field("status", pa.string()),  # finished, stopped, failed

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from raybench.report import Leaderboard, build_leaderboard
 from raybench.scoring.average_gap import average_gap_rows, ideal_gap_rows
+from raybench.scoring.memory import Audits
 from raybench.scoring.metric_rows import with_gaps
 from raybench.storage import tables
 
@@ -26,19 +28,40 @@ RETRAINED = (
     (0.88, 0.995, 0.90, 0.55, 0.72, 0.87, 0.94),
     (0.87, 0.992, 0.89, 0.52, 0.71, 0.84, 0.92),
     (0.89, 0.991, 0.87, 0.54, 0.69, 0.86, 0.93),
+    (0.865, 0.993, 0.885, 0.535, 0.705, 0.845, 0.925),
+    (0.885, 0.9915, 0.885, 0.535, 0.705, 0.865, 0.935),
 )
+HARD = 30  # of 200 forget samples, which only a model that was trained on them gets right
 ORIGINAL = (1.00, 1.000, 0.89, 0.75, 0.90, 1.00, 0.80)
 
 
 class Run(NamedTuple):
-    """The three tables that the leaderboard reads."""
+    """The four tables that the leaderboard reads."""
 
     metrics: pd.DataFrame
     models: pd.DataFrame
     trials: pd.DataFrame
+    memory: pd.DataFrame
 
     def board(self) -> Leaderboard:
-        return build_leaderboard(*self)
+        return build_leaderboard(*self[:3], memory=self.memory)
+
+
+def memory_of(models: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float | None]) -> pd.DataFrame:
+    """Return the residual memory of models that get as many of the hard forget samples right as their accuracy says."""
+    losses = []
+    for number, model in enumerate(models):
+        accuracy = accuracies[model["model"]]
+        if accuracy is None:
+            continue
+        rng = np.random.default_rng(number)
+        hard = np.arange(200) < HARD
+        known = rng.random(200) < (accuracy - 0.875) / 0.125
+        confidence = np.where(hard & ~known, -4.0, 6.0) + rng.normal(0, 1, 200)
+        if accuracy < 0.5:
+            confidence = rng.normal(-8, 1, 200)
+        losses.append(pd.DataFrame({"model": model["model"], "id": range(200), "loss": np.log1p(np.exp(-confidence))}))
+    return tables.table("memory", Audits(models, pd.concat(losses), None).memory_rows()).to_pandas()
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +82,14 @@ def make_run() -> Callable[..., Run]:
         model_rows: list[dict[str, Any]] = []
         trial_rows: list[dict[str, Any]] = []
 
+        forget_accuracy: dict[str, float | None] = {}
         originals = [original] if isinstance(original[0], float) else list(original)
 
         def add(kind: str, method: str, seed: int, values: tuple[Any, ...], share: float, start: int = 0) -> None:
             name = f"{method}-{seed}"
             identity = {"model": name, "name": name, "kind": kind, "method": method, "seed": seed, "original": start}
             function = method if kind == "unlearned" else None
+            forget_accuracy[name] = values[0]
             model_rows.append({**identity, "function": function, "relative_cost": share, "status": "finished"})
             for (metric, split, setting), value in zip(MEASURED, values):
                 row = {**identity, "metric": metric, "split": split, "setting": setting, "n": 100, "value": value}
@@ -91,6 +116,7 @@ def make_run() -> Callable[..., Run]:
             tables.table("metrics", rows).to_pandas(),
             tables.table("models", model_rows).to_pandas(),
             tables.table("trials", trial_rows).to_pandas(),
+            memory_of(model_rows, forget_accuracy),
         )
 
     return build

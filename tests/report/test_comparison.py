@@ -7,6 +7,7 @@ import pytest
 from raybench.report import build_leaderboard, verdict
 from raybench.report.comparison import IDEAL_COLUMNS
 from raybench.report.render import as_markdown
+from raybench.report.verdict import details
 
 ONE = [(0.87, 0.992, 0.885, 0.535, 0.705, 0.855, None)]
 NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93)] * 2
@@ -29,7 +30,7 @@ def by_name(board):
 
 
 def line(board, beginning):
-    (found,) = [line for line in verdict(board) if line.startswith(beginning)]
+    (found,) = [line for line in [*verdict(board), *details(board)] if line.startswith(beginning)]
     return found
 
 
@@ -38,9 +39,10 @@ def line(board, beginning):
 
 def test_against_one_retrained_model_only_the_samples_decide_and_the_words_say_so(make_run):
     board = make_run({"near": NEAR, "same": LIKE_ORIGINAL}, retrained=ONE).board()
-    assert "near" in line(board, "not distinguishable from the one retrained model")
-    assert "same" in line(board, "still remembers")
-    assert not [said for said in verdict(board) if "distinguishable from retrained" in said]
+    assert "1 retrained model, and a verdict needs 5" in line(board, "no verdict on forgetting")
+    assert "same (UA -13.0" in line(board, "columns that remember")
+    assert "near" not in " ".join(verdict(board)[:2])
+    assert {row.conclusion for row in board.rows} == {None, "withheld"}
     assert "separate the original from the one retrained model" in line(board, "control: UA, MIA AUC")
     assert "no noise floor" in " ".join(board.comparison.legend)
     assert "retrained_seeds: 2" in line(board, "references: one retrained model")
@@ -77,19 +79,22 @@ def test_without_retrained_models_the_gap_to_ideals_ranks_and_there_is_no_retrai
 
 def test_without_retrained_models_the_verdict_claims_no_more_than_was_seen(without):
     board = without({"same": LIKE_ORIGINAL, "ideal": IDEAL, "useless": USELESS, "over": OVER}).board()
-    assert "ideal" in line(board, "no trace detected (without a retrained model)")
-    assert "same (FA-TA, MIA AUC" in line(board, "above the ideals (still remembers")
-    assert "over (FA-TA, MIA AUC" in line(board, "below the ideals (over-forgot")
-    assert "useless (RA, TA)" in line(board, "lost utility")
+    assert "0 retrained models, and a verdict needs 5" in line(board, "no verdict on forgetting")
+    assert "same (FA-TA +11.0, MIA AUC" in line(board, "above the ideals (still remembers")
+    assert "over (FA-TA -58.0, MIA AUC" in line(board, "below the ideals (over-forgot")
+    assert "useless (RA -50.0, TA -49.0)" in line(board, "lost utility")
     assert "same" in line(board, "no better than the original model (by the ideals)")
     assert "separate the original from the ideals" in line(board, "control: FA-TA, MIA AUC")
     for said in verdict(board):
-        assert "distinguishable from retrained" not in said
+        assert not said.startswith(("forgotten", "remembers"))
 
 
 def test_without_retrained_models_a_run_says_which_columns_lack_a_reference_and_what_one_would_cost(without):
     run = without({"ideal": IDEAL})
-    said = line(build_leaderboard(*run, retraining="40 epochs x 480 samples"), "references: no retrained reference")
+    said = line(
+        build_leaderboard(*run[:3], memory=run.memory, retraining="40 epochs x 480 samples"),
+        "references: no retrained reference",
+    )
     for part in ("CR_f, k-NN_f, CKA_f", "FA-TA", "MIA AUC", "MG", "retrained_seeds: 1", "40 epochs x 480 samples"):
         assert part in said
 
@@ -130,4 +135,5 @@ def test_a_method_that_lacks_a_number_the_original_has_is_not_called_clean(make_
     broken = [(0.875, 0.99, 0.88, None, 0.70, 0.85, 0.93)] * 2
     board = make_run({"broken": broken}, retrained=retrained).board()
     assert "broken (MIA AUC)" in line(board, "not fully measured")
-    assert "broken" not in line(board, board.comparison.passes)
+    assert not by_name(board)["broken"].passes
+    assert by_name(board)["broken"].conclusion != "forgotten"

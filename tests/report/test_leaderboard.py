@@ -8,6 +8,14 @@ import pytest
 
 from raybench.report import build_leaderboard, verdict
 
+ORIGINAL = (1.00, 1.000, 0.89, 0.75, 0.90, 1.00, 0.80)
+RETRAINED = (
+    (0.86, 0.990, 0.88, 0.53, 0.70, 0.85, 0.93),
+    (0.88, 0.995, 0.90, 0.55, 0.72, 0.87, 0.94),
+    (0.87, 0.992, 0.89, 0.52, 0.71, 0.84, 0.92),
+    (0.89, 0.991, 0.87, 0.54, 0.69, 0.86, 0.93),
+    (0.88, 0.993, 0.88, 0.53, 0.70, 0.85, 0.92),
+)
 LIKE_RETRAINED = [(0.87, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93), (0.88, 0.991, 0.880, 0.540, 0.700, 0.860, 0.93)]
 LIKE_ORIGINAL = [(1.00, 1.000, 0.890, 0.750, 0.900, 1.000, 0.80)] * 2
 OVER = [(0.30, 0.990, 0.880, 0.300, 0.300, 0.400, 0.60)] * 2
@@ -70,7 +78,8 @@ def test_a_failed_method_is_a_row_without_a_rank_and_with_its_reason(make_run):
     assert (row.name, row.rank) == ("broken", None)
     assert row.failed
     assert row.status_reason == "ZeroDivisionError: its own fault"
-    assert not any("broken" in line for line in lines(board, "not distinguishable"))
+    assert row.conclusion == "failed"
+    assert not any("broken" in line for line in lines(board, "forgotten"))
 
 
 def test_a_method_without_numbers_stands_last_without_a_rank_and_is_not_called_a_success(make_run):
@@ -91,14 +100,44 @@ def test_every_method_of_the_trials_is_on_the_board(make_run):
 
 
 def test_the_verdict_tells_forgetting_remembering_and_damage_apart(make_run):
-    board = make_run({"close": LIKE_RETRAINED, "same": LIKE_ORIGINAL, "over": OVER, "useless": USELESS}).board()
-    (good,) = lines(board, "not distinguishable from retrained")
-    assert "close" in good
-    assert not any(name in good for name in ("same", "over", "useless"))
-    assert "same" in lines(board, "still remembers")[0]
-    assert "over" in lines(board, "over-forgot")[0]
-    assert "useless" in lines(board, "lost utility")[0]
-    assert "over" not in lines(board, "still remembers")[0]
+    half = [(0.94, 0.992, 0.885, 0.545, 0.705, 0.855, 0.93)] * 4
+    close = [LIKE_RETRAINED[0]] * 4
+    board = make_run({"close": close, "half": half, "same": LIKE_ORIGINAL, "over": OVER, "useless": USELESS}).board()
+    assert {row.name: row.conclusion for row in board.rows[2:]} == {
+        "close": "forgotten",
+        "half": "remembers",
+        "same": "remembers",
+        "over": "forgotten",
+        "useless": "no difference",
+    }
+    (good,) = lines(board, "forgotten (less than 10 % left)")
+    assert "close at most" in good
+    assert "half about 5" in lines(board, "remembers")[0]
+    assert "same about 100 % [" in lines(board, "remembers")[0]
+    assert "useless could miss up to" in lines(board, "no difference found")[0]
+    assert "over (UA +57.5" in lines(board, "over-forgot")[0]
+    assert "over (denies 100 % of the forget samples)" in lines(board, "over-forgot")[0]
+    assert "useless (RA -49.2, TA" in lines(board, "lost utility")[0]
+    assert "over" not in lines(board, "columns that remember")[0]
+
+
+def test_with_few_references_the_verdict_is_withheld_and_says_what_it_needs(make_run):
+    run = make_run({"close": LIKE_RETRAINED}, retrained=RETRAINED[:4])
+    board = build_leaderboard(*run[:3], memory=run.memory, retraining="40 epochs x 480 samples")
+    assert by_name(board)["close"].conclusion == "withheld"
+    (line,) = lines(board, "no verdict on forgetting")
+    assert "4 retrained models, and a verdict needs 5" in line
+    assert "train.retrained_seeds: 8 adds 4 training runs (40 epochs x 480 samples each)" in line
+    assert by_name(board)["close"].memory.value == by_name(board)["close"].memory.value  # the number is shown
+
+
+def test_a_margin_of_the_experiment_decides_what_counts_as_forgotten(make_run):
+    run = make_run({"close": [LIKE_RETRAINED[0]] * 4})
+    conclusions = [
+        by_name(build_leaderboard(*run[:3], memory=run.memory, margin=margin))["close"].conclusion
+        for margin in (0.01, 0.3)
+    ]
+    assert conclusions == ["no difference", "forgotten"]
 
 
 def test_the_original_is_told_apart_from_the_retrained_models(make_run):
@@ -127,13 +166,28 @@ def test_retrained_models_among_themselves_are_not_called_different(make_run):
     wrong = 0
     for _ in range(25):
         board = make_run({"again": draw(3)}, retrained=draw(5), original=original).board()
-        wrong += "again" not in lines(board, "not distinguishable from retrained")[0]
+        wrong += not by_name(board)["again"].passes
     assert wrong <= 5  # 5 % of 25 is 1.25; the chance of more than 5 is below 1 %
 
 
 def test_seeds_that_all_land_on_one_retrained_model_are_not_called_different(make_run):
     board = make_run({"close": [(0.86, 0.990, 0.88, 0.53, 0.70, 0.85, 0.93)] * 3}).board()
-    assert "close" in lines(board, "not distinguishable from retrained")[0]
+    assert by_name(board)["close"].passes
+
+
+def test_where_all_retrained_models_agree_the_level_of_the_comparison_applies(make_run):
+    agree = [(*row[:1], 1.0, *row[2:]) for row in RETRAINED]
+    for accuracy, different in ((0.965, False), (0.95, True)):  # the half-width is 0.03 at 95 %, 0.041 at the level
+        board = make_run({"a": [(0.875, accuracy, 0.88, 0.535, 0.7, 0.855, 0.93)] * 2}, retrained=agree).board()
+        assert by_name(board)["a"].cells["RA"].distinguishable == different
+
+
+def test_a_method_that_is_not_significantly_better_than_its_originals_is_said_to_do_nothing(make_run):
+    originals = [ORIGINAL, *([(value - 0.005, *ORIGINAL[1:]) for value in (1.0, 0.99, 0.98)])]
+    close = [LIKE_RETRAINED[0]] * 4
+    erratic = [LIKE_RETRAINED[0], *[(1.0, 0.8, 0.6, 0.9, 0.9, 1.0, 0.8)] * 2, LIKE_RETRAINED[0]]
+    board = make_run({"close": close, "erratic": erratic}, original=originals).board()
+    assert [row.no_better_than_original for row in board.rows[2:]] == [False, True]
 
 
 def test_the_board_of_a_real_run_has_every_method_and_its_numbers(tables_folder, swept):
