@@ -50,7 +50,7 @@ def build_leaderboard(
     ]
     measured = [row for row in evaluated if not math.isnan(row.gap.value)]
     gaps = gaps.loc[[row.name for row in measured]]
-    unlearned = models[models.kind == "unlearned"]
+    unlearned = metrics[metrics.kind == "unlearned"]
     failed = [_failed(name, trials, comparison) for name in methods if not _has_metrics(metrics, name)]
     rows: list[Row] = [
         *references,

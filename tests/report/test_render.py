@@ -44,11 +44,11 @@ def numbers(text):
 def expected(board, row):
     """The numbers of a row as they must appear, without intervals."""
     cells = row.cells
-    percent = {title: f"{100 * cells[title].value:.1f}" for title in ("UA", "RA", "TA", "k-NN_f")}
-    return percent | {title: f"{cells[title].value:.3f}" for title in ("MIA AUC", "CR_f", "CKA_f")}
+    percent = {title: f"{100 * cells[title].value:.1f}" for title in ("UA", "RA", "TA")}
+    return percent | {"MIA AUC": f"{cells['MIA AUC'].value:.3f}"}
 
 
-@pytest.mark.parametrize("width", [120, 140, 160, 200])
+@pytest.mark.parametrize("width", [90, 120, 140, 200])
 def test_no_number_is_cut_or_left_out_at_any_usual_width(board, width):
     text = shown(board, width)
     table = text[: text.index("UA, RA, TA:")]

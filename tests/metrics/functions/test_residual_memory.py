@@ -134,14 +134,10 @@ def test_units_that_are_kept_together_widen_the_interval():
 def test_originals_without_memory_cannot_be_measured():
     rng = np.random.default_rng(0)
     same = rng.normal(0, 1, N) + rng.normal(0, 1, (14, N))
-    try:
-        audit = residual_memory(same[:1], same[1:9], same[9:])
-    except ValueError as error:
-        assert "not more confident" in str(error)
-    else:
-        assert audit.detectable > 0.5
     with pytest.raises(ValueError, match="not more confident"):
         residual_memory(same[:1], same[1:9], same[9:] - 5)
+    barely = same[9:] + np.where(np.arange(N) < 3, 1.0, 0.0)
+    assert residual_memory(same[:1], same[1:9], barely).detectable > 0.5
 
 
 def test_bad_input():
