@@ -68,6 +68,8 @@ REQUIREMENTS: Mapping[str, str] = {
     "dict_type": "a mapping of keys to values",
     "model_type": "a mapping of keys to values",
     "none_required": "null",
+    "int_parsing_size": "a whole number below 2**63",
+    "too_long": "a list of at most {max_length} values",
 }
 
 

@@ -76,9 +76,10 @@ def imported(kind: str, name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.rpartition(".")
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
+        reason = error if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise UserError(
-            f"cannot import {kind} {name!r}: {error} (is its folder on PYTHONPATH, or the current folder?)"
+            f"cannot import {kind} {name!r}: {reason} (is its folder on PYTHONPATH, or the current folder?)"
         ) from error
     return function
 

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import requests
-import yaml
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
@@ -97,10 +96,7 @@ def experiment_files(file: Path, folder: Path) -> list[str]:
 
     Raises UserError for a file outside `folder`.
     """
-    read(file)  # rejects files that are missing, not YAML, or extend themselves
-    chain = [file.resolve()]
-    while base := yaml.safe_load(chain[-1].read_text(encoding="utf-8")).get("extends"):
-        chain.append((chain[-1].parent / base).resolve())
+    chain = read(file).files  # rejects files that are missing, not YAML, or extend themselves
     for path in chain:
         if not path.is_relative_to(folder):
             origin = "" if path == chain[0] else f" (extended by {chain[0].name})"
