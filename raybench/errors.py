@@ -5,12 +5,14 @@ the file and the line, which it looks up by the key that `attach_key` sets.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 MAX_LISTED = 40  # a message lists every allowed name up to this number; of more it lists only the nearest ones
 NUM_NEAREST = 5
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and newline
 
 
 class UserError(ValueError):
@@ -27,6 +29,11 @@ def attach_key(*key: str) -> Iterator[None]:
     except UserError as error:
         error.key = error.key or key
         raise
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters written out, so that a name in it cannot steer the terminal."""
+    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:

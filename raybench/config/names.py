@@ -20,12 +20,16 @@ def check_path_name(name: str, what: str) -> str:
     `what` is named in the message: "a run".
     """
     if len(name) > limits.NAME or not PATTERN.fullmatch(name):
-        raise UserError(f"{quote(repr(name))} cannot name {what}, because it becomes part of a path (allowed: {ALLOWED})")
+        raise UserError(
+            f"{quote(repr(name))} cannot name {what}, because it becomes part of a path (allowed: {ALLOWED})"
+        )
     return name
 
 
 def check_run_name(name: str) -> str:
     """Return the name of a run; it must not be that of another folder of the storage either."""
     if name.lower() in RESERVED:
-        raise UserError(f"{name!r} cannot name a run: raybench keeps the artifacts of all runs in a folder of that name")
+        raise UserError(
+            f"{name!r} cannot name a run: raybench keeps the artifacts of all runs in a folder of that name"
+        )
     return check_path_name(name, "a run")

@@ -70,7 +70,9 @@ def read(path: Path, *, extended_by: tuple[tuple[Path, str], ...] = ()) -> Sourc
         path = path.resolve()
         is_file = path.is_file()
     except (OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle
-        raise UserError(f"{prefix}experiment file {quote(str(path))!r} cannot be read: {error}") from error
+        raise UserError(
+            f"{prefix}experiment file {quote(str(path))!r} cannot be read: {getattr(error, 'strerror', error)}"
+        ) from error
     if path in (file for file, _ in extended_by):
         chain = " -> ".join([*(file.name for file, _ in extended_by), path.name])
         raise UserError(f"{prefix}a file cannot extend itself: {chain}")
@@ -157,21 +159,22 @@ def _replaces(new: dict[str, Any], old: dict[str, Any]) -> bool:
 
 def _override(source: Source, override: str) -> Source:
     path, equals, text = override.partition("=")
+    shown = quote(override)
     key = tuple(_split(path.strip(), source.content))
     if len(key) > limits.DEPTH:
-        raise UserError(f"--set {quote(override)!r}: more than {limits.DEPTH} keys within each other")
+        raise UserError(f"--set {shown!r}: more than {limits.DEPTH} keys within each other")
     if not equals or not all(key):
-        raise UserError(f"--set {override!r}: must be key.subkey=value, for example --set train.epochs=5")
+        raise UserError(f"--set {shown!r}: must be key.subkey=value, for example --set train.epochs=5")
     try:
         value = parse(text)[0]
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override!r}{_describe_yaml_error(error)}") from error
+        raise UserError(f"--set {shown!r}{_describe_yaml_error(error)}") from error
     nested: Any = value
     for name in reversed(key):
         nested = {name: nested}
     # levels that only the override creates are placed there; a level that a file wrote keeps its line
-    created = {key[:length]: f"--set {override}" for length in range(1, len(key)) if key[:length] not in source.places}
-    places = {**source.places, **created, key: f"--set {override}"}
+    created = {key[:length]: f"--set {shown}" for length in range(1, len(key)) if key[:length] not in source.places}
+    places = {**source.places, **created, key: f"--set {shown}"}
     return replace(source, content=merge(source.content, nested), places=places)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raybench import limits, models, paper_tables, registry
-from raybench.config.data import Data, Downstream, Normalize, Positive, Section, Seed, check_options
+from raybench.config.data import Data, Downstream, Normalize, Section, Seed, check_options
 from raybench.config.evaluate import Evaluate, Population, Relearning
 from raybench.config.names import check_path_name, check_run_name
 from raybench.config.spaces import Space

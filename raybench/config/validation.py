@@ -25,6 +25,7 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
     experiment = Experiment.model_validate(content)
     for section in ("train", "methods"):
         _require_finite(experiment.model_dump(include={section}))
+    _require_finite(experiment.train.retrained_recipe.model_dump(), "train", "retrained")
     for name, values in experiment.methods.items():
         _check_method(name, experiment.function_name(name), {k: v for k, v in values.items() if k != METHOD})
     with attach_key("evaluate", "metrics"):

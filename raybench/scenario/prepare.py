@@ -65,7 +65,9 @@ def _check_sizes(experiment: Experiment, splits: Splits) -> None:
         raise UserError(f"data.sizes leaves no samples for {', '.join(empty)} (sizes of the roles: {sizes})")
     k = metric_rows.chosen_metrics(experiment.evaluate.metrics).get("knn", {}).get("k", 1)
     if k > sizes["retain"]:
-        raise UserError(f"evaluate.metrics.knn.k = {k}: must be at most {sizes['retain']}, the number of retain samples")
+        raise UserError(
+            f"evaluate.metrics.knn.k = {k}: must be at most {sizes['retain']}, the number of retain samples"
+        )
     calibration = sizes["calibration"]
     for alpha in experiment.evaluate.alphas:
         smallest = smallest_calibration(alpha)  # with fewer, the conformal quantile is infinite and sets are trivial
