@@ -28,5 +28,6 @@ CLASSES = 100_000
 # data sets and checkpoints
 TEXT_BYTES = 1_000_000_000  # of a list, a CSV, a JSON file or a pickle of CIFAR
 IMAGE_BYTES = 256 * 2**20  # of one encoded image
+IMAGE_RATIO = 100  # of the longer to the shorter side
 IMAGE_PIXELS = 64_000_000  # of one decoded image: 8,000 x 8,000, 192 MB
 CHECKPOINT_BYTES = 32 * 2**30

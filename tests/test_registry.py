@@ -89,7 +89,7 @@ def current_folder(tmp_path, monkeypatch):
 
 
 def test_the_current_folder_is_searched_last_and_only_for_a_named_module(current_folder):
-    with pytest.raises(UserError, match="cannot import model 'user_missing.build'"):
+    with pytest.raises(UserError, match=r"cannot import model 'user_missing\.build'"):
         registry.imported("model", "user_missing.build")
     assert str(current_folder) not in sys.path
     assert registry.imported("model", "user_named_here.build").__name__ == "build"
@@ -105,5 +105,5 @@ def test_a_file_with_the_name_of_an_installed_module_never_runs(current_folder):
 @pytest.mark.parametrize("line", ["raise SystemExit(3)", "1 / 0", "def"])
 def test_a_module_that_fails_when_it_is_imported_is_refused(current_folder, line):
     (current_folder / "user_named_here.py").write_text(line)
-    with pytest.raises(UserError, match="cannot import model 'user_named_here.build': "):
+    with pytest.raises(UserError, match=r"cannot import model 'user_named_here\.build': "):
         registry.imported("model", "user_named_here.build")

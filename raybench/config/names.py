@@ -29,7 +29,5 @@ def check_path_name(name: str, what: str) -> str:
 def check_run_name(name: str) -> str:
     """Return the name of a run; it must not be that of another folder of the storage either."""
     if name.lower() in RESERVED:
-        raise UserError(
-            f"{name!r} cannot name a run: raybench keeps the artifacts of all runs in a folder of that name"
-        )
+        raise UserError(f"{name!r} cannot name a run: raybench keeps the artifacts of all runs in such a folder")
     return check_path_name(name, "a run")

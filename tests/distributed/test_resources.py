@@ -45,10 +45,10 @@ def test_a_machine_is_refused_at_once_and_a_cluster_after_the_stated_time(monkey
     monkeypatch.setattr(resources, "_nodes", lambda: nodes[0])
     monkeypatch.setattr(resources, "_request", requests.append)
     wanted = [Need("one model", "keys", {"CPU": 4.0})]
-    with pytest.raises(UserError, match="this machine has 2 CPUs .* --address"):
+    with pytest.raises(UserError, match=r"this machine has 2 CPUs .* --address"):
         require(wanted, may_grow=False, report=messages.append)
     assert (messages, requests) == ([], [])
-    with pytest.raises(UserError, match="the cluster has 2 CPUs .* got no larger in"):
+    with pytest.raises(UserError, match=r"the cluster has 2 CPUs .* got no larger in"):
         require(wanted, may_grow=True, report=messages.append, wait_seconds=0.05)
     assert "waiting" in messages[0]
     assert "giving up in" in messages[0]

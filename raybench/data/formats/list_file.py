@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from raybench.data.files.folders import photographs, require_files
+from raybench.data.files.folders import photographs, relative_name, require_files
+from raybench.data.files.text import read_text
 from raybench.data.images import TEST, TRAIN, ImageData, dataset
 from raybench.data.listing import first_few
 from raybench.errors import UserError
@@ -51,11 +52,11 @@ def only_list(root: Path) -> Path:
 
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray]:
-    """Read paths and class ids, (N,) int64; a path may contain spaces, empty lines are skipped."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of images: {error}") from error
+    """Read paths and class ids, (N,) int64; a path may contain spaces, empty lines are skipped.
+
+    Paths are normalized (`./a.png` is `a.png`), so that no image can be listed twice, and lie below root.
+    """
+    lines = read_text(path, "a list of images").splitlines()
     names: list[str] = []
     labels: list[int] = []
     for number, line in enumerate(lines, start=1):
@@ -67,7 +68,7 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
                 f"{path}: line {number} is {line!r}, expected a path, a space and a class id of 0 or more "
                 "(dataset manifest reads labels that are names)"
             )
-        names.append(name.strip())
+        names.append(relative_name(name.strip(), f"{path}: line {number}"))
         labels.append(int(label))
     if not names:
         raise UserError(f"{path}: lists no images")

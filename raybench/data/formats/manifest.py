@@ -7,7 +7,6 @@ Layout: the file and images with paths relative to root; a Parquet file may cont
 Face's datasets library stores them. Official splits, labels and groups: columns.
 """
 
-import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from raybench.data.files import manifest_columns as columns
 from raybench.data.files.embedded import extract
-from raybench.data.files.folders import missing_files
+from raybench.data.files.folders import missing_files, relative_name
 from raybench.data.files.manifest_table import SUFFIXES, Table
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, TRAIN, ImageData, dataset
 from raybench.data.listing import first_few
@@ -141,9 +140,7 @@ def of_paths(root: Path, path: Path, values: Sequence[str | None]) -> Encoded:
     for row, value in enumerate(values, start=1):
         if not value:
             raise UserError(f"{path}: row {row} has no image")
-        name = posixpath.normpath(value).removeprefix(f"{root}/")
-        if name.startswith(("/", "../")):
-            raise UserError(f"{path}: row {row}: {value!r} is outside root {str(root)!r}; paths are relative to root")
+        name = relative_name(value, f"{path}: row {row}", root)
         if name in row_of:
             raise UserError(f"{path}: rows {row_of[name]} and {row} both name {value!r}; list every image once")
         row_of[name] = row
