@@ -10,7 +10,10 @@ from raybench.errors import UserError
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """Return {column: its stripped cells}; raise UserError with file and line for rows of unequal length and a doubled column."""
+    """Return {column: its stripped cells}; raise UserError with file and line.
+
+    All rows must have the same length, and all columns different names.
+    """
     try:
         reader = csv.reader(read_text(path, "CSV").splitlines())
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
