@@ -12,6 +12,8 @@ from typing import Any
 
 MAX_LISTED = 40  # a message lists every allowed name up to this number; of more it lists only the nearest ones
 NUM_NEAREST = 5
+PASSWORD = re.compile(r"://[^/@\s'\"]+@")
+SECRET = re.compile(r"([?&](?:access_key|secret_key|session_token|sas_token|token|password)=)[^&\s'\"]+", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and newline
 
 
@@ -32,8 +34,16 @@ def attach_key(*key: str) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters written out, so that a name in it cannot steer the terminal."""
-    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+    """Return the text as it may be shown: passwords of URIs masked, and control characters written out.
+
+    A name with control characters could otherwise steer the terminal.
+    """
+    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), mask_password(text))
+
+
+def mask_password(text: str) -> str:
+    """Replace what identifies a user in every URI of a text: `s3://key:secret@bucket` and `?secret_key=...`."""
+    return SECRET.sub(r"\1***", PASSWORD.sub("://***@", text))
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:

@@ -25,7 +25,9 @@ class Invalid(yaml.MarkedYAMLError):
     """Raised for YAML that is well-formed but not allowed here."""
 
     def __init__(self, problem: str, node: yaml.Node | yaml.Event | None = None) -> None:
-        super().__init__(problem=problem, problem_mark=node.start_mark if node is not None else None)
+        super().__init__(problem=problem, problem_mark=None)
+        if node is not None:
+            self.problem_mark = node.start_mark  # type: ignore[assignment]
 
 
 class Loader(yaml.SafeLoader):
@@ -38,9 +40,9 @@ class Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth, self._count = self._depth + 1, self._count + 1
         if self._depth > limits.DEPTH:
-            raise Invalid(f"more than {limits.DEPTH} mappings and lists within each other", self.peek_event())
+            raise Invalid(f"more than {limits.DEPTH} mappings and lists within each other", self.peek_event())  # type: ignore[no-untyped-call]
         if self._count > limits.VALUES:
-            raise Invalid(f"more than {limits.VALUES:,} values", self.peek_event())
+            raise Invalid(f"more than {limits.VALUES:,} values", self.peek_event())  # type: ignore[no-untyped-call]
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -92,7 +94,7 @@ def parse(text: str) -> tuple[Any, yaml.Node | None]:
     except (ValueError, TypeError, KeyError, OverflowError) as error:  # a tag that does not fit its value: !!float x
         raise Invalid(f"a value does not fit its tag: {quote(str(error))}") from error
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
     return content, Loader(text).get_single_node() if "<<" in text else node  # merging changes the nodes
 
 

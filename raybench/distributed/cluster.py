@@ -115,6 +115,11 @@ class Cluster:
                         logging_level=level,
                         _temp_dir=tempfile.mkdtemp(prefix="rb-", dir=_short_folder()),
                     )
+        except ray.exceptions.AuthenticationError as error:
+            raise UserError(
+                f"Ray at {address} requires a valid token. Run `ray get-auth-token` on the head node to print it, then "
+                "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write it to ~/.ray/auth_token)"
+            ) from error
         except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
             action = f"connect to Ray at {address}" if address else "start a local Ray"
             raise UserError(f"cannot {action}: {error}") from error
