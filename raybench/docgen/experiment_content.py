@@ -56,7 +56,7 @@ No file may hang a run or exhaust the memory. What lies beyond a limit is refuse
 
 | what | limit |
 | --- | --- |
-| an experiment file | {limits.FILE_BYTES:,} bytes, {limits.VALUES:,} values with aliases expanded, {limits.DEPTH} levels |
+| an experiment file | {limits.FILE_BYTES:,} bytes, {limits.VALUES:,} values, aliases expanded, {limits.DEPTH} levels |
 | files that extend each other | {limits.FILES} |
 | whole numbers | {limits.DIGITS} digits; `1:30` and `2024-01-01` are texts |
 | other numbers | finite |
@@ -68,8 +68,8 @@ No file may hang a run or exhaust the memory. What lies beyond a limit is refuse
 | retrained models, runs of a population, final runs of a method | {limits.MODELS:,} each |
 | `evaluate.alphas` | {limits.ALPHAS}, distinct |
 | side of what a model reads (`data.resize`, `data.view`) | {limits.IMAGE_SIZE:,} pixels |
-| an image file | {limits.IMAGE_BYTES // 2**20} MiB; decoded {limits.IMAGE_PIXELS:,} pixels; one side up to {limits.IMAGE_RATIO} \
-times the other |
+| an image file | {limits.IMAGE_BYTES // 2**20} MiB; decoded {limits.IMAGE_PIXELS:,} pixels |
+| the sides of an image file | one at most {limits.IMAGE_RATIO} times the other |
 | formats of image files | BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP |
 | a list, CSV, idx file or pickle | {limits.TEXT_BYTES:,} bytes |
 | a checkpoint | {limits.CHECKPOINT_BYTES // 2**30} GiB; dense tensors of finite real numbers, by name |

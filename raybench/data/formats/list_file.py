@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from raybench import limits
 from raybench.data.files.folders import photographs, relative_name, require_files
 from raybench.data.files.text import read_text
 from raybench.data.images import TEST, TRAIN, ImageData, dataset
 from raybench.data.listing import first_few
 from raybench.errors import UserError
 
-MOST_CLASSES = 100_000  # a model has one row of weights per id up to the highest
+ALLOWED = f"0 to {limits.CLASSES - 1}; is it a class id?"  # a model has one row of weights per id up to the highest
 
 
 @dataset(
@@ -68,6 +69,8 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
                 f"{path}: line {number} is {line!r}, expected a path, a space and a class id of 0 or more "
                 "(dataset manifest reads labels that are names)"
             )
+        if len(label.lstrip("0")) > limits.DIGITS or int(label) >= limits.CLASSES:
+            raise UserError(f"{path}: line {number}: label {label[: limits.NAME]} is out of range (allowed: {ALLOWED})")
         names.append(relative_name(name.strip(), f"{path}: line {number}"))
         labels.append(int(label))
     if not names:
@@ -92,6 +95,4 @@ def names_of_classes(parts: Sequence[tuple[int, list[str], np.ndarray]]) -> list
     uses = Counter(folder for class_folders in folders.values() for folder in class_folders)
     folder_of = {i: next(iter(class_folders)) for i, class_folders in folders.items() if len(class_folders) == 1}
     count = max(folders) + 1
-    if count > MOST_CLASSES:
-        raise UserError(f"label {count - 1} is out of range (allowed: 0 to {MOST_CLASSES - 1}); is it a class id?")
     return [folder_of[i] if folder_of.get(i) and uses[folder_of[i]] == 1 else str(i) for i in range(count)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from raybench import limits
 from raybench.data.files import manifest_columns as columns
 from raybench.data.files.embedded import extract
 from raybench.data.files.folders import missing_files, relative_name
@@ -114,9 +115,11 @@ def read_optional(table: Table, option: str, name: str | None) -> tuple[list[Any
 def read_classes(table: Table, column: str, classes: int | list[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read class ids and class names from one column."""
     is_list = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    is_count = isinstance(classes, int) and not isinstance(classes, bool) and classes > 0
+    is_count = isinstance(classes, int) and not isinstance(classes, bool) and 0 < classes <= limits.CLASSES
     if not (classes is None or is_list or is_count):
-        raise UserError(f"manifest: classes is {classes!r}; set the list of class names, or the number of classes")
+        raise UserError(
+            f"manifest: classes is {classes!r}; set the list of class names, or the number of classes, at most {limits.CLASSES}"
+        )
     names = table.class_names(column) if classes is None else classes if isinstance(classes, list) else None
     count = classes if isinstance(classes, int) else None
     return columns.class_ids(table.column(column), where=f"{table.path}: column {column!r}", names=names, count=count)
