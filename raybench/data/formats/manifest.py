@@ -118,7 +118,8 @@ def read_classes(table: Table, column: str, classes: int | list[str] | None) -> 
     is_count = isinstance(classes, int) and not isinstance(classes, bool) and 0 < classes <= limits.CLASSES
     if not (classes is None or is_list or is_count):
         raise UserError(
-            f"manifest: classes is {classes!r}; set the list of class names, or the number of classes, at most {limits.CLASSES}"
+            f"manifest: classes is {classes!r}; set the list of class names, or the number of classes, at most "
+            f"{limits.CLASSES}"
         )
     names = table.class_names(column) if classes is None else classes if isinstance(classes, list) else None
     count = classes if isinstance(classes, int) else None
