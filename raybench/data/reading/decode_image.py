@@ -59,7 +59,7 @@ def decode(content: bytes, name: str) -> np.ndarray:
     pixels = decode_plain_jpeg(content) if content.startswith(JPEG) else None
     if pixels is None:
         return decode_by_pillow(content, name)
-    check_size(*pixels.shape[:2], name)
+    check_size(pixels.shape[0], pixels.shape[1], name)
     return pixels
 
 
