@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import norm
 from sections import write_section
 
-from raybench.docgen.markdown import replace_section, table
+from raybench.docgen.markdown import table
 from raybench.metrics.accuracy import calibration_error
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.cka import cka_estimate
@@ -284,12 +284,7 @@ def main() -> None:
     text = section(results, draws, origin)
     print(text)
     if arguments.out is not None:
-<<<<<<< HEAD
         write_section(arguments.out, HEADING, text)
-=======
-        page = replace_section(arguments.out.read_text(encoding="utf-8"), text)
-        arguments.out.write_text(page, encoding="utf-8")
->>>>>>> w-orig
 
 
 if __name__ == "__main__":

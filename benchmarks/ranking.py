@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from sections import write_section
 
-from raybench.docgen.markdown import replace_section, table
+from raybench.docgen.markdown import table
 from raybench.report import ranking
 
 HEADING = "## Coverage of ranks"
@@ -156,8 +157,7 @@ def main() -> None:
     text = section(draws, origin, results)
     print(text)
     if arguments.out is not None:
-        page = replace_section(arguments.out.read_text(encoding="utf-8"), text)
-        arguments.out.write_text(page, encoding="utf-8")
+        write_section(arguments.out, HEADING, text)
 
 
 if __name__ == "__main__":

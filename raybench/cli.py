@@ -22,7 +22,8 @@ from raybench.commands.options import (
     Until,
     Verbose,
 )
-from raybench.errors import UserError
+from raybench.errors import UserError, printable
+from raybench.registry import MODULES
 
 app = typer.Typer(
     name="raybench",
@@ -96,7 +97,7 @@ def check(
     experiment, _ = load_experiment(file, set_ or ())
     console = _console()
     for line in plan_lines(experiment, Store(storage), Reporter(console), duplicates=duplicates):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(printable(line), soft_wrap=True)
 
 
 @app.command("list")
@@ -192,7 +193,7 @@ def smoke(
     failed = [result for result in results if result.error is not None]
     reporter.print(f"\n{len(results) - len(failed)} of {len(results)} experiments passed")
     for result in failed:
-        sys.stderr.write(f"raybench: {result.file}: {result.error}\n")
+        sys.stderr.write(printable(f"raybench: {result.file}: {result.error}\n"))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -241,24 +242,30 @@ def submit(
 def _run_name(run: str) -> str:
     """Return the run's name; `run` is the name itself or an experiment file."""
     if not run.endswith((".yaml", ".yml")):
-        return run
+        from raybench.config.names import check_run_name
+
+        return check_run_name(run)
     from raybench.config.reading import load_experiment
 
     return load_experiment(run)[0].name
 
 
 def _console() -> Console:
-    """Return the console; outside a terminal it is 150 columns wide, so that the leaderboard fits."""
-    return Console() if sys.stdout.isatty() else Console(width=150)
+    """Return the console; outside a terminal it is 150 columns wide, so that the leaderboard fits.
+
+    Nothing in brackets or between colons is markup: names and paths are printed as they are.
+    """
+    width = None if sys.stdout.isatty() else 150
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def main() -> None:
     """Run the command line. Exit code 2: invalid input or a full disk. Exit code 130: Ctrl-C."""
-    sys.path.insert(0, os.getcwd())  # makes methods and metrics in the current folder importable
+    os.environ[MODULES] = os.getcwd()  # where user-defined functions are imported from, after all else
     try:
         app()
     except UserError as error:
-        sys.stderr.write(f"raybench: {error}\n")
+        sys.stderr.write(f"raybench: {printable(str(error))}\n")
         sys.exit(2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):

@@ -5,12 +5,16 @@ the file and the line, which it looks up by the key that `attach_key` sets.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 MAX_LISTED = 40  # a message lists every allowed name up to this number; of more it lists only the nearest ones
 NUM_NEAREST = 5
+PASSWORD = re.compile(r"://[^/@\s'\"]+@")
+SECRET = re.compile(r"([?&](?:access_key|secret_key|session_token|sas_token|token|password)=)[^&\s'\"]+", re.IGNORECASE)
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and newline
 
 
 class UserError(ValueError):
@@ -27,6 +31,19 @@ def attach_key(*key: str) -> Iterator[None]:
     except UserError as error:
         error.key = error.key or key
         raise
+
+
+def printable(text: str) -> str:
+    """Return the text as it may be shown: passwords of URIs masked, and control characters written out.
+
+    A name with control characters could otherwise steer the terminal.
+    """
+    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), mask_password(text))
+
+
+def mask_password(text: str) -> str:
+    """Replace what identifies a user in every URI of a text: `s3://key:secret@bucket` and `?secret_key=...`."""
+    return SECRET.sub(r"\1***", PASSWORD.sub("://***@", text))
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
@@ -68,6 +85,8 @@ REQUIREMENTS: Mapping[str, str] = {
     "dict_type": "a mapping of keys to values",
     "model_type": "a mapping of keys to values",
     "none_required": "null",
+    "int_parsing_size": "a whole number below 2**63",
+    "too_long": "a list of at most {max_length} values",
 }
 
 

@@ -19,7 +19,9 @@ from raybench.errors import UserError
 
 PACKAGE = "raybench"
 # names, messages and progress change no number, so an edit of these modules leaves results valid
-IGNORED = frozenset({"raybench", "raybench.errors", "raybench.registry", "raybench.fingerprints", "raybench.progress"})
+IGNORED = frozenset(
+    {"raybench", *(f"raybench.{name}" for name in ("errors", "limits", "registry", "fingerprints", "progress"))}
+)
 # arguments of @method, @metric, @dataset and @forget_rule that only describe
 PROSE = frozenset(
     {"source", "formula", "passes", "needs", "cost", "caution", "released", "small_models", "summary", "description"}

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from raybench.errors import printable
+
 INTERVAL_SECONDS = 5.0  # between progress lines when the output is a file or a job's log
 
 
@@ -70,7 +72,7 @@ class Reporter:
     def print(self, text: str = "", *, least: int = 0) -> None:
         """Print a line of text if the verbosity is at least `least`."""
         if self.verbosity >= least:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str, unit: str, *, total: int, done: int = 0) -> Iterator[Stage]:
@@ -85,10 +87,10 @@ class Reporter:
 
     def _bar(self, stage: Stage) -> Iterator[Stage]:
         columns = (
-            TextColumn(f"{stage.name:<9}"),
+            TextColumn(f"{stage.name:<9}", markup=False),
             BarColumn(bar_width=20),
-            TextColumn(f"{{task.completed:>4.0f}}/{stage.total} {stage.unit:<22}"),
-            TextColumn("{task.fields[clock]}  {task.fields[note]}"),
+            TextColumn(f"{{task.completed:>4.0f}}/{stage.total} {stage.unit:<22}", markup=False),
+            TextColumn("{task.fields[clock]}  {task.fields[note]}", markup=False),
             SpinnerColumn(finished_text=" "),
         )
         with Progress(*columns, console=self.console) as progress:

@@ -6,13 +6,17 @@ carry a spec of one type. A new plug-in is a new file: there is no list to edit.
 
 import functools
 import importlib
+import importlib.util
+import os
 import pkgutil
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from raybench.errors import UserError, unknown
 
 ATTRIBUTE = "raybench_spec"
+MODULES = "RAYBENCH_MODULES"  # environment variable: the folder of user-defined modules, set by the command line
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Spec = TypeVar("Spec")
@@ -72,15 +76,36 @@ def find(kind: str, name: str, package: str, spec_type: type) -> Callable[..., A
 
 
 def imported(kind: str, name: str) -> Callable[..., Any]:
-    """Import `package.module.function`; raise UserError, naming the `kind` of function, if that fails."""
+    """Import `package.module.function`; raise UserError, naming the `kind` of function, if that fails.
+
+    The folder of user-defined modules is searched last, and only once an experiment names a function that is nowhere
+    else: a file in it can neither replace an installed module nor run for another reason.
+    """
     module_name, _, attribute = name.rpartition(".")
+    top, folder = module_name.partition(".")[0], os.environ.get(MODULES, "")
     try:
+        if folder and folder not in sys.path and _module_file(folder, top) and not _is_installed(top):
+            sys.path.append(folder)
+            importlib.invalidate_caches()
         function: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"cannot import {kind} {name!r}: {error} (is its folder on PYTHONPATH, or the current folder?)"
-        ) from error
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
+        reason = error if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        hint = "is its folder on PYTHONPATH, or the current folder?"
+        shadowed = _module_file(folder, top) if folder and top in sys.modules else None
+        if shadowed and not str(getattr(sys.modules[top], "__file__", "")).startswith(shadowed):
+            hint = f"an installed module is called {top!r} too, so {shadowed!r} is not imported; rename it"
+        raise UserError(f"cannot import {kind} {name!r}: {reason} ({hint})") from error
     return function
+
+
+def _module_file(folder: str, top: str) -> str | None:
+    """Return the file or folder of a top-level module in a folder, or None."""
+    paths = (os.path.join(folder, file) for file in (top, f"{top}.py"))
+    return next((path for path in paths if top and os.path.exists(path)), None)
+
+
+def _is_installed(top: str) -> bool:
+    return top in sys.modules or importlib.util.find_spec(top) is not None
 
 
 def _decorator(spec_type: type) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from raybench.errors import UserError, attach_key, nearest, unknown
+from raybench.errors import UserError, attach_key, nearest, printable, unknown
 
 
 def test_the_error_of_an_unknown_name_gives_the_nearest_and_all_allowed_names():
@@ -35,3 +35,8 @@ def test_an_error_keeps_the_innermost_key():
 def test_other_errors_pass_unchanged():
     with pytest.raises(ZeroDivisionError), attach_key("methods"):
         raise ZeroDivisionError
+
+
+def test_a_password_in_a_uri_is_never_shown():
+    text = printable("storage 's3://key:secret@bucket/x?region=eu&secret_key=abc' failed, see http://host:8265/jobs")
+    assert text == "storage 's3://***@bucket/x?region=eu&secret_key=***' failed, see http://host:8265/jobs"

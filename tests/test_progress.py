@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from raybench.errors import printable
 from raybench.progress import Reporter, clock
 
 
@@ -40,3 +41,18 @@ def test_verbosity_decides_what_is_printed():
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (3661, "1:01:01")])
 def test_a_time_is_minutes_and_seconds_or_hours(seconds, text):
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_and_paths_are_no_markup(terminal):
+    text = "data[/x]/[red]a[/red]/:smile:/[link=http://x]y"
+    console = Console(file=io.StringIO(), width=200, force_terminal=terminal, color_system=None)
+    reporter = Reporter(console)
+    reporter.print(text)
+    with reporter.stage("train", "models [/x]", total=1) as stage:
+        stage.advance(note=text)
+    assert console.file.getvalue().count(text) >= 2
+
+
+def test_control_characters_are_written_out():
+    assert printable("a\x1b[2Jb\x07\tc\nd\x9b") == "a\\x1b[2Jb\\x07\tc\nd\\x9b"

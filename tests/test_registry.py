@@ -72,3 +72,38 @@ def test_the_error_of_an_undecorated_function_names_the_decorator():
         methods.get("os.path.join")
     with pytest.raises(UserError, match="is not a metric: decorate it with @metric"):
         metric_rows.get_metric("raybench.methods.scrub.scrub")
+
+
+@pytest.fixture
+def current_folder(tmp_path, monkeypatch):
+    """A folder of user-defined modules, of which one has the name of an installed module."""
+    (tmp_path / "user_named_here.py").write_text("import user_sibling\n\n\ndef build(num_classes): ...\n")
+    (tmp_path / "user_sibling.py").write_text("")
+    for name in ("yaml", "user_never_named"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    monkeypatch.setenv(registry.MODULES, str(tmp_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name in ("user_named_here", "user_sibling"):
+        sys.modules.pop(name, None)
+
+
+def test_the_current_folder_is_searched_last_and_only_for_a_named_module(current_folder):
+    with pytest.raises(UserError, match=r"cannot import model 'user_missing\.build'"):
+        registry.imported("model", "user_missing.build")
+    assert str(current_folder) not in sys.path
+    assert registry.imported("model", "user_named_here.build").__name__ == "build"
+    assert sys.path[-1] == str(current_folder)
+
+
+def test_a_file_with_the_name_of_an_installed_module_never_runs(current_folder):
+    with pytest.raises(UserError, match=r"an installed module is called 'yaml' too, so .*yaml\.py' is not imported"):
+        registry.imported("model", "yaml.build")
+    assert not (current_folder / "ran").exists()
+
+
+@pytest.mark.parametrize("line", ["raise SystemExit(3)", "1 / 0", "def"])
+def test_a_module_that_fails_when_it_is_imported_is_refused(current_folder, line):
+    (current_folder / "user_named_here.py").write_text(line)
+    with pytest.raises(UserError, match=r"cannot import model 'user_named_here\.build': "):
+        registry.imported("model", "user_named_here.build")

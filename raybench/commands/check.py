@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import nn
 
 from raybench import models
@@ -10,8 +11,10 @@ from raybench.config.schema import Experiment
 from raybench.config.sweep import Sweep
 from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import cross_role_pairs
+from raybench.data.reading.decode_dataset import available_cpus
 from raybench.data.reading.encoded import Encoded
 from raybench.data.splits import ROLES
+from raybench.distributed.resources import needs, unmet
 from raybench.jobs import plan
 from raybench.jobs.specs import EvaluatedModel, Job
 from raybench.jobs.train import import_checkpoint
@@ -44,6 +47,9 @@ def plan_lines(
     yield from _train_lines(scenario, trained)
     yield from _sweep_lines(scenario, trained, swept)
     yield from _evaluate_lines(scenario, trained, swept, model)
+    machine = {"CPU": float(available_cpus()), "GPU": float(torch.cuda.device_count())}
+    if (problem := unmet(needs(experiment), [machine], "this machine")) is not None:
+        yield f"resources    {problem}: `run` needs a cluster that has it (--address)"
     yield "Nothing was run."
 
 

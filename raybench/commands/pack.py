@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from raybench import data
+from raybench.config.yaml_text import parse
 from raybench.data.packing.pack import pack
 from raybench.errors import UserError
 from raybench.progress import Reporter
@@ -34,6 +35,6 @@ def parse_option(text: str) -> tuple[str, Any]:
     if not key.strip() or not equals:
         raise UserError(f"--option {text!r}: expected KEY=VALUE, for instance --option domain=Art")
     try:
-        return key.strip(), yaml.safe_load(value)
+        return key.strip(), parse(value)[0]
     except yaml.YAMLError as error:
         raise UserError(f"--option {text!r}: the value is not valid YAML: {error}") from error

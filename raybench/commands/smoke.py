@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from raybench import data, registry
-from raybench.config.reading import load_experiment, merge, read
+from raybench.config.reading import load_experiment, merge, read, read_yaml
 from raybench.data import fixtures
 from raybench.data.images import DatasetSpec
 from raybench.distributed.cluster import Cluster
@@ -49,7 +49,7 @@ def experiments(paths: Sequence[Path]) -> list[Path]:
 
 def _content(file: Path) -> dict[str, Any]:
     """Return the file's content with its bases merged in; empty for a base file, which has no name."""
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = read_yaml(file)[0]
     is_experiment = isinstance(content, dict) and "name" in content
     return read(file).content if is_experiment else {}
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from raybench import registry
+from raybench import limits, registry
 from raybench.data.images import DatasetSpec
 from raybench.data.transforms.views import View
 from raybench.errors import UserError, attach_key, unknown
@@ -33,13 +33,15 @@ SIZE_SCHEMA: dict[str, Any] = {
 }
 Size = Annotated[int | float | None, BeforeValidator(_check_size), WithJsonSchema(SIZE_SCHEMA)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=limits.COUNT)]
+Pixels = Annotated[int, Field(ge=1, le=limits.IMAGE_SIZE)]
+Seed = Annotated[int, Field(ge=0, le=limits.SEED)]
 
 
 class Section(BaseModel):
-    """A section of the experiment file: immutable, and an unknown key is an error."""
+    """A section of the experiment file: immutable, all numbers finite, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Mislabel(Section):
@@ -49,7 +51,7 @@ class Mislabel(Section):
         description="Fraction of all samples that get a wrong label, drawn uniformly from the other classes. Every "
         "role gets the same fraction. Single-label data only."
     )
-    seed: int = Field(default=0, description="Seed that draws the samples and their labels.")
+    seed: Seed = Field(default=0, description="Seed that draws the samples and their labels.")
 
 
 class Sizes(Section):
@@ -101,7 +103,7 @@ class Images(Section):
     options: dict[str, Any] = Field(
         default={}, description="Options of the format, listed by `raybench list datasets`."
     )
-    resize: Positive | None = Field(
+    resize: Pixels | None = Field(
         default=None,
         description="Image size in pixels to which images of one fixed size are scaled, for example 8 x 8 digits to "
         "32. Files of any size take `view` instead.",
@@ -142,7 +144,7 @@ class Images(Section):
 class Data(Images):
     """The images that models are trained on, and how they are split into roles."""
 
-    short_side_cache: Positive | None = Field(
+    short_side_cache: Pixels | None = Field(
         default=None,
         description="For streamed images: every node caches them scaled to this shorter side in pixels, for example "
         "256. Reading is about five times faster; small training crops become coarser, so models record the setting.",
@@ -153,7 +155,7 @@ class Data(Images):
         description="Wrong labels on purpose. Use it on small, easy data, where models otherwise memorize too little "
         "for any metric to detect.",
     )
-    seed: int = Field(default=0, description="Seed that draws the roles and the forget set.")
+    seed: Seed = Field(default=0, description="Seed that draws the roles and the forget set.")
 
     @model_validator(mode="after")
     def _check_data(self) -> "Data":

@@ -3,12 +3,13 @@
 The description of a field is what `docs/experiment.md` and the JSON schema show.
 """
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raybench.config.data import Downstream, Fraction, Positive, Section
+from raybench import limits
+from raybench.config.data import Downstream, Fraction, Positive, Section, Seed
+from raybench.config.names import check_path_name
 from raybench.errors import UserError, attach_key
 
 
@@ -16,7 +17,7 @@ class Population(Section):
     """Many runs of some methods, compared with the retrained models as distributions."""
 
     methods: list[str] = Field(description="Keys of `methods:` to run; each runs its chosen setting.")
-    runs: Annotated[int, Field(ge=4)] = Field(
+    runs: Annotated[int, Field(ge=4, le=limits.MODELS)] = Field(
         default=80, description="Runs of each method. Take about as many as there are retrained models."
     )
     origins: Literal["one", "one_per_run"] = Field(
@@ -27,7 +28,7 @@ class Population(Section):
     delta: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.05, description="Delta of the (epsilon, delta) estimates: the probability mass they may ignore."
     )
-    resamples: Annotated[int, Field(ge=2)] = Field(
+    resamples: Annotated[int, Field(ge=2, le=limits.MODELS)] = Field(
         default=50, description="Random halves of the retrained models that the null values are averaged over."
     )
 
@@ -43,7 +44,7 @@ class Relearning(Section):
     tolerance: Fraction = Field(
         default=0.01, description="The target is the original's forget accuracy minus this fraction."
     )
-    seed: int = Field(default=0, description="Seed of the training.")
+    seed: Seed = Field(default=0, description="Seed of the training.")
 
 
 class Evaluate(Section):
@@ -60,9 +61,9 @@ class Evaluate(Section):
         description="Residual memory that counts as forgotten: the verdict is `forgotten` if the upper 95 % bound is "
         "below this fraction of what the original remembers.",
     )
-    alphas: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+    alphas: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(max_length=limits.ALPHAS)] = Field(
         default=[0.05, 0.1, 0.2],
-        description="Miscoverage levels of the conformal metrics, which are computed once per level.",
+        description="Distinct miscoverage levels of the conformal metrics, which are computed once per level.",
     )
     batch_size: Positive = Field(default=512, description="Samples per batch of predictions; it changes speed only.")
     train_view: Literal["clean", "augmented"] = Field(
@@ -90,15 +91,20 @@ class Evaluate(Section):
     def _list_single_name(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) and value != "all" else value
 
+    @field_validator("alphas")
+    @classmethod
+    def _check_distinct(cls, value: list[float]) -> list[float]:
+        if len(set(value)) < len(value):
+            raise ValueError("alphas must be distinct: each is computed once")
+        return value
+
     @model_validator(mode="after")
     def _check_downstream(self) -> "Evaluate":
         for name, images in self.downstream.items():
             key = ("evaluate", "downstream", name)
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                with attach_key(*key):
-                    raise UserError(
-                        f"{name!r} cannot name a downstream set, because it names files (allowed: letters, digits, '_' "
-                        "and '-', a letter or digit first)"
-                    )
+            with attach_key(*key):
+                check_path_name(name, "a downstream set")
+                if "." in name:
+                    raise UserError(f"{name!r} cannot name a downstream set: it holds a '.'")
             images.check(*key)
         return self

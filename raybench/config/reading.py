@@ -1,8 +1,8 @@
 """Read an experiment file: `extends`, `--set a.b=c`, and messages with file, line, key, value and what is allowed."""
 
-import re
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from raybench import limits
 from raybench.config.schema import Experiment
 from raybench.config.spaces import KINDS
 from raybench.config.validation import parse_experiment
+from raybench.config.yaml_text import parse, quote
 from raybench.errors import UserError, format_validation_error, nearest
 
 Key = tuple[str, ...]
 PATH_KEYS = (("model", "checkpoint"), ("model", "init"), ("data", "root"), ("forget", "file"), ("forget", "scores"))
 FILE_KEYS = ("extends", "smoke")  # keys of a file that are not part of the experiment
-
-
-class Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in YAML 1.2; PyYAML follows YAML 1.1, where it is text."""
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 
 @dataclass(frozen=True)
@@ -35,6 +28,7 @@ class Source:
 
     content: dict[str, Any]
     places: dict[Key, str]
+    files: tuple[Path, ...] = ()  # the file, and those it extends, one after the other
 
     def place(self, key: Key) -> str:
         """Return "file:line" of the key, or of the nearest key around it that is written in a file."""
@@ -69,29 +63,45 @@ def read(path: Path, *, extended_by: tuple[tuple[Path, str], ...] = ()) -> Sourc
 
     `extended_by` is the chain of files that led to this one, each with the place of its `extends`.
     """
-    path = path.resolve()
     prefix = f"{extended_by[-1][1]}: extends: " if extended_by else ""
+    if len(extended_by) >= limits.FILES:
+        raise UserError(f"{prefix}more than {limits.FILES} files extend each other")
+    try:
+        path = path.resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle
+        raise UserError(
+            f"{prefix}experiment file {quote(str(path))!r} cannot be read: {getattr(error, 'strerror', error)}"
+        ) from error
     if path in (file for file, _ in extended_by):
         chain = " -> ".join([*(file.name for file, _ in extended_by), path.name])
         raise UserError(f"{prefix}a file cannot extend itself: {chain}")
-    if not path.is_file():
+    if not is_file:
         raise UserError(f"{prefix}experiment file {str(path)!r} does not exist{_suggest_file(path, extended_by)}")
-    try:
-        text = path.read_text(encoding="utf-8")
-        content, node = yaml.load(text, Loader), yaml.compose(text, Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}{_describe_yaml_error(error)}") from error
+    content, node = read_yaml(path)
     if not isinstance(content, dict) or node is None:
         allowed = ", ".join(_allowed_keys(Experiment))
         raise UserError(f"{path}: an experiment file must be a mapping of keys to values (allowed: {allowed})")
-    source = Source(content, {(): str(path), **_find_places(node, path, ())})
+    source = Source(content, {(): str(path), **_find_places(node, path, ())}, (path,))
     if "extends" not in content:
         return source
     place = source.place(("extends",))
     if not isinstance(content["extends"], str):
         raise UserError(f"{place}: extends = {content['extends']!r}: must be the path of one file")
     base = read(path.parent / content["extends"], extended_by=(*extended_by, (path, place)))
-    return Source(merge(base.content, source.content), {**base.places, **source.places})
+    return Source(merge(base.content, source.content), {**base.places, **source.places}, (path, *base.files))
+
+
+def read_yaml(path: Path) -> tuple[Any, yaml.Node | None]:
+    """Return the content of a YAML file and its node (`yaml_text.parse`); raise UserError with file and line."""
+    try:
+        if (num_bytes := path.stat().st_size) > limits.FILE_BYTES:
+            raise UserError(f"{path} has {num_bytes:,} bytes (allowed: {limits.FILE_BYTES:,})")
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}{_describe_yaml_error(error)}") from error
 
 
 def _describe_yaml_error(error: Exception) -> str:
@@ -149,19 +159,23 @@ def _replaces(new: dict[str, Any], old: dict[str, Any]) -> bool:
 
 def _override(source: Source, override: str) -> Source:
     path, equals, text = override.partition("=")
+    shown = quote(override)
     key = tuple(_split(path.strip(), source.content))
+    if len(key) > limits.DEPTH:
+        raise UserError(f"--set {shown!r}: more than {limits.DEPTH} keys within each other")
     if not equals or not all(key):
-        raise UserError(f"--set {override!r}: must be key.subkey=value, for example --set train.epochs=5")
+        raise UserError(f"--set {shown!r}: must be key.subkey=value, for example --set train.epochs=5")
     try:
-        value = yaml.load(text, Loader)
+        value = parse(text)[0]
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override!r}{_describe_yaml_error(error)}") from error
+        raise UserError(f"--set {shown!r}{_describe_yaml_error(error)}") from error
     nested: Any = value
     for name in reversed(key):
         nested = {name: nested}
     # levels that only the override creates are placed there; a level that a file wrote keeps its line
-    created = {key[:length]: f"--set {override}" for length in range(1, len(key)) if key[:length] not in source.places}
-    return Source(merge(source.content, nested), {**source.places, **created, key: f"--set {override}"})
+    created = {key[:length]: f"--set {shown}" for length in range(1, len(key)) if key[:length] not in source.places}
+    places = {**source.places, **created, key: f"--set {shown}"}
+    return replace(source, content=merge(source.content, nested), places=places)
 
 
 def _resolve_paths(source: Source) -> None:
@@ -173,11 +187,11 @@ def _resolve_paths(source: Source) -> None:
     for *parents, name in (*PATH_KEYS, *(("evaluate", "downstream", downstream, "root") for downstream in sets)):
         section = _mapping_at(source.content, parents)
         value = section.get(name)
-        if not isinstance(value, str) or Path(value).expanduser().is_absolute():
+        if not isinstance(value, str) or value.startswith("~") or Path(value).is_absolute():
             continue
         place = source.place((*parents, name))
         folders = [Path.cwd()] if place.startswith("--set") else [Path(place.rpartition(":")[0]).parent, Path.cwd()]
-        existing = next((folder / value for folder in folders if (folder / value).exists()), None)
+        existing = next((folder / value for folder in folders if os.path.exists(folder / value)), None)
         if existing is not None:
             section[name] = str(existing)
 
@@ -225,7 +239,7 @@ def _explain(error: ValidationError, source: Source) -> Iterator[str]:
         elif first["type"] == "missing":
             yield _locate(key, "this key is required", source)
         else:
-            yield f"{source.place(key)}: {'.'.join(key)} = {first['input']!r}: {message}"
+            yield f"{source.place(key)}: {'.'.join(key)} = {quote(repr(first['input']))}: {message}"
 
 
 def _locate(key: Key, message: str, source: Source) -> str:

@@ -4,23 +4,27 @@
 field is what `docs/experiment.md` and the JSON schema show.
 """
 
-import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from raybench import models, paper_tables, registry
-from raybench.config.data import Data, Downstream, Normalize, Positive, Section, check_options
+from raybench import limits, models, paper_tables, registry
+from raybench.config.data import Data, Downstream, Normalize, Section, Seed, check_options
 from raybench.config.evaluate import Evaluate, Population, Relearning
+from raybench.config.names import check_path_name, check_run_name
 from raybench.config.spaces import Space
 from raybench.config.sweep import Sweep
+from raybench.config.yaml_text import quote
 from raybench.data.forget_rules import PACKAGE as FORGET_RULES
 from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.engine.devices import Precision
 from raybench.engine.training import Recipe
 from raybench.errors import UserError, attach_key, format_validation_error, unknown
 from raybench.models import Stem
+
+Models = Annotated[int, Field(ge=0, le=limits.MODELS)]
+Threads = Annotated[int, Field(ge=1, le=limits.THREADS)]
 
 METHOD = "method"  # key under `methods.<name>` that names the function, so that one method can run in several settings
 
@@ -56,7 +60,12 @@ class Forget(BaseModel):
     def _check_rule(self) -> "Forget":
         with attach_key("forget", "rule"):
             function = registry.find("forget rule", self.rule, FORGET_RULES, ForgetRuleSpec)
-        check_options(("forget",), f"option of forget rule {self.rule}:", self.model_extra or {}, function)
+        options = self.model_extra or {}
+        check_options(("forget",), f"option of forget rule {self.rule}:", options, function)
+        seed = options.get("seed", 0)
+        if not isinstance(seed, int) or not 0 <= seed <= limits.SEED:
+            with attach_key("forget", "seed"):
+                raise UserError(f"forget.seed = {quote(repr(seed))}: must be a whole number from 0 to {limits.SEED}")
         return self
 
 
@@ -73,7 +82,9 @@ class Model(Section):
         description="First layers of a residual network. `cifar` is a 3 x 3 convolution of stride 1 without max-pool, "
         "for images of about 32 pixels.",
     )
-    width: Positive = Field(default=32, description="Channels of the first layer of `cnn`. Other models ignore it.")
+    width: Annotated[int, Field(ge=1, le=limits.WIDTH)] = Field(
+        default=32, description="Channels of the first layer of `cnn`. Other models ignore it."
+    )
     checkpoint: str | None = Field(
         default=None,
         description="State dict of the original model; the original is then not trained. Validation samples come from "
@@ -97,10 +108,10 @@ class Model(Section):
 class Train(Recipe):
     """The training recipe of the original and the retrained models, and the number of retrained models."""
 
-    seed: int = Field(
+    seed: Seed = Field(
         default=0, description="Seed of the first original model; further ones (`sweep.originals`) use others."
     )
-    retrained_seeds: list[int] | Annotated[int, Field(ge=0)] = Field(
+    retrained_seeds: Annotated[list[Seed], Field(max_length=limits.MODELS)] | Models = Field(
         default=5,
         description="Number of retrained models, or the list of their seeds. A number n means the n seeds after "
         "`seed`. 1 gives gaps without a noise floor, 0 gives no gaps: the leaderboard then ranks by `gap_to_ideal`.",
@@ -111,7 +122,7 @@ class Train(Recipe):
         "difference between two recipes; some papers trained this way, and their reported numbers need it.",
         json_schema_extra={"keys_of": "recipe"},
     )
-    workers: Positive = Field(
+    workers: Threads = Field(
         default=1,
         description="Workers that train one model together by data-parallel training (DDP). Small models train faster "
         "side by side with 1 worker each.",
@@ -172,7 +183,7 @@ class Resources(Section):
         description="Precision of methods and predictions; training has `train.precision`. `auto` is bf16 on hardware "
         "that multiplies it natively, else fp32.",
     )
-    threads: Positive = Field(
+    threads: Threads = Field(
         default=1,
         description="CPU threads of torch in each worker. Part of every result's key, because results on a CPU repeat "
         "bit for bit only with the same number.",
@@ -189,7 +200,7 @@ class Resources(Section):
     gpus_per_model: Annotated[float, Field(ge=0)] = Field(
         default=0, description="GPUs that Ray reserves for training or predicting with one model."
     )
-    retries: Annotated[int, Field(ge=0)] = Field(
+    retries: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=3,
         description="Times that a task is run again after its worker died (out of memory, lost node), before it counts "
         "as failed.",
@@ -216,8 +227,8 @@ class Experiment(Section):
     """One experiment: everything that decides its numbers."""
 
     name: str = Field(
-        description="Name of the run and of its folder on the storage: letters, digits, '.', '_' and '-', a letter or "
-        "digit first."
+        description="Name of the run and of its folder on the storage: letters, digits, '.', '_' and '-', at most "
+        f"{limits.NAME}, no '.' or '-' first."
     )
     data: Data = Field(description="Which images, how they are read, and how they are split into roles.")
     forget: Forget = Field(description="Which training samples are to be forgotten.")
@@ -227,7 +238,8 @@ class Experiment(Section):
     )
     methods: dict[str, dict[str, Any]] = Field(
         description="Unlearning methods, each with fixed values and search spaces of its hyperparameters. A name "
-        "without values takes the defaults of the method. Your own method is `package.module.function`.",
+        "without values takes the defaults of the method. Your own method is `package.module.function`. The names "
+        "become parts of paths, so the rule for `name` applies.",
         json_schema_extra={"keys_of": "methods"},
     )
     sweep: Sweep = Field(default=Sweep(), description="How hyperparameters are searched.")
@@ -260,9 +272,7 @@ class Experiment(Section):
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
-            raise ValueError("must be letters, digits, '.', '_' and '-', a letter or digit first: it names a folder")
-        return value
+        return check_run_name(value)
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -271,6 +281,14 @@ class Experiment(Section):
         if not isinstance(value, dict):
             return value
         return {name: {} if settings is None else settings for name, settings in value.items()}
+
+    @field_validator("methods")
+    @classmethod
+    def _check_entries(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in value:
+            with attach_key("methods", name):
+                check_path_name(name, "an entry of methods")
+        return value
 
     def function_name(self, method: str) -> str:
         """Return the name of the function that runs for a key of `methods:`, which its key `method` may set."""

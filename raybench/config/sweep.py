@@ -3,11 +3,12 @@
 The description of a field is what `docs/experiment.md` and the JSON schema show.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from raybench.config.data import Positive, Section
+from raybench import limits
+from raybench.config.data import Section, Seed
 
 ORIGINALS = 5
 
@@ -15,7 +16,7 @@ ORIGINALS = 5
 class Sweep(Section):
     """The hyperparameter search: the same number of trials for every method."""
 
-    trials: Positive = Field(
+    trials: Annotated[int, Field(ge=1, le=limits.TRIALS)] = Field(
         default=20,
         description="Number of settings to try for each method. A method without search spaces runs once.",
     )
@@ -33,18 +34,18 @@ class Sweep(Section):
         "are mean absolute differences in percentage points. Default with `train.retrained_seeds: 0`: `gap_to_ideal`.",
         json_schema_extra={"names": "objectives"},
     )
-    seeds: Positive = Field(
+    seeds: Annotated[int, Field(ge=1, le=limits.MODELS)] = Field(
         default=5,
         description="Runs of the chosen setting that are reported, on other seeds than the search, so that a lucky "
         "trial is not reported.",
     )
-    originals: Positive = Field(
+    originals: Annotated[int, Field(ge=1, le=limits.MODELS)] = Field(
         default=ORIGINALS,
         description="Number of original models, each trained on its own seed; run i starts from original i mod "
         "`originals`. Ranks from one original hold for that original only. At most `seeds`, which is the default if it "
         "is less than 5; 1 with `model.checkpoint`.",
     )
-    seed: int = Field(default=0, description="Seed of the search: draws the settings and seeds the trials.")
+    seed: Seed = Field(default=0, description="Seed of the search: draws the settings and seeds the trials.")
     stop_collapsed: bool = Field(
         default=True,
         description="Stop a trial as failed when its loss is not finite or its retain accuracy is at chance. Turn it "

@@ -3,10 +3,11 @@
 They are apart from the schema because methods and metrics take a second to import.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from raybench import methods
+from raybench import limits, methods
 from raybench.config.schema import METHOD, Experiment
 from raybench.config.spaces import Space
 from raybench.engine import audit
@@ -22,10 +23,16 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
     the first mistake across sections.
     """
     experiment = Experiment.model_validate(content)
+    for section in ("train", "methods"):
+        _require_finite(experiment.model_dump(include={section}))
+    _require_finite(experiment.train.retrained_recipe.model_dump(), "train", "retrained")
     for name, values in experiment.methods.items():
         _check_method(name, experiment.function_name(name), {k: v for k, v in values.items() if k != METHOD})
     with attach_key("evaluate", "metrics"):
-        metric_rows.chosen_metrics(experiment.evaluate.metrics)
+        chosen = metric_rows.chosen_metrics(experiment.evaluate.metrics)
+    _require_finite(chosen, "evaluate", "metrics")
+    for name, settings in chosen.items():
+        _check_whole_numbers(name, settings)
     with attach_key("sweep", "objective"):
         audit.check_objective(experiment.sweep.objective, num_retrained=len(experiment.train.seeds))
     _check_originals(experiment)
@@ -41,8 +48,11 @@ def _check_method(name: str, function_name: str, values: Mapping[str, Any]) -> N
     for key, value in values.items():
         with attach_key("methods", name, key):
             spaces[key] = Space.parse(f"methods.{name}.{key}", value)
+            if len(spaces[key].values) > limits.CHOICES:
+                raise UserError(f"methods.{name}.{key}: more than {limits.CHOICES} choices")
             for extreme in spaces[key].extremes:
-                check_method(name, function, {key: extreme})
+                arguments, settings = check_method(name, function, {key: extreme})
+                _require_finite({**settings.model_dump(), **arguments}, "methods", name)
     with attach_key("methods", name):  # values that are valid one by one may not be valid together
         for end in (0, 1):
             check_method(name, function, {key: space.extremes[end] for key, space in spaces.items()})
@@ -55,6 +65,25 @@ def _check_originals(experiment: Experiment) -> None:
                 f"sweep.originals = {experiment.sweep.originals}: model.checkpoint sets the only original (allowed "
                 "with a checkpoint: 1)"
             )
+
+
+def _check_whole_numbers(metric: str, settings: Mapping[str, Any]) -> None:
+    """Raise UserError for a count below 1, such as k = 0, and for a seed out of range; your own metrics decide."""
+    for key, value in settings.items():
+        low, high = (0, limits.SEED) if key == "seed" else (1, limits.COUNT)
+        if "." not in metric and type(value) is int and not low <= value <= high:
+            with attach_key("evaluate", "metrics", metric, key):
+                raise UserError(f"evaluate.metrics.{metric}.{key} = {value}: must be {low} to {high}")
+
+
+def _require_finite(value: Any, *key: str) -> None:
+    """Raise UserError, with its key, for an infinite number or NaN; a text such as "inf" becomes one in a schema."""
+    if isinstance(value, float) and not math.isfinite(value):
+        with attach_key(*key):
+            raise UserError(f"{'.'.join(key)} = {value}: must be a finite number")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, item in items:
+        _require_finite(item, *key, str(name))
 
 
 def _check_population(experiment: Experiment) -> None:

@@ -2,16 +2,21 @@
 
 import logging
 import os
+import site
 import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
+from raybench.distributed.resources import Need, require
 from raybench.errors import UserError
+from raybench.registry import MODULES
 
 # By default glibc returns every freed activation to the system, which zeroes the pages again at each step: a quarter
 # of a ResNet-18's training step on a CPU. Other allocators ignore these variables
@@ -45,9 +50,20 @@ DEFAULTS = {
 class Cluster:
     """A Ray connection that opens on first use, so that a run with nothing left to compute never starts Ray."""
 
-    def __init__(self, address: str | None = None, *, quiet: bool = True) -> None:
-        """Check `address`: auto, host:port, ray://host:port, or None for a local Ray (inside a job: its cluster)."""
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        quiet: bool = True,
+        needs: Sequence[Need] = (),
+        report: Callable[[str], None] = print,
+    ) -> None:
+        """Check `address`: auto, host:port, ray://host:port, or None for a local Ray (inside a job: its cluster).
+
+        `needs` are compared with what Ray has, once connected; `report` is called with what a cluster still lacks.
+        """
         self._address, self._quiet, self._started = address, quiet, False
+        self._needs, self._report = needs, report
         if address is not None:
             check_address(address)
 
@@ -68,13 +84,12 @@ class Cluster:
             return
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
-        # lets workers import user-defined methods from the current folder
-        paths = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        python_path = os.pathsep.join(dict.fromkeys(paths))
-        os.environ["PYTHONPATH"] = python_path
+        os.environ["PYTHONPATH"] = _python_path()
+        os.environ.setdefault(MODULES, os.getcwd())  # the command line has set it already
         import ray
 
         if ray.is_initialized():  # by a test or a notebook, which also shuts it down
+            require(self._needs, may_grow=False, report=self._report)
             return
         level = logging.ERROR if self._quiet else logging.INFO
         address = self._address or os.environ.get("RAY_ADDRESS")
@@ -82,27 +97,62 @@ class Cluster:
             with warnings.catch_warnings(), _without_stderr(self._quiet):
                 warnings.simplefilter("ignore")
                 if address:
-                    variables = {name: os.environ[name] for name in ("PYTHONPATH", *MALLOC)}
+                    names = ("PYTHONPATH", MODULES, *MALLOC)
+                    variables = {name: os.environ[name] for name in names if name in os.environ}
                     ray.init(
                         address=address,
                         log_to_driver=not self._quiet,
                         logging_level=level,
                         runtime_env={"env_vars": variables},
+                        **_job_config(address),
                     )
                 else:
                     ray.init(
                         address="local",
                         include_dashboard=False,
+                        **_job_config("local"),
                         log_to_driver=not self._quiet,
                         logging_level=level,
                         _temp_dir=tempfile.mkdtemp(prefix="rb-", dir=_short_folder()),
                     )
+        except ray.exceptions.AuthenticationError as error:
+            raise UserError(
+                f"Ray at {address} requires a valid token. Run `ray get-auth-token` on the head node to print it, then "
+                "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write it to ~/.ray/auth_token)"
+            ) from error
         except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
             action = f"connect to Ray at {address}" if address else "start a local Ray"
             raise UserError(f"cannot {action}: {error}") from error
         self._started = True
         for name in ("ray", "ray.data", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(level)
+        require(self._needs, may_grow=bool(address), report=self._report)
+
+
+def _job_config(address: str) -> dict[str, Any]:
+    """Return the argument that keeps Ray from putting the driver's current folder first on the workers' path.
+
+    A client (ray://) sends no folder.
+    """
+    if address.startswith("ray://"):
+        return {}
+    from ray.job_config import JobConfig
+
+    class WithoutFolder(JobConfig):
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True  # what Ray asks before it adds the folder; it asks for nothing else
+
+    return {"job_config": WithoutFolder()}
+
+
+def _python_path() -> str:
+    """Return PYTHONPATH for the workers: absolute, and with the folder of raybench if it is not installed.
+
+    The current folder is not part of it: `registry.imported` searches it last, for functions that the user names.
+    """
+    folders = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    own = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(dict.fromkeys([*folders, *([] if own in site.getsitepackages() else [own])]))
 
 
 @contextmanager

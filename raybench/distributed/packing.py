@@ -6,6 +6,7 @@ package only once).
 """
 
 import os
+import stat
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,11 +15,20 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from pathspec import GitIgnoreSpec
 
+from raybench.data.listing import first_few
 from raybench.errors import UserError
 
 LIMIT_BYTES = 100 * 2**20  # the dashboard rejects larger uploads
 UNTRACKED_EXCLUDED = ("runs", "data")  # top-level folders of results and images: packed only if git tracks them
 ALWAYS_EXCLUDED = {".git", ".venv", "__pycache__"}
+SECRETS = GitIgnoreSpec.from_lines(
+    [
+        *(".env", ".env.*", "!.env.example", "!.env.template", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.kdbx"),
+        *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh/", ".aws/", ".azure/", ".gnupg/", ".kaggle/"),
+        *(".netrc", ".pgpass", ".npmrc", ".pypirc", ".git-credentials", ".htpasswd", "kaggle.json", "credentials"),
+        *("credentials.json", "service_account*.json", "auth_token", "secrets.yaml", "secrets.yml", "secrets.json"),
+    ]
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can store
 
 
@@ -32,7 +42,9 @@ def pack(folder: Path, target: Path, *, also: Iterable[str] = ()) -> int:
         for name in names:
             entry = ZipInfo(name, date_time=EPOCH)
             entry.compress_type = ZIP_DEFLATED
-            entry.external_attr = (folder / name).stat().st_mode << 16  # keeps the executable bit of scripts
+            # scripts stay executable; nobody else on a node may read the files
+            is_script = bool((folder / name).stat().st_mode & stat.S_IXUSR)
+            entry.external_attr = (stat.S_IFREG | (0o700 if is_script else 0o600)) << 16
             with (folder / name).open("rb") as source, archive.open(entry, "w", force_zip64=True) as sink:
                 while chunk := source.read(2**20):
                     sink.write(chunk)
@@ -47,15 +59,33 @@ def project_files(folder: Path) -> list[str]:
     """Return the relative paths of the files to pack, sorted.
 
     In a git checkout: tracked files, and untracked files that git does not ignore. Elsewhere: all files that the
-    folder's .gitignore does not exclude. In both cases a .rayignore at the top of the folder excludes further files.
+    folder's .gitignore does not exclude. In both cases a .rayignore at the top of the folder excludes further files,
+    and files that usually hold passwords or keys (`SECRETS`) are left out.
     """
+    return [name for name in _candidates(folder)[0] if not SECRETS.match_file(name)]
+
+
+def unusual_files(folder: Path) -> Iterator[str]:
+    """Yield a line about the secrets that are left out, and one about the files that git does not track."""
+    names, untracked = _candidates(folder)
+    secrets = [name for name in names if SECRETS.match_file(name)]
+    sent = [name for name in names if name in untracked and name not in secrets]
+    if secrets:
+        yield f"left out   {len(secrets)} files that may hold secrets: {first_few(secrets)}"
+    if sent:
+        yield f"untracked  {len(sent)} of the files are not tracked by git: {first_few(sent)}"
+
+
+def _candidates(folder: Path) -> tuple[list[str], set[str]]:
+    """Return the files that no rule excludes, sorted, and which files of the folder git does not track."""
     tracked, untracked = _git(folder, "--cached"), _git(folder, "--others", "--exclude-standard")
     if tracked or untracked:
         names = [*tracked, *(name for name in untracked if name.split("/")[0] not in UNTRACKED_EXCLUDED)]
     else:
         names = list(_walk(folder, _rules(folder / ".gitignore")))
     rayignore = _rules(folder / ".rayignore")
-    return sorted(name for name in set(names) if not rayignore.match_file(name) and (folder / name).is_file())
+    kept = sorted(name for name in set(names) if not rayignore.match_file(name) and (folder / name).is_file())
+    return kept, set(untracked)
 
 
 def _git(folder: Path, *options: str) -> list[str]:

@@ -17,14 +17,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import requests
-import yaml
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from raybench.config.reading import read
 from raybench.distributed.cluster import check_address
-from raybench.distributed.packing import pack
-from raybench.errors import UserError
+from raybench.distributed.packing import pack, unusual_files
+from raybench.errors import UserError, mask_password, printable
 
 PATIENCE_SECONDS = 60.0  # how long a cluster may be unreachable before `submit` stops following the job
 RETRY_SECONDS = 1.0
@@ -58,6 +57,8 @@ def submit(
     with tempfile.TemporaryDirectory(prefix="raybench-") as scratch, _ray_address(url):
         package = Path(scratch) / "project.zip"
         count = pack(folder, package, also=files)
+        for line in unusual_files(folder):
+            print(printable(line), flush=True)
         print(f"packed     {count} files, {package.stat().st_size / 2**20:.1f} MiB, from {folder}", flush=True)
         try:
             client = JobSubmissionClient(url)
@@ -83,6 +84,11 @@ def submit(
 
 def shared_storage(storage: str | None) -> str:
     """Return the storage if it outlives the job: a URI or an absolute path. Raise UserError otherwise."""
+    if storage is not None and mask_password(storage) != storage:
+        raise UserError(
+            f"--storage {mask_password(storage)!r} holds a password, and everyone who reaches the dashboard could read "
+            "it. Give the nodes the right to write to the bucket (a role, or their environment), and name it alone"
+        )
     if storage is not None and ("://" in storage or storage.startswith("/")):
         return storage
     problem = "--storage is required" if storage is None else f"--storage {storage!r} is a relative path"
@@ -97,10 +103,7 @@ def experiment_files(file: Path, folder: Path) -> list[str]:
 
     Raises UserError for a file outside `folder`.
     """
-    read(file)  # rejects files that are missing, not YAML, or extend themselves
-    chain = [file.resolve()]
-    while base := yaml.safe_load(chain[-1].read_text(encoding="utf-8")).get("extends"):
-        chain.append((chain[-1].parent / base).resolve())
+    chain = read(file).files  # rejects files that are missing, not YAML, or extend themselves
     for path in chain:
         if not path.is_relative_to(folder):
             origin = "" if path == chain[0] else f" (extended by {chain[0].name})"

@@ -1,5 +1,7 @@
 """The prose and the examples of docs/experiment.md; the tables come from the descriptions of fields."""
 
+from raybench import limits
+
 INTRODUCTION = (
     "An experiment is one YAML file. It decides everything that changes a number, so a run can be repeated from the "
     "file alone. `raybench check FILE` validates it and prints the plan without running anything; `raybench run FILE` "
@@ -45,7 +47,33 @@ defaults.
 set) is looked up next to the file that names it, then in the current folder.
 
 **Your own code.** A data set, forget rule, model, method or metric can be your own function, named
-`package.module.function`; the current folder is on the path."""
+`package.module.function`. Its module is looked up among the installed ones, on `PYTHONPATH`, and last in the current
+folder; a file there never replaces an installed module."""
+LIMITS = f"""\
+## Limits
+
+No file may hang a run or exhaust the memory. What lies beyond a limit is refused with the limit and the place.
+
+| what | limit |
+| --- | --- |
+| an experiment file | {limits.FILE_BYTES:,} bytes, {limits.VALUES:,} values, aliases expanded, {limits.DEPTH} levels |
+| files that extend each other | {limits.FILES} |
+| whole numbers | {limits.DIGITS} digits; `1:30` and `2024-01-01` are texts |
+| other numbers | finite |
+| texts | no control characters |
+| names of runs, entries of `methods`, downstream sets | {limits.NAME} characters; see `name` |
+| seeds | 0 to {limits.SEED:,} |
+| settings of a method (`sweep.trials`) | {limits.TRIALS:,} |
+| values of a `choice` | {limits.CHOICES:,} |
+| retrained models, runs of a population, final runs of a method | {limits.MODELS:,} each |
+| `evaluate.alphas` | {limits.ALPHAS}, distinct |
+| side of what a model reads (`data.resize`, `data.view`) | {limits.IMAGE_SIZE:,} pixels |
+| an image file | {limits.IMAGE_BYTES // 2**20} MiB; decoded {limits.IMAGE_PIXELS:,} pixels |
+| the sides of an image file | one at most {limits.IMAGE_RATIO} times the other |
+| formats of image files | BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF, WebP |
+| a list, CSV, idx file or pickle | {limits.TEXT_BYTES:,} bytes |
+| a checkpoint | {limits.CHECKPOINT_BYTES // 2**30} GiB; dense tensors of finite real numbers, by name |
+| waiting for a cluster to add nodes | 10 minutes, then the run ends with what is missing |"""
 EXTENDS = """\
 ## extends
 

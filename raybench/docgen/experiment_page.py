@@ -44,6 +44,7 @@ def experiment_page() -> str:
         table(HEADER, [*top, *extra]),
         *sections,
         content.SMOKE,
+        content.LIMITS,
     )
 
 

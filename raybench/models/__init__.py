@@ -188,7 +188,9 @@ def read_weights(source: bytes | Path, *, name: str = "checkpoint") -> dict[str,
     name = str(source) if isinstance(source, Path) else name
     try:
         stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        num_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
         content = torch.load(stream, map_location="cpu", weights_only=True)
+        _check_storage(content, num_bytes)
     except FileNotFoundError as error:
         raise UserError(f"checkpoint {name} does not exist") from error
     except Exception as error:
@@ -199,11 +201,52 @@ def read_weights(source: bytes | Path, *, name: str = "checkpoint") -> dict[str,
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    tensors = isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())
+    if not tensors or not all(isinstance(key, str) for key in content):
         raise UserError(
-            f"checkpoint {name} contains no state dict of tensors (allowed: a state dict, or one under 'state_dict')"
+            f"checkpoint {name} contains no state dict of tensors by name (allowed: a state dict, or one under "
+            "'state_dict')"
         )
+    for key, value in content.items():
+        if (kind := _not_dense(value)) is not None:
+            raise UserError(f"checkpoint {name}: {key} is {kind} (allowed: dense tensors of real numbers)")
     return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _not_dense(value: Tensor) -> str | None:
+    """Return what a tensor is if it holds no plain array of real numbers."""
+    if value.is_nested or value.layout != torch.strided:
+        return "a sparse or nested tensor"
+    if value.is_meta:
+        return "a tensor without values (device meta)"
+    if value.is_quantized or value.is_complex():
+        return f"a tensor of {value.dtype}"
+    return None
+
+
+def require_finite(weights: dict[str, Tensor], *, name: str) -> None:
+    """Raise UserError for weights that hold NaN or infinite numbers: no training and no metric recovers from them."""
+    broken = [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise UserError(
+            f"checkpoint {name}: its weights hold NaN or infinite numbers, in {len(broken)} tensors "
+            f"({', '.join(broken[:3])}{', ...' if len(broken) > 3 else ''})"
+        )
+
+
+def _check_storage(content: object, num_bytes: int) -> None:
+    """Raise ValueError if the tensors claim more memory than the file has bytes: torch trusts what its header says."""
+    sizes: dict[int, int] = {}
+    pending = [content]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, Tensor) and _not_dense(value) is None:
+            storage = value.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+    if sum(sizes.values()) > num_bytes:
+        raise ValueError(f"its tensors claim {sum(sizes.values()):,} bytes, the file has {num_bytes:,}")
 
 
 def _first_line(error: Exception) -> str:

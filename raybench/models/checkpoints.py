@@ -1,10 +1,11 @@
 """User checkpoints: read without executing code, loaded into the model or refused with instructions."""
 
+import stat
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from raybench import models
+from raybench import limits, models
 from raybench.errors import UserError
 
 SAFETENSORS = ".safetensors"
@@ -12,8 +13,12 @@ SAFETENSORS = ".safetensors"
 
 def read_file(path: str) -> bytes:
     """Return the bytes of the file of model.checkpoint; raise UserError that says where it was searched."""
-    file = Path(path).expanduser()
     try:
+        file = Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"model.checkpoint = {path!r} cannot be read: {error}") from error
+    try:
+        require_regular(file)
         return file.read_bytes()
     except OSError as error:
         searched = f" (searched next to the experiment file that names it, and in the current folder, {Path.cwd()})"
@@ -21,8 +26,19 @@ def read_file(path: str) -> bytes:
         raise UserError(f"model.checkpoint = {path!r} cannot be read: {error.strerror}{where}") from error
 
 
+def require_regular(file: Path) -> None:
+    """Raise UserError for a pipe or a device, which could block for ever, and for a file that is too large."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"checkpoint {file} is no regular file")
+    if status.st_size > limits.CHECKPOINT_BYTES:
+        raise UserError(f"checkpoint {file} has {status.st_size:,} bytes (allowed: {limits.CHECKPOINT_BYTES:,})")
+
+
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Read the state dict of a file written by torch.save; raise UserError for anything else."""
+    if path.exists():
+        require_regular(path)
     if path.is_file() and _is_safetensors(path):
         raise UserError(
             f"checkpoint {path} is a safetensors file, which raybench does not read: convert it to a state dict, "
@@ -43,6 +59,7 @@ def fit_checkpoint(model: nn.Module, weights: dict[str, Tensor], *, name: str) -
             f"checkpoint whose head has {len(expected)} outputs"
         )
     models.load_weights(model, weights, name=name)
+    models.require_finite(weights, name=name)
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from raybench.config.schema import Experiment
 from raybench.distributed.cluster import Cluster
+from raybench.distributed.resources import needs
 from raybench.errors import UserError
 from raybench.jobs import plan
 from raybench.jobs.train import import_checkpoint
@@ -38,7 +39,8 @@ def run(
     """
     store.probe()
     store.sweep_partial()
-    with store.lock(f"{experiment.name}/lock"), Cluster(address, quiet=reporter.verbosity < 1) as cluster:
+    ray = Cluster(address, quiet=reporter.verbosity < 1, needs=needs(experiment), report=reporter.print)
+    with store.lock(f"{experiment.name}/lock"), ray as cluster:
         scenario = prepare(experiment, store, reporter)
         reporter.print(headline(scenario))
         for notice in assumptions(scenario):

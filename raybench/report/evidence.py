@@ -14,13 +14,15 @@ import pandas as pd
 import yaml
 
 from raybench.report.comparison import PER_ALPHA, Column
+from raybench.report.conclusion import FORGOTTEN, NO_DIFFERENCE, REMEMBERS, WITHHELD, describe
 from raybench.report.evidence_page import page
-from raybench.report.leaderboard import Leaderboard, Row
+from raybench.report.leaderboard import MEMORY, Leaderboard, Row
 from raybench.report.threat_model import THREAT_MODEL
 from raybench.report.verdict import validity, verdict
 from raybench.storage.store import Store
 
-VERSION = 2
+VERSION = 3
+CONCLUSIONS = (FORGOTTEN, NO_DIFFERENCE, WITHHELD, REMEMBERS)  # from best to worst
 COSTS = ("samples_forward", "samples_backward", "steps", "seconds", "relative_cost")
 COUNTS = ("n", "gap_n", "samples_forward", "samples_backward", "steps")
 IDENTITY = ("metric", "split", "setting", "protocol", "direction")
@@ -37,13 +39,15 @@ def evidence(
     splits: pd.DataFrame,
     manifest: Mapping[str, Any],
 ) -> Evidence:
-    """Return the evidence as plain values, for the best method of the leaderboard and its first final seed.
+    """Return the evidence as plain values, for one method of the leaderboard and its first final seed.
+
+    The method is the best-ranked of those with the best conclusion: one that remembers is taken only if all do.
 
     `unlearning` is None and `metrics` is empty if no method could be ranked.
     """
     experiment = yaml.safe_load(manifest["experiment"]) or {}
     ids = sorted(splits.loc[splits.role == "forget", "id"].tolist())
-    best = next(iter(board.ranked), None)
+    best = min(board.ranked, key=lambda row: CONCLUSIONS.index(row.conclusion or WITHHELD), default=None)
     of_best = models[(models.kind == "unlearned") & (models.method == best.name)] if best is not None else models[:0]
     model = of_best.sort_values("seed").iloc[0] if len(of_best) else None
     originals = models[models.kind == "original"].set_index("original", drop=False)
@@ -73,6 +77,7 @@ def evidence(
         "unlearning": None,
         "metrics": [],
         "table": [],
+        "conclusion": None,
         "findings": {},
         "verdict": verdict(board),
         "validity": validity(board),
@@ -94,6 +99,7 @@ def evidence(
         "cost": _plain_cells(model, COSTS),
         "sweep": manifest.get("sweep"),
     }
+    content["conclusion"] = {"verdict": best.conclusion, "text": _conclusion(best, board), "memory": _memory(best)}
     rows = metrics[metrics.model == model.model].to_dict("records")
     content["metrics"] = [_plain_cells(row, (*IDENTITY, *NUMBERS)) for row in rows]
     pair = model.model, original.model
@@ -195,6 +201,17 @@ def _table_line(column: Column, board: Leaderboard, metrics: pd.DataFrame, model
 
 def _estimate(rows: pd.DataFrame) -> Evidence | None:
     return _plain_cells(rows.iloc[0], ("value", "low", "high", "n", "reason")) if len(rows) else None
+
+
+def _conclusion(best: Row, board: Leaderboard) -> str:
+    if board.withheld is not None or best.memory.reason is not None:
+        return board.withheld or str(best.memory.reason)
+    return describe(best.memory, best.findings, str(best.conclusion))
+
+
+def _memory(best: Row) -> Evidence:
+    """Return the residual memory with its bounds; 0 as retrained, 1 as the original."""
+    return {name: _plain(getattr(best.memory, name)) for name in MEMORY}
 
 
 def _findings(best: Row, board: Leaderboard) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ def page(content: Evidence) -> str:
         f"# Evidence for run {content['run']}",
         "Measurements of one model on a specified set of samples, and how to reproduce them. They do not prove that no "
         "information about the samples remains, and they make no legal statement.",
+        *_verdict(content),
         "## Request",
         "\n".join(f"- {line}" for line in _request(content)),
         "## Unlearning",
@@ -31,6 +32,15 @@ def page(content: Evidence) -> str:
         *_reproduction(content),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _verdict(content: Evidence) -> list[str]:
+    """Return the conclusion on the method, first of all."""
+    conclusion = content["conclusion"]
+    if conclusion is None:
+        return ["**No verdict: no method could be ranked.**"]
+    method = content["unlearning"]["method"]
+    return [f"**Verdict: {conclusion['verdict']}; {conclusion['text']}** (residual memory of `{method}`, all runs)."]
 
 
 def _request(content: Evidence) -> list[str]:

@@ -14,7 +14,7 @@ from raybench.report.leaderboard import Cell, Leaderboard, Row
 from raybench.report.populations import Populations
 from raybench.report.reported_text import PaperComparison
 from raybench.report.retain_privacy import RetainPrivacy
-from raybench.report.table import markdown_table
+from raybench.report.table import escape, markdown_table
 from raybench.report.verdict import details, verdict
 
 NOTHING = "-"
@@ -80,7 +80,7 @@ def as_markdown(
     legend = _legend(board)
     if board.alpha:
         legend.append(f"{next(PER_ALPHA[c.metric] for c in columns if c.metric in PER_ALPHA)} at {board.alpha}.")
-    notes = [f"- {row.name}: {text}" for row in board.rows if (text := _note(row, board))]
+    notes = [f"- {escape(f'{row.name}: {text}')}" for row in board.rows if (text := _note(row, board))]
     packages = ", ".join(f"{key} {value}" for key, value in manifest["packages"].items())
     sections = [
         f"# {name}",

@@ -7,16 +7,20 @@ from torch import nn
 
 from raybench import models
 from raybench.errors import UserError
+from raybench.models.checkpoints import require_regular
 from raybench.storage.store import Store
 
 
 def publish(path: str, store: Store) -> str:
     """Write the state dict of a file to the store; return its key, a hash of the content."""
-    file = Path(path).expanduser()
     try:
+        file = Path(path).expanduser()
+        require_regular(file)
         content = file.read_bytes()
     except OSError as error:
         raise UserError(f"model.init = {path!r} cannot be read: {error.strerror}") from error
+    except RuntimeError as error:  # ~user without such a user
+        raise UserError(f"model.init = {path!r} cannot be read: {error}") from error
     models.read_weights(content, name=path)
     key = f"artifacts/inits/{hashlib.blake2b(content, digest_size=8).hexdigest()}.pt"
     if not store.exists(key):
@@ -26,4 +30,7 @@ def publish(path: str, store: Store) -> str:
 
 def load(model: nn.Module, store: Store, key: str, *, name: str) -> list[str]:
     """Load the weights into the model; return the head tensors of another size, which keep their random values."""
-    return models.start_from(model, models.read_weights(store.read_bytes(key), name=name), name=name)
+    weights = models.read_weights(store.read_bytes(key), name=name)
+    resized = models.start_from(model, weights, name=name)
+    models.require_finite(weights, name=name)
+    return resized

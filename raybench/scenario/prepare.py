@@ -12,6 +12,7 @@ from raybench.metrics.functions.conformal_quantile import smallest_calibration
 from raybench.progress import SILENT, Reporter
 from raybench.scenario import downstream, image_store, initial_weights
 from raybench.scenario.scenario import Scenario
+from raybench.scoring import metric_rows
 from raybench.storage.store import Store, fingerprint
 
 
@@ -62,6 +63,11 @@ def _check_sizes(experiment: Experiment, splits: Splits) -> None:
     sizes = {role: len(splits.ids(role)) for role in ROLES}
     if empty := [role for role, size in sizes.items() if size == 0]:
         raise UserError(f"data.sizes leaves no samples for {', '.join(empty)} (sizes of the roles: {sizes})")
+    k = metric_rows.chosen_metrics(experiment.evaluate.metrics).get("knn", {}).get("k", 1)
+    if k > sizes["retain"]:
+        raise UserError(
+            f"evaluate.metrics.knn.k = {k}: must be at most {sizes['retain']}, the number of retain samples"
+        )
     calibration = sizes["calibration"]
     for alpha in experiment.evaluate.alphas:
         smallest = smallest_calibration(alpha)  # with fewer, the conformal quantile is infinite and sets are trivial

@@ -1,12 +1,17 @@
 """The command line: its commands, their help texts, and where a run stops."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from raybench.cli import app
+import raybench
+from raybench.cli import app, main
 from raybench.commands import options
 from raybench.config.reading import load_experiment
 from raybench.pipeline import run as pipeline
@@ -104,3 +109,28 @@ def test_ctrl_c_exits_with_130_and_says_how_to_resume(experiment, monkeypatch):
     result = invoke("run", str(file))
     assert result.exit_code == 130
     assert "run the same command again to resume" in result.stderr
+
+
+@pytest.mark.slow
+def test_files_in_the_current_folder_replace_no_installed_module(tmp_path):
+    for name in ("yaml", "torch", "rich", "json", "typer"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the current folder ran')")
+    environment = {**os.environ, "PYTHONPATH": str(Path(raybench.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-m", "raybench", "list", "methods"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "finetune" in done.stdout
+
+
+@pytest.mark.parametrize("word", ["report", "export"])
+def test_the_name_of_a_run_cannot_lead_out_of_the_storage(word, monkeypatch, capsys, tmp_path):
+    options = ["--method", "finetune", "--out", str(tmp_path / "x.pt")] if word == "export" else []
+    monkeypatch.setattr(sys, "argv", ["raybench", word, "../elsewhere", *options, "--storage", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "cannot name a run" in capsys.readouterr().err

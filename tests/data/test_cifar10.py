@@ -115,8 +115,8 @@ def test_a_pickle_cannot_change_what_a_later_one_uses(tmp_path):
     (tmp_path / "x").write_bytes(
         b"\x80\x02c_codecs\nencode\nN}X\x0c\x00\x00\x00__defaults__X\x04\x00\x00\x00utf8\x85s\x86b."
     )
-    changed = safe_pickle.load(tmp_path / "x")
-    assert changed.__defaults__ == ("utf8",)
+    with pytest.raises(UserError, match="state of a function"):
+        safe_pickle.load(tmp_path / "x")
     (tmp_path / "y").write_bytes(b"\x80\x02c_codecs\nencode\n.")
     assert safe_pickle.load(tmp_path / "y").__defaults__ is None
 

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import pytest
 
 from raybench.distributed import packing
-from raybench.distributed.packing import pack, project_files
+from raybench.distributed.packing import pack, project_files, unusual_files
 from raybench.errors import UserError
 
 FILES = (
@@ -146,3 +146,33 @@ def test_the_limit_applies_to_the_compressed_size(
     monkeypatch.setattr(packing, "LIMIT_BYTES", 2**20)
     write(project, "zeros.bin", content=bytes(5 * 2**20))
     assert pack(project, tmp_path_factory.mktemp("out") / "p.zip") == 4
+
+
+def test_secrets_are_left_out_and_named_and_untracked_files_are_named(project: Path) -> None:
+    secrets = ["deploy/.env.production", "id_rsa", "server.pem", ".aws/credentials", "kaggle.json"]
+    subprocess.run(["git", "-C", project, "init", "-q"], check=True)
+    for name in [*secrets, ".env.example"]:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("x")
+    subprocess.run(["git", "-C", project, "add", "-f", "server.pem"], check=True)  # tracked, and left out all the same
+    names = project_files(project)
+    assert not {*secrets} & {*names}
+    assert ".env.example" in names
+    left_out, untracked = unusual_files(project)
+    assert left_out.startswith("left out   5 files that may hold secrets: ")
+    assert ".env.example" in untracked
+    assert not any(name in untracked.split(": ")[1].split(", ") for name in secrets)
+
+
+def test_files_are_private_on_the_nodes_and_scripts_stay_executable(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (project / "private.txt").write_text("x")
+    (project / "private.txt").chmod(0o644)
+    (project / "script.sh").write_text("x")
+    (project / "script.sh").chmod(0o755)
+    target = tmp_path_factory.mktemp("out") / "p.zip"
+    pack(project, target)
+    with ZipFile(target) as archive:
+        modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in archive.infolist()}
+    assert (modes["private.txt"], modes["script.sh"]) == (0o600, 0o700)

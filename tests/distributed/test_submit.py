@@ -287,3 +287,12 @@ def test_the_shell_of_the_job_passes_the_arguments_unchanged() -> None:
 )
 def test_the_exit_code_is_the_job_s_own(status: JobStatus, code: int | None, expected: int) -> None:
     assert exit_code(SimpleNamespace(status=status, driver_exit_code=code)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("storage", ["s3://key:secret@bucket/x", "s3://bucket/x?secret_key=secret&region=eu"])
+def test_a_storage_with_a_password_is_refused_and_the_password_is_not_repeated(storage: str) -> None:
+    with pytest.raises(UserError, match="holds a password") as caught:
+        shared_storage(storage)
+    assert "secret'" not in str(caught.value)
+    assert ":secret@" not in str(caught.value)
+    assert "=secret" not in str(caught.value)

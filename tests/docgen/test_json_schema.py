@@ -4,10 +4,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import yaml
 
 from raybench import methods
-from raybench.config.reading import Loader
+from raybench.config.yaml_text import parse
 from raybench.docgen import experiment_content
 from raybench.docgen.json_schema import experiment_schema
 
@@ -31,13 +30,13 @@ def validator():
 def test_every_shipped_experiment_conforms(validator):
     assert len(FILES) > 50
     for file in FILES:
-        errors = list(validator.iter_errors(yaml.load(file.read_text(encoding="utf-8"), Loader)))
+        errors = list(validator.iter_errors(parse(file.read_text(encoding="utf-8"))[0]))
         assert not errors, f"{file}: {errors[0].message}"
 
 
 @pytest.mark.parametrize("name", experiment_content.EXAMPLES)
 def test_every_example_on_the_page_conforms(validator, name):
-    assert list(validator.iter_errors(yaml.load(experiment_content.EXAMPLES[name], Loader))) == []
+    assert list(validator.iter_errors(parse(experiment_content.EXAMPLES[name])[0])) == []
 
 
 @pytest.mark.parametrize(
@@ -55,8 +54,8 @@ def test_every_example_on_the_page_conforms(validator, name):
     ],
 )
 def test_a_right_file_conforms(validator, text):
-    content = yaml.load(text, Loader)
-    complete = {} if "extends" in content else yaml.load(COMPLETE, Loader)
+    content = parse(text)[0]
+    complete = {} if "extends" in content else parse(COMPLETE)[0]
     assert list(validator.iter_errors({**complete, **content})) == []
 
 
@@ -91,7 +90,7 @@ def test_a_right_file_conforms(validator, text):
     ],
 )
 def test_a_wrong_file_does_not_conform(validator, text, part):
-    messages = [error.message for error in validator.iter_errors(yaml.load(text, Loader))]
+    messages = [error.message for error in validator.iter_errors(parse(text)[0])]
     assert any(part in message for message in messages), messages
 
 

@@ -25,6 +25,7 @@ from raybench.distributed import evaluate, sweep
 from raybench.distributed.cluster import Cluster
 from raybench.engine.audit import Audit
 from raybench.jobs.specs import TrialJob
+from raybench.registry import MODULES
 from raybench.scenario.scenario import Scenario
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
     shutil.copy(Path(__file__).parent / "user_code.py", folder)
     (folder / "interrupts").mkdir()
+    (folder / "yaml.py").write_text("raise SystemExit('a file of the current folder ran')")  # must not matter
     return folder
 
 
@@ -80,7 +82,7 @@ def local_ray(project: Path) -> Iterator[None]:
         for name, value in QUIET.items():
             patch.setenv(name, value)
         patch.setenv("PYTHONPATH", str(ROOT / "benchmarks"), prepend=os.pathsep)
-        patch.syspath_prepend(str(project))
+        patch.setenv(MODULES, str(project))
         with chdir(project):
             cluster.start()
         yield

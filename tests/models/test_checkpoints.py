@@ -1,7 +1,9 @@
 """User-provided checkpoints: which are refused, and the messages about them."""
 
 import json
+import os
 import struct
+import zipfile
 
 import pytest
 import torch
@@ -82,3 +84,55 @@ def test_a_missing_file_says_where_a_relative_path_was_looked_for(tmp_path, monk
         read_file(str(tmp_path / "mine.pt"))
     (tmp_path / "mine.pt").write_bytes(b"content")
     assert read_file("mine.pt") == b"content"
+
+
+WEIGHT = torch.ones(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({0: WEIGHT}, "no state dict of tensors by name"),
+        ({"a": WEIGHT, 1: WEIGHT}, "no state dict of tensors by name"),
+        ({"a": WEIGHT.to_sparse()}, "a is a sparse or nested tensor"),
+        ({"a": torch.ones(2, 2, device="meta")}, "a is a tensor without values"),
+        ({"a": torch.ones(2, dtype=torch.complex64)}, "a is a tensor of torch.complex64"),
+        ({"a": torch.quantize_per_tensor(WEIGHT, 0.1, 0, torch.qint8)}, "a is a tensor of torch.qint8"),
+        ({}, "no state dict"),
+        ([WEIGHT], "no state dict"),
+        (WEIGHT, "no state dict"),
+    ],
+)
+def test_anything_but_dense_real_tensors_by_name_is_refused(tmp_path, content, words):
+    path = tmp_path / "weights.pt"
+    torch.save(content, path)
+    with pytest.raises(UserError, match=words):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_hold_nan_are_refused(value):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    weights = {key: torch.full_like(tensor, value) for key, tensor in model.state_dict().items()}
+    with pytest.raises(UserError, match="its weights hold NaN or infinite numbers, in 2 tensors"):
+        fit_checkpoint(model, weights, name="broken.pt")
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "weights.pt")
+    for read in (read_checkpoint, lambda path: read_file(str(path))):
+        with pytest.raises(UserError, match="is no regular file"):
+            read(tmp_path / "weights.pt")
+
+
+def test_a_header_that_claims_more_numbers_than_the_file_has_is_refused(tmp_path):
+    path, lying = tmp_path / "weights.pt", tmp_path / "lying.pt"
+    torch.save({"a": torch.arange(10_000, dtype=torch.float32)}, path)
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(lying, "w") as changed:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name.endswith("data/0"):
+                content = content[:64]
+            changed.writestr(name, content)
+    with pytest.raises(UserError, match="cannot be read safely"):
+        read_checkpoint(lying)

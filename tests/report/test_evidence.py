@@ -96,7 +96,7 @@ def test_the_machine_readable_form_is_plain_json_without_nan(content):
     def refuse(name):
         raise AssertionError(name)
 
-    assert json.loads(json.dumps(whole, allow_nan=False), parse_constant=refuse)["num_retrained"] == 4
+    assert json.loads(json.dumps(whole, allow_nan=False), parse_constant=refuse)["num_retrained"] == 6
 
 
 def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(content):
@@ -108,9 +108,9 @@ def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(content
         "lr 0.1, epochs 3",
         "unlearned.pt` (sha256 `f00`)",
         "| UA | accuracy on forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
-        "near: not distinguishable from retrained",
+        "**Verdict: no difference; could miss up to",
         "separate the original from the retrained models",
-        "power: with 4 retrained models",
+        "power: with 6 retrained models",
         "raybench export made_up --method near",
         "torch 2.9; started 2026-01-01",
     ):
@@ -131,7 +131,7 @@ def test_a_finding_about_the_best_method_is_on_the_page(content):
 def test_limits_name_the_missing_references(content, retrained, said):
     whole = content({"over": OVER}, retrained=retrained)
     assert any(said in limit for limit in whole["limits"])
-    assert "distinguishable from retrained" not in written(whole)
+    assert "Verdict: withheld" in written(whole)
 
 
 def test_limits_say_what_is_not_known_of_a_given_checkpoint(content):

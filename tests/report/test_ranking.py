@@ -20,7 +20,7 @@ from raybench.report import ranking, verdict, write_report
 from raybench.report.comparison import COLUMNS, SEVERAL
 from raybench.report.leaderboard import Leaderboard
 from raybench.report.render import as_rich
-from raybench.report.verdict import limits_of_power
+from raybench.report.verdict import details, limits_of_power
 from raybench.storage import tables
 from raybench.storage.store import Store
 
@@ -44,7 +44,7 @@ def by_name(board):
 
 
 def line(board, beginning):
-    found = [line for line in verdict(board) if line.startswith(beginning)]
+    found = [line for line in [*verdict(board), *details(board)] if line.startswith(beginning)]
     return found[0] if found else None
 
 

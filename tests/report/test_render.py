@@ -10,6 +10,7 @@ from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
 from raybench.report import verdict, write_report
 from raybench.report.render import as_markdown, as_rich
+from raybench.report.table import markdown_table
 
 METHODS = {
     "contrastive_unlearning": [(0.861, 0.9921, 0.885, 0.535, 0.705, 0.855, 0.93)] * 2,
@@ -113,3 +114,9 @@ def test_a_real_run_is_reported_in_a_file_and_on_the_console(trained, tables_fol
     assert ("finetune" in stream.getvalue()) == (verbosity == 0)
     write_report(store, "tiny", Reporter(Console(file=io.StringIO()), verbosity=-1))
     assert store.read_bytes("tiny/report.md").decode() == report
+
+
+def test_names_and_messages_cannot_end_a_cell_or_begin_a_tag():
+    table = markdown_table(["", "a|b"], [["<script>x</script>", "line 1\nline 2"]])
+    assert table.splitlines()[0] == "|  | a\\|b |"
+    assert table.splitlines()[2] == "| &lt;script>x&lt;/script> | line 1 line 2 |"

@@ -12,6 +12,7 @@ import numpy as np
 from raybench.data.files import safe_pickle
 from raybench.data.files.download import download as download_folder
 from raybench.data.images import ImageData
+from raybench.data.listing import first_few
 from raybench.errors import UserError, unknown
 
 PIXELS = 3 * 32 * 32
@@ -60,13 +61,22 @@ def read_batch(path: Path, label_key: str, num_classes: int) -> tuple[np.ndarray
     batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in content.items()}
     for key in ("data", label_key):
         if key not in batch:
-            raise UserError(f"{path}: no key {key!r} (keys: {', '.join(map(str, batch))})")
+            raise UserError(f"{path}: no key {key!r} (keys: {first_few(batch)})")
     data, stored_labels = batch["data"], batch[label_key]
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(data), PIXELS):
+    if (
+        not isinstance(data, np.ndarray)
+        or data.dtype != np.uint8
+        or data.ndim != 2
+        or data.shape != (len(data), PIXELS)
+    ):
         raise UserError(f"{path}: data is {describe(data)}, expected uint8 (n, {PIXELS})")
     if len(data) == 0:
         raise UserError(f"{path}: contains no images")
-    labels = np.asarray(stored_labels) if isinstance(stored_labels, list | tuple | np.ndarray) else np.empty(())
+    # of a list in which one list holds another twice, and so on, numpy would make an array without end
+    flat = isinstance(stored_labels, np.ndarray) or (
+        isinstance(stored_labels, list | tuple) and all(isinstance(x, int | np.integer) for x in stored_labels)
+    )
+    labels = np.asarray(stored_labels) if flat and len(stored_labels) == len(data) else np.empty(())
     if labels.shape != (len(data),) or not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{path}: {label_key} are {describe(stored_labels)}, expected {len(data)} whole numbers")
     if labels.min() < 0 or labels.max() >= num_classes:

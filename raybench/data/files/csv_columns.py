@@ -1,23 +1,30 @@
 """Read a CSV file whose columns have several accepted names."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from raybench.data.files.text import read_text
 from raybench.errors import UserError
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """Return {column: its stripped cells}; raise UserError with file and line for rows of unequal length."""
+    """Return {column: its stripped cells}; raise UserError with file and line.
+
+    All rows must have the same length, and all columns different names.
+    """
     try:
-        reader = csv.reader(path.read_text(encoding="utf-8-sig").splitlines())
+        reader = csv.reader(read_text(path, "CSV").splitlines())
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise UserError(f"{path}: cannot be read as CSV: {error}") from error
     rows = [(line, row) for line, row in rows if any(row)]
     if len(rows) < 2:
         raise UserError(f"{path}: expected a line of column names and at least one row")
     header = rows[0][1]
+    if doubled := [name for name, count in Counter(header).items() if count > 1]:
+        raise UserError(f"{path}: the column {doubled[0]!r} is there more than once; rename or remove one")
     for line, row in rows[1:]:
         if len(row) != len(header):
             raise UserError(f"{path}, line {line}: {len(row)} cells, but {len(header)} columns: {', '.join(header)}")

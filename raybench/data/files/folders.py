@@ -5,6 +5,7 @@ without an image extension (Thumbs.db, README) are ignored; extensions are case-
 """
 
 import os
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def scan(folder: str | Path) -> tuple[list[str], list[str]]:
                 if entry.is_dir():
                     folders.append(name)
                 elif name.lower().endswith(EXTENSIONS):
+                    if not entry.is_file() and not entry.is_symlink():  # reading a pipe would wait for its writer
+                        raise UserError(f"{entry.path!r} is no regular file; remove it")
                     images.append(name)
     except NotADirectoryError as error:
         raise UserError(f"{str(folder)!r} is a file, expected a folder") from error
@@ -88,6 +91,19 @@ def images_of_classes(root: Path, split: str, classes: Sequence[str]) -> tuple[l
     return names, np.repeat(np.arange(len(classes), dtype=np.int64), counts)
 
 
+def relative_name(value: str, where: str, root: Path | None = None) -> str:
+    """Return a listed path in its one form, relative to root; raise UserError for a file outside root.
+
+    A path that begins with root is accepted too, where root is given.
+    """
+    name = posixpath.normpath(value)
+    if root is not None:
+        name = name.removeprefix(f"{root}/")
+    if name.startswith("/") or name.split("/")[0] == ".." or name == "." or "\0" in name:
+        raise UserError(f"{where}: {value!r} is outside root; paths are relative to root, and name a file below it")
+    return name
+
+
 def missing_files(root: Path, names: Sequence[str]) -> list[int]:
     """Return the positions in `names` of the files that do not exist; every folder is listed once."""
     present: dict[str, set[str]] = {}
@@ -95,11 +111,19 @@ def missing_files(root: Path, names: Sequence[str]) -> list[int]:
     for i, name in enumerate(names):
         parent, _, file = name.rpartition("/")
         if parent not in present:
-            folder = root / parent
-            present[parent] = set(os.listdir(folder)) if folder.is_dir() else set()
+            present[parent] = _regular_files(root / parent)
         if file not in present[parent]:
             missing.append(i)
     return missing
+
+
+def _regular_files(folder: Path) -> set[str]:
+    """Return the names of the files in a folder, links to files included; empty if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (OSError, ValueError):
+        return set()
 
 
 def require_files(root: Path, names: Sequence[str], *, listed_in: str) -> None:

@@ -114,7 +114,7 @@ def refuse_empty(values: Sequence[Any], where: str) -> None:
 def as_integer(value: Any) -> int | None:
     """Return a whole number, or a text that is one, as int; else None."""
     if isinstance(value, int | np.integer):
-        return int(value)
+        return int(value) if abs(int(value)) < 2**63 else None
     text = value if isinstance(value, str) else ""
     digits = text.removeprefix("-")
     return int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else None
@@ -124,6 +124,6 @@ def is_number(value: Any) -> bool:
     """Return whether a value can be converted to float."""
     try:
         float(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return False
     return True

@@ -13,11 +13,13 @@ from typing import IO
 
 import numpy as np
 
+from raybench import limits
 from raybench.data.files.download import download as download_folder
 from raybench.data.images import ImageData, dataset
 from raybench.errors import UserError
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+BLOCK = 2**24  # bytes
 MAGIC = {1: 2049, 3: 2051}  # 0x08 = unsigned byte, then the number of dimensions
 NEEDS = f"{', '.join(FILES)} (each plain or .gz), in it, in raw/ or in "
 
@@ -89,6 +91,16 @@ def read_idx(path: Path) -> np.ndarray:
         raise UserError(f"{path}: cannot be read ({error}); is the file truncated?") from error
 
 
+def read_up_to(file: "IO[bytes] | gzip.GzipFile", count: int) -> bytearray:
+    """Read at most `count` bytes, block by block: a header that promises more than the file has costs no memory."""
+    content = bytearray()
+    while len(content) < count and (block := file.read(min(BLOCK, count - len(content)))):
+        content += block
+        if len(content) > limits.TEXT_BYTES:
+            raise OSError(f"more than {limits.TEXT_BYTES:,} bytes")
+    return content
+
+
 def read_stream(file: "IO[bytes] | gzip.GzipFile", path: Path, dimensions: int) -> np.ndarray:
     """Read the header and the values of an open idx file."""
     start = file.read(4 * (1 + dimensions))
@@ -97,7 +109,7 @@ def read_stream(file: "IO[bytes] | gzip.GzipFile", path: Path, dimensions: int) 
         raise UserError(f"{path}: starts with {start[:4].hex() or 'nothing'}, expected the magic number {magic.hex()}")
     header = np.frombuffer(start, dtype=">u4")
     shape = tuple(int(size) for size in header[1:])
-    content = file.read(math.prod(shape) + 1)
+    content = read_up_to(file, math.prod(shape) + 1)
     if len(content) != math.prod(shape):
         more = "more" if len(content) > math.prod(shape) else len(content)
         raise UserError(f"{path}: the header gives {shape} = {math.prod(shape)} bytes, found {more}")

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from raybench.data.files.folders import photographs, require_files
+from raybench import limits
+from raybench.data.files.folders import photographs, relative_name, require_files
+from raybench.data.files.text import read_text
 from raybench.data.images import TEST, TRAIN, ImageData, dataset
 from raybench.data.listing import first_few
 from raybench.errors import UserError
 
-MOST_CLASSES = 100_000  # a model has one row of weights per id up to the highest
+ALLOWED = f"0 to {limits.CLASSES - 1}; is it a class id?"  # a model has one row of weights per id up to the highest
 
 
 @dataset(
@@ -51,11 +53,11 @@ def only_list(root: Path) -> Path:
 
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray]:
-    """Read paths and class ids, (N,) int64; a path may contain spaces, empty lines are skipped."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of images: {error}") from error
+    """Read paths and class ids, (N,) int64; a path may contain spaces, empty lines are skipped.
+
+    Paths are normalized (`./a.png` is `a.png`), so that no image can be listed twice, and lie below root.
+    """
+    lines = read_text(path, "a list of images").splitlines()
     names: list[str] = []
     labels: list[int] = []
     for number, line in enumerate(lines, start=1):
@@ -67,7 +69,9 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
                 f"{path}: line {number} is {line!r}, expected a path, a space and a class id of 0 or more "
                 "(dataset manifest reads labels that are names)"
             )
-        names.append(name.strip())
+        if len(label.lstrip("0")) > limits.DIGITS or int(label) >= limits.CLASSES:
+            raise UserError(f"{path}: line {number}: label {label[: limits.NAME]} is out of range (allowed: {ALLOWED})")
+        names.append(relative_name(name.strip(), f"{path}: line {number}"))
         labels.append(int(label))
     if not names:
         raise UserError(f"{path}: lists no images")
@@ -91,6 +95,4 @@ def names_of_classes(parts: Sequence[tuple[int, list[str], np.ndarray]]) -> list
     uses = Counter(folder for class_folders in folders.values() for folder in class_folders)
     folder_of = {i: next(iter(class_folders)) for i, class_folders in folders.items() if len(class_folders) == 1}
     count = max(folders) + 1
-    if count > MOST_CLASSES:
-        raise UserError(f"label {count - 1} is out of range (allowed: 0 to {MOST_CLASSES - 1}); is it a class id?")
     return [folder_of[i] if folder_of.get(i) and uses[folder_of[i]] == 1 else str(i) for i in range(count)]

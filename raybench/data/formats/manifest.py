@@ -7,16 +7,16 @@ Layout: the file and images with paths relative to root; a Parquet file may cont
 Face's datasets library stores them. Official splits, labels and groups: columns.
 """
 
-import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from raybench import limits
 from raybench.data.files import manifest_columns as columns
 from raybench.data.files.embedded import extract
-from raybench.data.files.folders import missing_files
+from raybench.data.files.folders import missing_files, relative_name
 from raybench.data.files.manifest_table import SUFFIXES, Table
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, TRAIN, ImageData, dataset
 from raybench.data.listing import first_few
@@ -115,9 +115,12 @@ def read_optional(table: Table, option: str, name: str | None) -> tuple[list[Any
 def read_classes(table: Table, column: str, classes: int | list[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read class ids and class names from one column."""
     is_list = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    is_count = isinstance(classes, int) and not isinstance(classes, bool) and classes > 0
+    is_count = isinstance(classes, int) and not isinstance(classes, bool) and 0 < classes <= limits.CLASSES
     if not (classes is None or is_list or is_count):
-        raise UserError(f"manifest: classes is {classes!r}; set the list of class names, or the number of classes")
+        raise UserError(
+            f"manifest: classes is {classes!r}; set the list of class names, or the number of classes, at most "
+            f"{limits.CLASSES}"
+        )
     names = table.class_names(column) if classes is None else classes if isinstance(classes, list) else None
     count = classes if isinstance(classes, int) else None
     return columns.class_ids(table.column(column), where=f"{table.path}: column {column!r}", names=names, count=count)
@@ -141,9 +144,7 @@ def of_paths(root: Path, path: Path, values: Sequence[str | None]) -> Encoded:
     for row, value in enumerate(values, start=1):
         if not value:
             raise UserError(f"{path}: row {row} has no image")
-        name = posixpath.normpath(value).removeprefix(f"{root}/")
-        if name.startswith(("/", "../")):
-            raise UserError(f"{path}: row {row}: {value!r} is outside root {str(root)!r}; paths are relative to root")
+        name = relative_name(value, f"{path}: row {row}", root)
         if name in row_of:
             raise UserError(f"{path}: rows {row_of[name]} and {row} both name {value!r}; list every image once")
         row_of[name] = row

@@ -17,14 +17,17 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from raybench.data.reading.encoded import WHOLE, Encoded
+from raybench import limits
+from raybench.data.reading.encoded import WHOLE, Encoded, open_regular
 from raybench.errors import UserError
 
-PIXELS_LIMIT = 89_478_485  # above this, Pillow decides whether an image is a decompression bomb
+# Pillow opens other formats too, and some by starting a program (EPS: ghostscript)
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 JPEG_END, PNG_END = b"\xff\xd9", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 TAIL = 64  # bytes at the end that are searched for an end marker; some writers add padding after it
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of the frame header of a JPEG
+PNG_SIZE = 16, 24  # bytes of the width and the height, four each
 RGB = 3  # torchvision.io.ImageReadMode.RGB
 
 
@@ -37,7 +40,8 @@ class JpegHeader:
     """Properties of a JPEG from the segments before its first scan."""
 
     bits: int
-    pixels: int
+    height: int
+    width: int
     components: int
     has_metadata: bool  # EXIF or XMP, either of which may hold an orientation
 
@@ -47,12 +51,16 @@ def decode(content: bytes, name: str) -> np.ndarray:
 
     Equal to `ImageOps.exif_transpose(Image.open(...)).convert("RGB")`, within one or two levels for JPEG: alpha is
     dropped, palettes and CMYK are converted, 16-bit gray is clipped at 255. Raises CorruptImage, which names the image
-    as `name`. Does not detect damaged or missing pixels between valid markers of a JPEG.
+    as `name`, for an image that is damaged or larger than the limits of `raybench.limits`. Does not detect damaged or
+    missing pixels between valid markers of a JPEG.
     """
     if not content:
         raise CorruptImage(f"{name}: is empty (0 bytes)")
     pixels = decode_plain_jpeg(content) if content.startswith(JPEG) else None
-    return decode_by_pillow(content, name) if pixels is None else pixels
+    if pixels is None:
+        return decode_by_pillow(content, name)
+    check_size(pixels.shape[0], pixels.shape[1], name)
+    return pixels
 
 
 def check_file(encoded: Encoded, i: int) -> None:
@@ -63,19 +71,23 @@ def check_file(encoded: Encoded, i: int) -> None:
     """
     start, length = int(encoded.offset[i]), int(encoded.length[i])
     try:
-        with open(encoded.name(i), "rb") as file:
+        with open_regular(encoded.name(i)) as file:
             if length == WHOLE:
                 length = os.fstat(file.fileno()).st_size
             file.seek(start)
-            head = file.read(min(len(PNG), length))
+            head = file.read(min(PNG_SIZE[1], length))
             file.seek(start + max(0, length - TAIL))
             tail = file.read(min(TAIL, length))
             if head.startswith(JPEG):
-                intact = JPEG_END in tail and read_jpeg_header(file, start) is not None
+                header = read_jpeg_header(file, start)
+                intact = JPEG_END in tail and header is not None
+                size = (header.height, header.width) if header is not None else (1, 1)
             else:
-                intact = head == PNG and PNG_END in tail
+                intact = head.startswith(PNG) and PNG_END in tail and len(head) == PNG_SIZE[1]
+                size = (int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big")) if intact else (1, 1)
     except OSError as error:
         raise UserError(f"{encoded.name(i)}: cannot be read: {error.strerror}") from error
+    check_size(*size, describe(encoded, i))
     if not intact:
         decode(encoded.read(i), describe(encoded, i))
 
@@ -91,25 +103,38 @@ def decode_plain_jpeg(content: bytes) -> np.ndarray | None:
     decoder = torchvision_decoder()
     if header is None or decoder is None or header.bits != 8 or header.components not in (1, 3):
         return None
-    if header.has_metadata or not 0 < header.pixels <= PIXELS_LIMIT:
-        return None
+    if header.has_metadata or not 0 < header.height * header.width <= limits.IMAGE_PIXELS:
+        return None  # Pillow reads it, or `check_size` refuses it
     try:
         return decoder(torch.frombuffer(bytearray(content), dtype=torch.uint8), RGB, False).permute(1, 2, 0).numpy()
     except RuntimeError:
         return None  # Pillow decides, and reports the defect
 
 
+def check_size(height: int, width: int, name: str) -> None:
+    """Raise CorruptImage for an image whose pixels, or whose view, would take too much memory."""
+    if height * width > limits.IMAGE_PIXELS:
+        raise CorruptImage(
+            f"{name}: is {width} x {height} pixels (allowed: {limits.IMAGE_PIXELS:,} in all); scale it down"
+        )
+    if max(height, width) > limits.IMAGE_RATIO * min(height, width):
+        raise CorruptImage(
+            f"{name}: is {width} x {height} pixels (allowed: one side up to {limits.IMAGE_RATIO} times the other)"
+        )
+
+
 def decode_by_pillow(content: bytes, name: str) -> np.ndarray:
-    """Decode any format that Pillow supports; raise CorruptImage on failure."""
+    """Decode one of `FORMATS`; raise CorruptImage on failure."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise UserError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so truncated images are padded with gray; set it to False"
         )
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            check_size(image.height, image.width, name)
             ImageOps.exif_transpose(image, in_place=True)
             return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    except MemoryError:
+    except (CorruptImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise CorruptImage(
@@ -142,7 +167,7 @@ def read_jpeg_header(file: BinaryIO, start: int) -> JpegHeader | None:
     if len(frame) < 10:
         return None
     height, width = int.from_bytes(frame[5:7], "big"), int.from_bytes(frame[7:9], "big")
-    return JpegHeader(bits=frame[4], pixels=height * width, components=frame[9], has_metadata=has_metadata)
+    return JpegHeader(bits=frame[4], height=height, width=width, components=frame[9], has_metadata=has_metadata)
 
 
 @functools.cache

@@ -5,17 +5,32 @@ A format lists its files in a fixed order and reads no pixels; `decode_image.py`
 
 import functools
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from raybench import limits
 from raybench.data.listing import first_few
 from raybench.errors import UserError
 
 WHOLE = -1  # the length of an image that is a whole file
+NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe waits for its writer otherwise
 CHANNELS = 3  # decoding always returns RGB
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a file for reading; raise UserError for a pipe or a device, which could block for ever, or a huge image."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | NONBLOCK))  # noqa: SIM115
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        file.close()
+        raise UserError(f"{path}: is no regular file")
+    return file
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +49,8 @@ class Encoded:
             raise UserError(
                 f"encoded images need at least one file and one offset and length per image; found {n} images"
             )
+        if self.offset.min() < 0 or self.length.min() < WHOLE:
+            raise UserError(f"images begin at byte {self.offset.min()} and have {self.length.min()} bytes")
         if self.file.min() < 0 or self.file.max() >= len(self.files):
             raise UserError(f"images refer to files 0 to {self.file.max()}, but {len(self.files)} are listed")
 
@@ -55,11 +72,13 @@ class Encoded:
         """Return the encoded bytes of image `i`; raise UserError with its path if they cannot be read."""
         length = int(self.length[i])
         try:
-            with open(self.name(i), "rb") as file:
+            with open_regular(self.name(i)) as file:
                 if length == WHOLE:
+                    if (size := os.fstat(file.fileno()).st_size) > limits.IMAGE_BYTES:
+                        raise UserError(f"{self.name(i)}: has {size:,} bytes (allowed: {limits.IMAGE_BYTES:,})")
                     return file.read()
                 file.seek(int(self.offset[i]))
-                content = file.read(length)
+                content = file.read(min(length, limits.IMAGE_BYTES))
         except OSError as error:
             raise UserError(f"{self.name(i)}: cannot be read: {error.strerror}") from error
         if len(content) < length:

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from raybench import limits
 from raybench.errors import UserError, attach_key
 
-Positive = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=1, le=limits.IMAGE_SIZE)]
 
 
 class View(BaseModel):
@@ -26,14 +27,14 @@ class View(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: Positive = Field(description="Image size in pixels of the square that the model reads.")
+    size: Pixels = Field(description="Image size in pixels of the square that the model reads.")
     fit: Literal["crop", "squash", "squash_crop"] = Field(
         default="crop",
         description="`crop` scales the shorter side to `resize` and cuts out the center. `squash` scales both sides to "
         "`size`, `squash_crop` scales both sides to `resize` and cuts out the center; both change the aspect ratio, as "
         "the code of some papers does.",
     )
-    resize: Positive | None = Field(
+    resize: Pixels | None = Field(
         default=None, description="Size in pixels before the center is cut out; null is `size`. Not for `squash`."
     )
 

@@ -36,7 +36,7 @@ def audits():
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.25, 0.5, 1.0])
 def test_the_expected_value_is_the_share_that_was_kept(audits, kept):
     values = np.array([audit.value for audit in audits[kept]])
-    assert abs(values.mean() - kept) < 0.03
+    assert abs(values.mean() - kept) < 3.5 * values.std() / np.sqrt(len(values)) + 0.01
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.25, 0.5, 1.0])
@@ -136,8 +136,8 @@ def test_originals_without_memory_cannot_be_measured():
     same = rng.normal(0, 1, N) + rng.normal(0, 1, (14, N))
     with pytest.raises(ValueError, match="not more confident"):
         residual_memory(same[:1], same[1:9], same[9:] - 5)
-    barely = same[9:] + np.where(np.arange(N) < 3, 1.0, 0.0)
-    assert residual_memory(same[:1], same[1:9], barely).detectable > 0.5
+    few = np.where(np.arange(N) < 2, 2.0, 0.0)
+    assert residual_memory(same[:1], same[1:9], same[1:6] + few).detectable > 0.5
 
 
 def test_bad_input():
