@@ -6,8 +6,10 @@ samples decide.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,11 @@ from scipy.special import ndtri
 
 from raybench.metrics.functions.gaps import mean_absolute_gap
 from raybench.metrics.functions.intervals import mean_interval
-from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.report.comparison import PER_ALPHA, Column, Comparison
 from raybench.report.leaderboard import Cell, MeanGap, Row
+from raybench.scoring.pairs import gap_to_rows, has_pairs, mean_among
+
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,23 @@ class RunTables:
         mean = float(values.mean())
         shown = 1 - mean if column.complement else mean
         half_width = _half_width_over_models(values) if len(values) > 1 else _half_width_over_samples(rows)
+        measured = _records(rows)
         if kind == "retrained":
+            if len(values) > 1 and has_pairs(measured[0]):
+                among = mean_among(measured)
+                half_width = (among.high - among.low) / 2
             return Cell(shown, half_width, len(values), gap=0.0)
-        gap, low, high, distinguishable = self.gap(column, mean, _half_width_over_samples(rows), kind)
+        gap, low, high, distinguishable = self.gap(column, measured, _half_width_over_samples(rows), kind)
         sign = -1.0 if column.complement else 1.0
         low, high = sorted((sign * low, sign * high))
         distance = mean_absolute_gap(values - mean + gap)
         return Cell(shown, half_width, len(values), sign * gap, low, high, distance, distinguishable)
 
-    def gap(self, column: Column, mean: float, half_width: float, kind: str) -> tuple[float, float, float, bool]:
-        """Return the gap of a mean to the reference of the column, its interval, and whether it is significant."""
+    def gap(
+        self, column: Column, measured: Sequence[Record], half_width: float, kind: str
+    ) -> tuple[float, float, float, bool]:
+        """Return the gap of the mean of metric rows to the reference, its interval, and whether it is significant."""
+        mean = float(np.mean([row["value"] for row in measured]))
         if column.reference is None or column.reference == kind:
             return math.nan, math.nan, math.nan, False
         if isinstance(column.reference, float):
@@ -91,10 +102,12 @@ class RunTables:
         # All seeds of a method start from one original and vary less than retrained models do. The mean is therefore
         # compared with one further retrained model, not with the retrained mean: a method whose seeds all reproduce the
         # same retrained model must not count as different.
-        plain = gap_to_reference(mean, reference)
-        strict = gap_to_reference(mean, reference, confidence=1 - self.comparison.level)
+        retrained = _records(others)
+        plain = gap_to_rows(measured, retrained)
+        strict = gap_to_rows(measured, retrained, confidence=1 - self.comparison.level)
         distinguishable = bool(strict.low > 0 or strict.high < 0)
-        if np.ptp(reference) == 0:  # all equal (100 % on retain, say): only the samples limit the resolution
+        all_equal = np.ptp(reference) == 0 and not math.isnan(plain.low)
+        if all_equal:  # 100 % on retain, say: only the samples limit the resolution
             distinguishable = abs(plain.gap) > half_width
         return plain.gap, plain.low, plain.high, distinguishable
 
@@ -114,6 +127,11 @@ class RunTables:
         split = metrics.split.isna() if column.split is None else metrics.split == column.split
         rows = metrics[(metrics.metric == column.metric) & split]
         return rows[rows.setting == self.alphas[column.metric]] if column.metric in PER_ALPHA else rows
+
+
+def _records(rows: pd.DataFrame) -> list[Record]:
+    """Return the metric rows that have a value."""
+    return [{str(key): value for key, value in row.items()} for row in rows[rows.value.notna()].to_dict("records")]
 
 
 def _half_width_over_models(values: np.ndarray) -> float:

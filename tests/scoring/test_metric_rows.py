@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from raybench.data.splits import ROLES
 from raybench.engine.prediction import Predictions
@@ -167,9 +168,12 @@ def test_the_original_is_read_on_the_same_split(rows):
 
 def test_a_retrained_reference_is_the_mean_over_all_of_them(rows):
     (row,) = rows("of_a_retrained")
-    assert row["value"] == pytest.approx(np.mean([number(model, "forget") for model in ("one", "two", "three")]))
-    assert (row["low"], row["high"]) == pytest.approx((row["value"] - 1, row["value"] + 1))
-    assert "mean over 3 retrained" in row["interval"]
+    each = [number(model, "forget") for model in ("one", "two", "three")]
+    assert row["value"] == pytest.approx(np.mean(each))
+    half_width = math.hypot(1, t.ppf(0.975, 2) * np.std(each, ddof=1) / math.sqrt(3))  # over samples, over models
+    assert (row["low"], row["high"]) == pytest.approx((row["value"] - half_width, row["value"] + half_width))
+    assert "t over 3 retrained" in row["interval"]
+    assert row["by_retrained"] == each
     assert row["reference"] == "retrained"
 
 
@@ -178,6 +182,8 @@ def test_a_retrained_model_is_no_reference_of_itself(rows, model):
     (row,) = rows("of_a_retrained", model=model)
     others = [other for other in ("one", "two", "three") if other != model]
     assert row["value"] == pytest.approx(np.mean([number(other, "forget") for other in others]))
+    expected = [None if other == model else number(other, "forget") for other in ("one", "two", "three")]
+    assert row["by_retrained"] == expected
 
 
 def test_shadows_are_all_retrained_models_but_the_one_that_is_scored(rows, models):
