@@ -149,5 +149,7 @@ def _mean_gap(metrics: pd.DataFrame, gap_metric: str) -> MeanGap:
     values = rows["value"].to_numpy(dtype=float)
     if len(values) == 0:
         return MeanGap(reason="a component of the gap is missing")
-    half_width = _half_width_over_models(values) if len(values) > 1 else _half_width_over_samples(rows)
-    return MeanGap(float(values.mean()), half_width, len(values))
+    if len(values) > 1:
+        return MeanGap(float(values.mean()), _half_width_over_models(values), len(values))
+    value, low, high = (float(rows[name].iloc[0]) for name in ("value", "low", "high"))
+    return MeanGap(value, max(value - low, high - value), 1)

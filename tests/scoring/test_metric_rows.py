@@ -13,6 +13,7 @@ from raybench.data.splits import ROLES
 from raybench.engine.prediction import Predictions
 from raybench.errors import UserError
 from raybench.metrics import downstream
+from raybench.metrics.functions.average_gap import average_gap_estimate
 from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.metrics.regression import mean_absolute_error
 from raybench.scoring import metric_rows
@@ -449,10 +450,9 @@ def test_the_average_gap_is_the_mean_of_four_absolute_gaps_in_points():
     rows = metric_rows.with_gaps(rows)
     found = {row["model"]: row for row in average_gap_rows(rows)}
     assert found["mine"]["value"] == pytest.approx(100 * (0.3 + 0.1 + 0.0 + 0.5) / 4)
-    halves = [(row["gap_high"] - row["gap_low"]) / 2 for row in rows if row["model"] == "mine"]
-    half = 100 * math.sqrt(sum(h**2 for h in halves)) / 4
-    assert found["mine"]["high"] == pytest.approx(found["mine"]["value"] + half)
-    assert found["mine"]["low"] >= 0
+    values, references = list(given.values()), [[value] * 4 for value in RETRAINED.values()]
+    expected = average_gap_estimate(values, references)
+    assert (found["mine"]["low"], found["mine"]["high"]) == pytest.approx((expected.low, expected.high))
     assert found["one"]["value"] == pytest.approx(100 * abs(0.5 - 0.65))  # the noise floor
 
 
