@@ -10,7 +10,7 @@ import torch
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-NO_COMMAND = {"known_memory"}  # the models that `power` measures
+NO_COMMAND = {"known_memory", "reference_coverage"}  # parts of `power` and `coverage`
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_COMMAND)
 
 
