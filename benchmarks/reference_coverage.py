@@ -47,8 +47,8 @@ different, in percent, at the level of one column alone (5) and Bonferroni-corre
 pairs ignored* treats the means of the retrained models as independent; *jackknife* is what the leaderboard uses. With
 two retrained models it gives no interval. *Pair sd* is the standard deviation of what is particular to a pair, in units
 of that of the models. Digits: {models} retrained models of the quickstart, N references and one further model drawn at
-random; the draws share the models. The distance of two numbers (`agl_forget` is 1 minus that of two accuracies) has
-heavier tails than the t distribution allows for, so that too many models are called different.
+random; the draws share the models. Distances are skewed, which a t distribution does not allow for: at the corrected
+level divergences and `agl_forget` (1 minus the distance of two accuracies) exceed it by up to a few percent.
 """
 
 
