@@ -55,9 +55,9 @@ def gap_to_pairs(values: Array, pairs: Array, *, confidence: float = 0.95) -> Ga
 
     `pairs` (N, N) holds the value of retrained model i (row) against retrained model j (column); its diagonal is
     ignored. Low and high are the prediction interval of a further retrained model, Student's t with N - 1 degrees of
-    freedom; z is in standard deviations of the effects of the retrained models. With normal effects
-    the interval holds 0 in at least `confidence` of all draws: exactly so without pair effects, and in 97.4, 96.7 and 96.2 % (N = 3, 5
-    and 8, at 95 %) where pair effects are all there is.
+    freedom; z is in standard deviations of the effects of the retrained models. With normal effects the interval holds
+    0 in at least `confidence` of all draws: exactly so without pair effects, and in 97.4, 96.7 and 96.2 % (N = 3, 5 and
+    8, at 95 %) where pair effects are all there is.
 
     With N < 3 low, high and z are NaN and `interval` says why. Raise ValueError for other shapes or values that are not
     finite.
