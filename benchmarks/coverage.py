@@ -1,16 +1,16 @@
 """Measure how often each kind of 95 % interval contains the true value, on simulated data.
 
-    OMP_NUM_THREADS=1 python benchmarks/coverage.py [--draws 2000] [--out docs/power.md] [--short]
+    OMP_NUM_THREADS=1 python benchmarks/coverage.py [--draws 2000] [--models 40] [--out docs/power.md] [--short]
 
 Each case draws data of a known distribution, computes the interval that a metric reports, and counts how often it
 contains the true value. Where the true value has no closed form it is the mean estimate over all draws. Slow cases use
-a tenth of the draws. --out replaces the section "Coverage of intervals" of that page, or appends it. --short takes 5
-draws of each case.
+a tenth of the draws. A second table shows how often metrics that compare pairs of models call a further retrained model
+different (`reference_coverage.py`), on simulated pairs and on --models retrained digit models. --out replaces the
+section "Coverage of intervals" of that page, or appends it. --short takes 4 draws of every sixth case.
 """
 
 import argparse
 import datetime
-import itertools
 import math
 import platform
 import time
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import reference_coverage
 from scipy.stats import norm
 from sections import write_section
 
@@ -265,23 +266,24 @@ def _cka(g: np.random.Generator, n: int) -> Estimate:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--models", type=int, default=40, help="retrained digit models, 2.5 s each; 0 for none")
     parser.add_argument("--out", type=Path, help="replace the section of this page as well")
     parser.add_argument("--short", action="store_true", help="4 draws of every sixth case")
     arguments = parser.parse_args()
     draws = 4 if arguments.short else arguments.draws
+    models, epochs = (7, 1) if arguments.short else (arguments.models, None)
     started = time.perf_counter()
     step = 6 if arguments.short else 1
-    results = [
-        measure(case, draws)
-        for group in (proportions, attacks, populations, means)
-        for case in itertools.islice(group(), 0, None, step)
-    ]
+    cases = [case for group in (proportions, attacks, populations, means) for case in group()]
+    cases += [Case(*parts) for parts in reference_coverage.cases()]
+    results = [measure(case, draws) for case in cases[::step]]
+    alarms = reference_coverage.false_alarms(draws, models, epochs=epochs)
     origin = (
         f"Generated on {datetime.date.today():%Y-%m-%d} by `OMP_NUM_THREADS=1 python benchmarks/coverage.py --draws "
-        f"{draws} --out docs/power.md` on one core of a {platform.system()} {platform.machine()} machine in "
-        f"{time.perf_counter() - started:.0f} s. Seed 0."
+        f"{draws} --models {models} --out docs/power.md` on one core of a {platform.system()} {platform.machine()} "
+        f"machine in {time.perf_counter() - started:.0f} s. Seed 0."
     )
-    text = section(results, draws, origin)
+    text = f"{section(results, draws, origin)}\n\n{alarms}"
     print(text)
     if arguments.out is not None:
         write_section(arguments.out, HEADING, text)

@@ -24,7 +24,15 @@ FAMILIES: dict[str, Family] = {
     "membership": Family(
         "Membership inference",
         "Whether an attack can separate forget samples from samples that the model never saw.",
-        ("membership_inference", "likelihood", "retain_exposure", "miacr", "nomus"),
+        (
+            "membership_inference",
+            "class_thresholds",
+            "likelihood",
+            "lira_released",
+            "retain_exposure",
+            "miacr",
+            "nomus",
+        ),
     ),
     "forget_test_gap": Family(
         "Forget set compared with test set",
@@ -44,7 +52,7 @@ FAMILIES: dict[str, Family] = {
     "representation": Family(
         "Representation",
         "Whether the features below the classification head still hold what the head no longer shows.",
-        ("representation", "features", "downstream"),
+        ("representation", "kernel_cka", "features", "downstream"),
     ),
     "weights": Family(
         "Weights",

@@ -9,7 +9,15 @@ import numpy as np
 from raybench.metrics.framework.arrays import Array
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions.accuracy import calibration_counts, correct_decisions, error_of_counts, top_k
-from raybench.metrics.functions.intervals import BLOCKS, clopper_pearson, complement, jackknife_of_sums, proportion
+from raybench.metrics.functions.intervals import (
+    BLOCKS,
+    clopper_pearson,
+    complement,
+    jackknife_of_sums,
+    proportion,
+    sparse_mean,
+)
+from raybench.metrics.functions.signals import loss
 
 
 @metric(
@@ -85,6 +93,32 @@ def top_2(logits: Array, labels: Array) -> Estimate:
     """
     fraction, n = top_k(logits, labels, 2), len(labels)
     return clopper_pearson(round(fraction * n), n)
+
+
+@metric(
+    source="Choi and Na 2023, arXiv 2311.02240 (its notebooks print it)",
+    direction="match",
+    low=0,
+    splits=("retain", "forget", "test", "unseen"),
+    cost="samples * classes exponentials",
+    caution=(
+        "A few confident mistakes dominate it: one of 120 samples wrong by 20 nats adds 0.17. It follows the scale of "
+        "the logits: doubling those of a model raises it wherever predictions are wrong."
+    ),
+    released=(
+        "The notebooks of arXiv 2311.02240 print the sum of batch means over the number of samples for MUFAC, about "
+        "1 / 64 of this at a batch size of 64."
+    ),
+)
+def mean_loss(logits: Array, labels: Array) -> Estimate:
+    """Measure how surprised the model is by the labels: on forget, a lower loss than retraining means memory.
+
+    Above the retrained models means over-forgetting, on retain and test lost utility. The mean cross-entropy in nats, 0
+    and above; for labels (N, L) the mean binary cross-entropy of the L labels.
+
+    Interval: that of a weighted sum of rare events (`sparse_mean`).
+    """
+    return sparse_mean(loss(logits, labels))
 
 
 @metric(

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from raybench.metrics.framework.arrays import Array, Bools, Ints
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions.conformal_quantile import Calibration, Rule, smallest_calibration
-from raybench.metrics.functions.conformal_scores import ScoreName
+from raybench.metrics.functions.conformal_scores import Score, ScoreName
 from raybench.metrics.functions.conformal_sets import prediction_sets, single_label
 from raybench.metrics.functions.intervals import clopper_pearson, mean_interval
 
@@ -50,18 +50,26 @@ def coverage(
     rule: Rule = "exact",
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),
+    penalty: float = 0.01,
+    free_ranks: int = 5,
+    randomized: bool = False,
+    seed: int = 0,
 ) -> dict[str, Estimate]:
     """Measure how often the true label stays plausible to the model: on forget, above 1 - alpha means memory.
 
     Below the retrained models means over-forgetting. The fraction of samples whose label is in its conformal
     prediction set, in 0..1; `_set_size` is the mean number of classes in a set, in 0..C.
 
+    `score` is `lac`, `margin`, `aps` or `raps`; `penalty` and `free_ranks` are those of `raps`. `randomized` draws one
+    number per sample from `seed` for `aps` and `raps`, which makes sets smaller and coverage exact.
+
     Intervals treat the threshold as fixed: Clopper-Pearson, and Student's t for the size. They do not cover the value
     at another calibration set: with 100 calibration and 500 test samples they hold 1 - alpha in 59 % of draws. Raise
     ValueError for labels (N, L), empty sets of samples, or fewer calibration samples than `alpha` needs.
     """
+    scored = Score(score, penalty, free_ranks, randomized, seed)
     covered, size = _sets(
-        *(logits, labels, calibration_logits, calibration_labels, alpha, score, rule, calibration, forget_classes)
+        *(logits, labels, calibration_logits, calibration_labels, alpha, scored, rule, calibration, forget_classes)
     )
     return {"": clopper_pearson(int(covered.sum()), len(covered)), "_set_size": mean_interval(size)}
 
@@ -93,17 +101,23 @@ def cr(
     rule: Rule = "exact",
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),
+    penalty: float = 0.01,
+    free_ranks: int = 5,
+    randomized: bool = False,
+    seed: int = 0,
 ) -> Estimate:
     """Measure how certain correct predictions are: 1 means sets of the true label only, 1 / C sets of all classes.
 
     Match the retrained models; on forget, higher means memory. The conformal ratio (CR) is coverage over mean set size,
-    in 0..1: true labels included over all labels included. It is a ratio of means, not a mean of ratios.
+    in 0..1: true labels included over all labels included. It is a ratio of means, not a mean of ratios. Settings as
+    in `coverage`.
 
     Interval: delta method; where it sees no spread, Clopper-Pearson of the coverage over the set size. Raise
     ValueError as `coverage` does, and where every set is empty.
     """
+    scored = Score(score, penalty, free_ranks, randomized, seed)
     covered, size = _sets(
-        *(logits, labels, calibration_logits, calibration_labels, alpha, score, rule, calibration, forget_classes)
+        *(logits, labels, calibration_logits, calibration_labels, alpha, scored, rule, calibration, forget_classes)
     )
     n, mean_size = len(covered), float(size.mean())
     if mean_size == 0:
@@ -141,17 +155,22 @@ def fake_forgetting(
     *,
     score: ScoreName = "lac",
     rule: Rule = "exact",
+    penalty: float = 0.01,
+    free_ranks: int = 5,
+    randomized: bool = False,
+    seed: int = 0,
 ) -> dict[str, Estimate]:
     """Measure how many forget errors are shallow, with the true label still plausible: above `_null` means memory.
 
     The fraction of misclassified forget samples whose label is still in their prediction set, in 0..1. `_null` is the
     value of a perfect unlearner, max(0, 1 - alpha / test error). It is far from 0 (0.39 at a test error of 0.082 and
-    alpha 0.05), so the fraction means nothing without it.
+    alpha 0.05), so the fraction means nothing without it. Settings as in `coverage`.
 
     Intervals: Clopper-Pearson of the fraction, and of the test error, mapped to `_null`. Raise ValueError where no
     forget sample is misclassified.
     """
-    covered, _ = _sets(forget_logits, forget_labels, calibration_logits, calibration_labels, alpha, score, rule)
+    scored = Score(score, penalty, free_ranks, randomized, seed)
+    covered, _ = _sets(forget_logits, forget_labels, calibration_logits, calibration_labels, alpha, scored, rule)
     wrong = _misclassified(forget_logits, forget_labels)
     if not wrong.any():
         raise ValueError("no forget sample is misclassified, so the fraction of fake forgetting among them is 0 / 0")
@@ -170,7 +189,7 @@ def _sets(
     calibration_logits: Array,
     calibration_labels: Array,
     alpha: float,
-    score: ScoreName,
+    score: Score,
     rule: Rule,
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),

@@ -5,6 +5,8 @@ forget and test samples are drawn from the same distribution. They are not where
 forgotten; then only the value of the retrained models is a target.
 """
 
+from typing import Any
+
 from raybench.metrics.accuracy import accuracy
 from raybench.metrics.conformal import coverage
 from raybench.metrics.framework.arrays import Array
@@ -58,12 +60,18 @@ def memory_gap(
     *,
     score: ScoreName = "lac",
     rule: Rule = "exact",
+    penalty: float = 0.01,
+    free_ranks: int = 5,
+    randomized: bool = False,
+    seed: int = 0,
 ) -> Estimate:
     """Measure whether prediction sets cover forget samples more often than new ones: above 0 means memory.
 
     A fully memorized forget set gives about alpha, its largest expected value. Conformal `coverage` on forget minus
-    coverage on test, in -1..1. Raise ValueError as `coverage` does.
+    coverage on test, in -1..1. Settings as in `coverage`; raise ValueError as it does.
     """
+    settings: dict[str, Any] = {"score": score, "rule": rule, "penalty": penalty, "free_ranks": free_ranks}
+    settings |= {"randomized": randomized, "seed": seed}
     held_out = (calibration_logits, calibration_labels, alpha)
-    forget = coverage(forget_logits, forget_labels, *held_out, score=score, rule=rule)
-    return difference(forget[""], coverage(test_logits, test_labels, *held_out, score=score, rule=rule)[""])
+    forget = coverage(forget_logits, forget_labels, *held_out, **settings)
+    return difference(forget[""], coverage(test_logits, test_labels, *held_out, **settings)[""])

@@ -8,8 +8,10 @@ samples decide.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +19,11 @@ from scipy.special import ndtri
 
 from raybench.metrics.functions.gaps import mean_absolute_gap
 from raybench.metrics.functions.intervals import mean_interval
-from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.report.comparison import PER_ALPHA, Column, Comparison
 from raybench.report.leaderboard import Cell, MeanGap, Row
+from raybench.scoring.pairs import gap_to_rows, has_pairs, mean_among
+
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class RunTables:
         shown = 1 - mean if column.complement else mean
         half_width = _half_width_over_models(values) if len(values) > 1 else _half_width_over_samples(rows)
         if kind == "retrained":
+            records = _records(runs)
+            if len(values) > 1 and has_pairs(records[0]):
+                among = mean_among(records)
+                half_width = (among.high - among.low) / 2
             return Cell(shown, half_width, len(runs), gap=0.0)
         gap, low, high, distinguishable = self.gap(column, runs, kind)
         sign = -1.0 if column.complement else 1.0
@@ -103,10 +111,11 @@ class RunTables:
         # Runs that share an original vary less than retrained models do, and a mean varies less. It is therefore
         # compared with one further retrained model, not with the retrained mean: a method whose seeds all reproduce the
         # same retrained model must not count as different.
-        plain = gap_to_reference(mean, reference)
-        strict = gap_to_reference(mean, reference, confidence=1 - self.comparison.level)
+        measured, retrained = _independent_records(runs), _records(others[others["value"].notna()])
+        plain = gap_to_rows(measured, retrained)
+        strict = gap_to_rows(measured, retrained, confidence=1 - self.comparison.level)
         distinguishable = bool(strict.low > 0 or strict.high < 0)
-        if np.ptp(reference) == 0:  # all equal (100 % on retain, say): only the samples limit the resolution
+        if np.ptp(reference) == 0 and not math.isnan(plain.low):  # 100 % on retain, say: samples limit the resolution
             distinguishable = self.gap_by_samples(plain.gap, half_width)[3]
         return plain.gap, plain.low, plain.high, distinguishable
 
@@ -126,6 +135,25 @@ class RunTables:
         split = metrics.split.isna() if column.split is None else metrics.split == column.split
         rows = metrics[(metrics.metric == column.metric) & split]
         return rows[rows.setting == self.alphas[column.metric]] if column.metric in PER_ALPHA else rows
+
+
+def _records(rows: pd.DataFrame) -> list[Record]:
+    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _independent_records(rows: pd.DataFrame) -> list[Record]:
+    """Return rows that are independent of each other: with several originals, the mean over the runs of each."""
+    records = _records(rows)
+    if rows["original"].nunique() < 2:
+        return records
+    means = []
+    for number in rows["original"].unique():
+        same = [record for record in records if record["original"] == number]
+        mean = {**same[0], "value": float(np.mean([record["value"] for record in same]))}
+        if has_pairs(same[0]):
+            mean["by_retrained"] = np.mean([np.asarray(record["by_retrained"], dtype=float) for record in same], axis=0)
+        means.append(mean)
+    return means
 
 
 def independent_values(rows: pd.DataFrame) -> np.ndarray:
@@ -153,5 +181,7 @@ def _mean_gap(metrics: pd.DataFrame, gap_metric: str) -> MeanGap:
     values = independent_values(rows)
     if len(values) == 0:
         return MeanGap(reason="a component of the gap is missing")
-    half_width = _half_width_over_models(values) if len(values) > 1 else _half_width_over_samples(rows)
-    return MeanGap(float(values.mean()), half_width, len(rows))
+    if len(values) > 1:
+        return MeanGap(float(values.mean()), _half_width_over_models(values), len(values))
+    value, low, high = (float(rows[name].iloc[0]) for name in ("value", "low", "high"))
+    return MeanGap(value, max(value - low, high - value), 1)

@@ -220,7 +220,7 @@ def _findings(best: Row, board: Leaderboard) -> dict[str, list[str]]:
     findings = {phrase: list(titles) for phrase, titles in best.findings.by_phrase(comparison).items()}
     if best.passes:
         findings[comparison.passes] = []
-    within = [t for t, cell in best.cells.items() if not math.isnan(cell.gap) and not cell.distinguishable]
+    within = [t for t, cell in best.cells.items() if not math.isnan(cell.gap_low) and not cell.distinguishable]
     return {**findings, comparison.within: within} if within else findings
 
 

@@ -5,9 +5,9 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from raybench.data.splits import ROLES
 from raybench.engine.prediction import Predictions
 from raybench.errors import UserError
 from raybench.metrics.framework.spec import Estimate, MetricSpec
+from raybench.metrics.functions.references import mean_over_references
 
 Metric = Callable[..., Estimate | Mapping[str, Estimate]]
 Estimates = Mapping[str, Estimate]  # by the suffix that follows the metric's name
@@ -149,17 +150,31 @@ class Models:
         return keys
 
 
+class Measured(NamedTuple):
+    """An estimate and, for a metric that reads one retrained model at a time, its value against each of them."""
+
+    estimate: Estimate
+    by_retrained: tuple[float | None, ...] | None = None  # in the order of `Models.retrained`; None: the model itself
+
+
 def compute_metric(
     name: str, settings: Mapping[str, Any], model: str, split: str | None, alpha: float | None, models: Models
-) -> Estimates:
-    """Compute one metric of one model on one split; average over the retrained models if it reads one.
+) -> dict[str, Measured]:
+    """Compute one metric of one model on one split, by suffix; average over the retrained models if it reads one.
 
     Raise ValueError, with the reason, where the metric is undefined.
     """
     if "retrained" not in references_read(name):
-        return _compute_once(name, settings, model, split, alpha, None, models)
-    results = [_compute_once(name, settings, model, split, alpha, key, models) for key in models.others(model)]
-    return {suffix: _mean([result[suffix] for result in results]) for suffix in results[0]}
+        once = _compute_once(name, settings, model, split, alpha, None, models)
+        return {suffix: Measured(estimate) for suffix, estimate in once.items()}
+    spec, others = metric_spec(get_metric(name)), models.others(model)
+    results = {key: _compute_once(name, settings, model, split, alpha, key, models) for key in others}
+    measured = {}
+    for suffix in results[others[0]]:
+        mean = mean_over_references([results[key][suffix] for key in others], low=spec.low, high=spec.high)
+        each = tuple(float(results[key][suffix].value) if key != model else None for key in models.retrained)
+        measured[suffix] = Measured(mean, each)
+    return measured
 
 
 def _compute_once(
@@ -232,11 +247,3 @@ def class_values(names: Iterable[str]) -> np.ndarray:
         if not math.isfinite(values[-1]):
             raise ValueError(f"class names are not numbers ({name!r})")
     return np.array(values)
-
-
-def _mean(estimates: Sequence[Estimate]) -> Estimate:
-    """Average over retrained models; the averaged interval ignores the variance among them."""
-    if len(estimates) == 1:
-        return estimates[0]
-    value, low, high = (float(np.mean([getattr(e, part) for e in estimates])) for part in ("value", "low", "high"))
-    return Estimate(value, low, high, estimates[0].n, f"{estimates[0].interval}, mean over {len(estimates)} retrained")

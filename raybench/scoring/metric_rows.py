@@ -16,7 +16,6 @@ from raybench.errors import UserError, format_validation_error, unknown
 from raybench.fingerprints import code_fingerprint
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions import population
-from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.scoring.binding import (
     DOWNSTREAM,
     NO_DOWNSTREAM,
@@ -33,6 +32,7 @@ from raybench.scoring.binding import (
     parse_input,
     references_read,
 )
+from raybench.scoring.pairs import gap_to_rows
 
 __all__ = [
     "Models",
@@ -109,14 +109,15 @@ def score(model: str, chosen: Mapping[str, Mapping[str, Any]], alphas: Sequence[
             try:
                 if split == DOWNSTREAM:
                     raise ValueError(NO_DOWNSTREAM)
-                estimates = compute_metric(name, settings, model, split, alpha, models)
+                measured = compute_metric(name, settings, model, split, alpha, models)
             except UserError:  # the storage failed, which must not become a result
                 raise
             except ValueError as error:  # the metric is undefined on this input: the row states why
                 rows.append({**row, "reason": str(error)})
                 continue
-            for suffix, estimate in estimates.items():
-                rows.append({**row, "metric": name + suffix, **_columns(estimate)})
+            for suffix, (estimate, each) in measured.items():
+                by_retrained = None if each is None else list(each)
+                rows.append({**row, "metric": name + suffix, **_columns(estimate), "by_retrained": by_retrained})
     return rows
 
 
@@ -153,20 +154,21 @@ def code_fingerprints(chosen: Iterable[str]) -> dict[str, str]:
 def with_gaps(rows: Iterable[Row]) -> list[Row]:
     """Add to each row its signed gap to the mean of the retrained models in the same metric, split and setting.
 
-    Retrained models are compared with the other retrained models (leave-one-out): their gaps are the noise floor.
+    Retrained models are compared with the other retrained models (leave-one-out): their gaps are the noise floor. A
+    metric that compares models with each retrained model (`by_retrained`) is compared with the pairs among these.
     """
     rows = list(rows)
-    reference: dict[tuple[Any, ...], dict[str, float]] = {}
+    references: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row["kind"] == "retrained" and row.get("value") is not None:
-            reference.setdefault(_cell(row), {})[row["model"]] = row["value"]
+            references.setdefault(_cell(row), []).append(row)
     rows_with_gaps = []
     for row in rows:
-        others = [value for model, value in reference.get(_cell(row), {}).items() if model != row["model"]]
+        others = [other for other in references.get(_cell(row), []) if other["model"] != row["model"]]
         if row.get("value") is None or not others:
             rows_with_gaps.append(row)
             continue
-        gap = gap_to_reference(row["value"], others)
+        gap = gap_to_rows([row], others)
         low, high = (value if math.isfinite(value) else None for value in (gap.low, gap.high))
         columns = {"gap": gap.gap, "gap_low": low, "gap_high": high, "gap_n": len(others), "gap_interval": gap.interval}
         rows_with_gaps.append({**row, **columns})

@@ -125,6 +125,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("gap_n", pa.int64()),  # retrained models that the gap is to
             pa.field("gap_interval", pa.string()),
             pa.field("reason", pa.string()),  # why there is no value
+            # the values whose mean is `value`, against each retrained model in order, null against itself; else null
+            pa.field("by_retrained", pa.list_(pa.float64())),
         ]
     ),
     # one row per method, one for the originals, one for the retrained models (mean of audits of one model each)

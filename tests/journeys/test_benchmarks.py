@@ -10,8 +10,8 @@ import torch
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-# the models that `power` measures, what `adversaries` ranks, and the pages of all
-NO_COMMAND = {"known_memory", "adversarial_methods", "guarded_model", "sections"}
+# the models that `power` measures, a part of `coverage`, what `adversaries` ranks, and the pages of all
+NO_COMMAND = {"known_memory", "reference_coverage", "adversarial_methods", "guarded_model", "sections"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_COMMAND)
 
 

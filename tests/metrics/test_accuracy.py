@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
-from raybench.metrics.accuracy import accuracy, calibration_error, top_2, unlearning_accuracy
+from raybench.metrics.accuracy import accuracy, calibration_error, mean_loss, top_2, unlearning_accuracy
 from raybench.metrics.functions.accuracy import correct_decisions, top_k
-from raybench.metrics.functions.intervals import clopper_pearson
+from raybench.metrics.functions.intervals import clopper_pearson, sparse_mean
 from raybench.metrics.per_class_accuracy import accuracy_by_class, balanced_accuracy, majority_accuracy
 
 
@@ -187,3 +187,20 @@ def test_top_2_is_the_fraction_among_the_two_largest_and_never_below_top_1(seed,
 def test_top_2_of_many_labels_per_sample_is_refused():
     with pytest.raises(ValueError, match="one class per sample"):
         top_2(np.zeros((4, 3)), np.zeros((4, 3), dtype=int))
+
+
+def test_the_mean_loss_is_torchs_cross_entropy():
+    logits, labels = random_case(0)
+    expected = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels), reduction="none")
+    assert mean_loss(logits, labels)[:3] == pytest.approx(sparse_mean(expected.numpy())[:3])
+    several = (np.random.default_rng(0).random((60, 5)) < 0.5).astype(int)
+    binary = torch.nn.functional.binary_cross_entropy_with_logits(torch.tensor(logits), torch.tensor(several).double())
+    assert mean_loss(logits, several).value == pytest.approx(float(binary))
+
+
+def test_one_confident_mistake_dominates_the_mean_loss_and_stays_finite():
+    logits, labels = np.zeros((120, 2)), np.zeros(120, dtype=int)
+    logits[:, 0] = 50.0
+    logits[0] = [0, 20]
+    assert mean_loss(logits, labels).value == pytest.approx(20 / 120)
+    assert np.isfinite(mean_loss(1e4 * logits, labels).high)

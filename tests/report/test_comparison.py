@@ -45,7 +45,7 @@ def test_against_one_retrained_model_only_the_samples_decide_and_the_words_say_s
     assert {row.conclusion for row in board.rows} == {None, "withheld"}
     assert "separate the original from the one retrained model" in line(board, "control: UA, MIA AUC")
     assert "no noise floor" in " ".join(board.comparison.legend)
-    assert "retrained_seeds: 2" in line(board, "references: one retrained model")
+    assert "retrained_seeds: 3" in line(board, "references: one retrained model")
 
 
 def test_a_gap_to_one_retrained_model_has_the_interval_of_both_models_samples(make_run):

@@ -1,7 +1,8 @@
-"""The gap to ideals: known numbers, whose model it is of, and what leaves none."""
+"""The gap to ideals: known numbers, whose model it is of, coverage of its interval, and what leaves none."""
 
 import math
 
+import numpy as np
 import pytest
 
 from raybench.engine.audit import objective, reference
@@ -34,12 +35,28 @@ def test_the_gap_is_the_mean_of_four_absolute_differences_in_points():
     assert {row["metric"] for row in found.values()} == {"gap_to_ideal"}
 
 
-def test_the_interval_joins_the_parts_and_the_original_has_none_to_itself():
+def test_the_half_width_is_the_mean_of_the_parts_and_the_original_has_none_to_itself():
     found = {row["model"]: row for row in ideal_gap_rows([*ORIGINAL, *MINE])}
-    three_pairs_and_an_attack = 100 * 0.02 * math.sqrt(3 * 2 + 1) / 4
+    three_pairs_and_an_attack = 100 * 0.02 * (3 * math.sqrt(2) + 1) / 4
     assert found["m"]["high"] == pytest.approx(found["m"]["value"] + three_pairs_and_an_attack)
     assert found["m"]["low"] == pytest.approx(max(0, found["m"]["value"] - three_pairs_and_an_attack))
-    assert found["o"]["high"] == pytest.approx(found["o"]["value"] + 100 * 0.02 * math.sqrt(2 + 1) / 4)
+    assert found["o"]["high"] == pytest.approx(found["o"]["value"] + 100 * 0.02 * (math.sqrt(2) + 1) / 4)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.2])
+def test_the_interval_of_the_gap_to_ideal_covers_it(shift):
+    """Accuracies and AUC are drawn around their truth with a standard deviation of 0.01, half-widths are 1.96 of it."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(500):
+        noise = dict(zip(("forget", "retain", "test", "attack"), rng.normal(0, 0.01, 4)))
+        mine = {"forget": 0.8 + shift, "retain": 0.9 - shift, "test": 0.8, "attack": 0.5 + shift}
+        drawn = {part: value + noise[part] for part, value in mine.items()}
+        parts = dict(zip(("forget", "retain", "test", "attack"), rng.normal([0.9, 0.9, 0.8, 0.7], 0.01)))
+        original = rows_of("o", "original", **parts, half=0.0196)
+        row = ideal_gap_rows([*original, *rows_of("m", "unlearned", **drawn, half=0.0196)])[-1]
+        covered.append(row["low"] <= 100 * 3 * shift / 4 <= row["high"])
+    assert np.mean(covered) >= 0.95
 
 
 @pytest.mark.parametrize("missing", range(4))

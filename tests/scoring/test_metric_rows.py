@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from raybench.data.splits import ROLES
 from raybench.engine.prediction import Predictions
 from raybench.errors import UserError
 from raybench.metrics import downstream
+from raybench.metrics.functions.average_gap import average_gap_estimate
 from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.metrics.regression import mean_absolute_error
 from raybench.scoring import metric_rows
@@ -179,9 +181,12 @@ def test_the_original_is_read_on_the_same_split(rows):
 
 def test_a_retrained_reference_is_the_mean_over_all_of_them(rows):
     (row,) = rows("of_a_retrained")
-    assert row["value"] == pytest.approx(np.mean([number(model, "forget") for model in ("one", "two", "three")]))
-    assert (row["low"], row["high"]) == pytest.approx((row["value"] - 1, row["value"] + 1))
-    assert "mean over 3 retrained" in row["interval"]
+    each = [number(model, "forget") for model in ("one", "two", "three")]
+    assert row["value"] == pytest.approx(np.mean(each))
+    half_width = math.hypot(1, t.ppf(0.975, 2) * np.std(each, ddof=1) / math.sqrt(3))  # over samples, over models
+    assert (row["low"], row["high"]) == pytest.approx((row["value"] - half_width, row["value"] + half_width))
+    assert "t over 3 retrained" in row["interval"]
+    assert row["by_retrained"] == each
     assert row["reference"] == "retrained"
 
 
@@ -190,6 +195,8 @@ def test_a_retrained_model_is_no_reference_of_itself(rows, model):
     (row,) = rows("of_a_retrained", model=model)
     others = [other for other in ("one", "two", "three") if other != model]
     assert row["value"] == pytest.approx(np.mean([number(other, "forget") for other in others]))
+    expected = [None if other == model else number(other, "forget") for other in ("one", "two", "three")]
+    assert row["by_retrained"] == expected
 
 
 def test_shadows_are_all_retrained_models_but_the_one_that_is_scored(rows, models):
@@ -455,10 +462,9 @@ def test_the_average_gap_is_the_mean_of_four_absolute_gaps_in_points():
     rows = metric_rows.with_gaps(rows)
     found = {row["model"]: row for row in average_gap_rows(rows)}
     assert found["mine"]["value"] == pytest.approx(100 * (0.3 + 0.1 + 0.0 + 0.5) / 4)
-    halves = [(row["gap_high"] - row["gap_low"]) / 2 for row in rows if row["model"] == "mine"]
-    half = 100 * math.sqrt(sum(h**2 for h in halves)) / 4
-    assert found["mine"]["high"] == pytest.approx(found["mine"]["value"] + half)
-    assert found["mine"]["low"] >= 0
+    values, references = list(given.values()), [[value] * 4 for value in RETRAINED.values()]
+    expected = average_gap_estimate(values, references)
+    assert (found["mine"]["low"], found["mine"]["high"]) == pytest.approx((expected.low, expected.high))
     assert found["one"]["value"] == pytest.approx(100 * abs(0.5 - 0.65))  # the noise floor
 
 

@@ -6,7 +6,7 @@ p_y still separates 40 nats from 400.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,17 @@ from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array
 from raybench.metrics.functions.softmax import log_softmax, row_blocks
 
 ScoreName = Literal["lac", "margin", "aps", "raps"]
+RANDOMIZED = ("aps", "raps")  # scores that are defined with a uniform draw for each sample
+
+
+class Score(NamedTuple):
+    """A score with its settings: `penalty` and `free_ranks` of `raps`, and one draw per sample for `randomized`."""
+
+    name: ScoreName = "lac"
+    penalty: float = 0.01
+    free_ranks: int = 5
+    randomized: bool = False
+    seed: int = 0
 
 
 def lac(logits: Array) -> Floats:
@@ -50,8 +61,11 @@ def aps(logits: Array, *, u: Array = 1.0) -> Floats:
 def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: int = 5) -> Floats:
     """Compute `aps` plus penalty * max(0, rank of y - free_ranks), (N, C); the most likely class has rank 1.
 
-    Reference: Angelopoulos et al. 2021, arXiv 2009.14193 (regularized adaptive prediction sets).
+    Raise ValueError for a negative penalty or number of ranks. Reference: Angelopoulos et al. 2021, arXiv 2009.14193
+    (regularized adaptive prediction sets).
     """
+    if penalty < 0 or free_ranks < 0:
+        raise ValueError(f"penalty and free_ranks of raps must not be negative, got {penalty:g} and {free_ranks}")
     _, _, rank = _ranked(logits)
     return aps(logits, u=u) + penalty * np.maximum(0, rank - free_ranks)
 
@@ -59,18 +73,30 @@ def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: in
 SCORES: dict[str, Callable[..., Floats]] = {"lac": lac, "margin": margin, "aps": aps, "raps": raps}
 
 
-def score_blocks(logits: Floats, score: ScoreName) -> Iterator[tuple[slice, Floats]]:
-    """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, for any N and C."""
-    if score not in SCORES:
-        raise ValueError(f"unknown conformal score {score!r} (allowed: {', '.join(SCORES)})")
+def score_blocks(logits: Floats, score: Score | ScoreName, *, stream: int = 0) -> Iterator[tuple[slice, Floats]]:
+    """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, for any N and C.
+
+    Samples of different streams get different draws where the score is randomized. Raise ValueError for an unknown
+    score, and for a randomized one that is not defined with a draw.
+    """
+    settings = Score(score) if isinstance(score, str) else score
+    if settings.name not in SCORES:
+        raise ValueError(f"unknown conformal score {settings.name!r} (allowed: {', '.join(SCORES)})")
+    if settings.randomized and settings.name not in RANDOMIZED:
+        raise ValueError(f"{settings.name} has no randomized form (randomized scores: {', '.join(RANDOMIZED)})")
+    draws = np.random.default_rng([settings.seed, stream]).random(len(logits)) if settings.randomized else None
+    options: dict[str, float] = {}
+    if settings.name == "raps":
+        options = {"penalty": settings.penalty, "free_ranks": settings.free_ranks}
     for rows in row_blocks(logits.shape):
-        yield rows, SCORES[score](logits[rows])
+        u = {} if draws is None else {"u": draws[rows]}
+        yield rows, SCORES[settings.name](logits[rows], **options, **u)
 
 
-def true_label_scores(logits: Floats, labels: Ints, score: ScoreName) -> Floats:
-    """Return the score of each sample's true label, (N,)."""
+def true_label_scores(logits: Floats, labels: Ints, score: Score | ScoreName, *, stream: int = 0) -> Floats:
+    """Return the score of each sample's true label, (N,); `stream` as in `score_blocks`."""
     values = np.empty(len(logits))
-    for rows, scores in score_blocks(logits, score):
+    for rows, scores in score_blocks(logits, score, stream=stream):
         values[rows] = np.take_along_axis(scores, labels[rows, None], axis=1)[:, 0]
     return values
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from raybench.metrics.framework.arrays import Array, Bools, Floats, Ints, as_logits_and_labels
 from raybench.metrics.functions.conformal_quantile import Calibration, Rule, thresholds
-from raybench.metrics.functions.conformal_scores import ScoreName, score_blocks, true_label_scores
+from raybench.metrics.functions.conformal_scores import Score, ScoreName, score_blocks, true_label_scores
 from raybench.metrics.functions.softmax import NARROW
 
 
@@ -18,7 +18,7 @@ def prediction_sets(
     calibration_labels: Array,
     alphas: float | Sequence[float],
     *,
-    score: ScoreName = "lac",
+    score: Score | ScoreName = "lac",
     **settings: Any,
 ) -> tuple[Floats, Bools, Ints]:
     """Return thresholds (alphas, C), whether each set holds its true label, and its size, both (alphas, N).
@@ -36,7 +36,7 @@ def prediction_sets(
     return cut, *_members(values, targets, cut, score)
 
 
-def set_members(logits: Array, labels: Array, cut: Floats, *, score: ScoreName = "lac") -> tuple[Bools, Ints]:
+def set_members(logits: Array, labels: Array, cut: Floats, *, score: Score | ScoreName = "lac") -> tuple[Bools, Ints]:
     """Return whether each set holds its true label, and its size: bool and int (alphas, N), for `cut` (alphas, C).
 
     Membership is S <= q with the same expression that computed the calibration scores; `p >= 1 - q` would lose the
@@ -63,7 +63,7 @@ def coverage_ratio(
     calibration_labels: Array,
     *,
     alphas: float | Sequence[float] = (0.05, 0.1, 0.15, 0.2),
-    score: ScoreName = "lac",
+    score: Score | ScoreName = "lac",
     rule: Rule = "exact",
     calibration: Calibration = "marginal",
     forget_classes: Sequence[int] = (),
@@ -94,10 +94,10 @@ def single_label(logits: Array, labels: Array) -> tuple[Floats, Ints]:
     return values, targets
 
 
-def _members(logits: Floats, labels: Ints, cut: Floats, score: ScoreName) -> tuple[Bools, Ints]:
+def _members(logits: Floats, labels: Ints, cut: Floats, score: Score | ScoreName) -> tuple[Bools, Ints]:
     inside = np.empty((len(cut), len(logits)), dtype=bool)
     sizes = np.empty((len(cut), len(logits)), dtype=np.int64)
-    for rows, scores in score_blocks(logits, score):
+    for rows, scores in score_blocks(logits, score, stream=1):  # other draws than those of the calibration samples
         true = scores[np.arange(len(scores)), labels[rows]]
         for a, q in enumerate(cut):
             inside[a, rows] = true <= q[labels[rows]]

@@ -117,14 +117,14 @@ def threshold(
     held_out = group_folds(joined_groups, is_member, folds=folds, seed=seed)
     called = np.empty(len(joined), dtype=bool)
     for test in held_out:
-        called[test] = joined[test] >= _best_cut(joined[~test & is_member], joined[~test & ~is_member])
+        called[test] = joined[test] >= best_cut(joined[~test & is_member], joined[~test & ~is_member])
     detected = proportion(called[is_member], groups=sides[0] if sides else None)
     rejected = proportion(~called[~is_member], groups=sides[1] if sides else None)
     efficacy = complement(detected)
     if target is not None:
-        efficacy = proportion(sign * one_signal(target, "target") < _best_cut(*scores))
+        efficacy = proportion(sign * one_signal(target, "target") < best_cut(*scores))
     per_fold = (_mean_where(called, held_out & is_member) + _mean_where(~called, held_out & ~is_member)) / 2
-    return AttackResult(_mean_of(detected, rejected), *curve(scores, sides, fprs), efficacy, 0.5, per_fold)
+    return AttackResult(mean_of_proportions(detected, rejected), *curve(scores, sides, fprs), efficacy, 0.5, per_fold)
 
 
 def _sign(member_side: Side) -> float:
@@ -144,7 +144,11 @@ def _held_out_scores(
     return [scores[is_member], scores[~is_member]]
 
 
-def _best_cut(members: Floats, others: Floats) -> float:
+def best_cut(members: Floats, others: Floats) -> float:
+    """Return the threshold with the best balanced accuracy of `score >= threshold`; the strictest of equally good ones.
+
+    It lies halfway between two scores, where floats allow.
+    """
     points = roc(members, others)
     best = int(np.argmax(points.tpr - points.fpr))
     cut = float(points.thresholds[best])
@@ -159,7 +163,7 @@ def _mean_where(values: Bools, mask: Bools) -> Floats:
     return means
 
 
-def _mean_of(first: Estimate, second: Estimate) -> Estimate:
+def mean_of_proportions(first: Estimate, second: Estimate) -> Estimate:
     """Average two independent proportions; interval by variance estimates recovery (Zou and Donner 2008)."""
     low = np.hypot(first.value - first.low, second.value - second.low) / 2
     high = np.hypot(first.high - first.value, second.high - second.value) / 2

@@ -133,7 +133,13 @@ def specs() -> dict[str, MetricSpec]:
     for estimator in ESTIMATORS:
         source = challenge if estimator == "competition" else precision
         released = estimator in ("released", "competition")
-        for part, high in (("median", CAP), ("q90", CAP), ("infinite_fraction", 1), ("above_ceiling_fraction", 1)):
+        for part, high in (
+            ("median", CAP),
+            ("q90", CAP),
+            ("q99", CAP),
+            ("infinite_fraction", 1),
+            ("above_ceiling_fraction", 1),
+        ):
             rows[f"epsilon_{estimator}_{part}"] = lower(source, high, released=released)
     rows["epsilon_certified_fraction"] = lower(f"{precision}; Clopper and Pearson 1934", 1)
     rows["forgetting_quality"] = MetricSpec(challenge, "raise", 0, 1, None, ("forget",), "released")
@@ -157,6 +163,7 @@ def _statistics(u: Models, r: Models, deltas: tuple[float, float]) -> dict[str, 
         epsilons = np.minimum(raw, CAP)
         values[f"epsilon_{estimator}_median"] = float(np.median(epsilons))
         values[f"epsilon_{estimator}_q90"] = float(np.quantile(epsilons, 0.9))
+        values[f"epsilon_{estimator}_q99"] = float(np.quantile(epsilons, 0.99))
         values[f"epsilon_{estimator}_infinite_fraction"] = float(np.mean(raw >= CAP))
         values[f"epsilon_{estimator}_above_ceiling_fraction"] = float(np.mean(epsilons > ceiling(m, n, at) + 1e-9))
         if estimator == "competition":

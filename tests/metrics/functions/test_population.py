@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from raybench.metrics.functions.epsilon import CAP
+from raybench.metrics.functions.epsilon import CAP, per_sample
 from raybench.metrics.functions.population import ESTIMATORS, Models, population_metrics, read_models, specs
 
 LABELS = np.random.default_rng(9).integers(0, 5, 60)
@@ -163,3 +163,11 @@ def test_models_are_read_one_by_one_or_together(retrained):
         read_models(logits(3), LABELS, test_accuracy=[0.9, 0.9])
     with pytest.raises(ValueError, match="do not match logits"):
         read_models([np.zeros((3, 2)), np.zeros((4, 2))], np.zeros(3, dtype=int))
+
+
+def test_the_quantiles_of_epsilon_over_samples_are_ordered_and_those_of_numpy():
+    unlearned, reference = models(16, memory=1.0, seed=2), models(16, seed=1)
+    values = population_metrics(unlearned, reference, resamples=2)
+    epsilons = np.minimum(per_sample(unlearned.confidences, reference.confidences, 0.05, estimator="gaussian"), CAP)
+    expected = np.quantile(epsilons, [0.5, 0.9, 0.99])
+    assert [values[f"epsilon_gaussian_{part}"].value for part in ("median", "q90", "q99")] == pytest.approx(expected)
