@@ -5,8 +5,8 @@
 
 For each scenario, models are trained on the retain set plus a random share (the dose) of the forget set. Many audits
 are then drawn: some retrained models judge, some originals set the scale, and one further model is audited. --data is a
-folder with `FashionMNIST/` and `lfw/`; scenarios whose images are not there are skipped. --cache keeps the losses of the
-trained models. --out replaces the section "Residual memory" of that page. --short trains few models for one epoch.
+folder with `FashionMNIST/` and `lfw/`; scenarios whose images are not there are skipped. --cache keeps the losses of
+the trained models. --out replaces the section "Residual memory" of that page. --short trains few models for one epoch.
 """
 
 import argparse
@@ -217,7 +217,7 @@ def main() -> None:
         f"--data DATA --out docs/power.md` on one core (of {os.cpu_count()}) of a {platform.system()} "
         f"{platform.machine()} machine, torch {torch.__version__.split('+')[0]}, in "
         f"{(time.perf_counter() - started) / 60:.0f} minutes. `models`: trained models of the dose that the audits draw "
-        "from; audits share models, so rates near 50 % are uncertain by about 1 / (2 sqrt(models))."
+        "from; audits share models, so a rate near 50 % is uncertain by about 1 / (2 sqrt(models))."
     )
     text = "\n".join([HEADING, "", TEXT, origin, "", table(head, rows)])
     print(text)

@@ -146,10 +146,10 @@ def _independent_records(rows: pd.DataFrame) -> list[Record]:
     records = _records(rows)
     if rows["original"].nunique() < 2:
         return records
-    means = []
+    means: list[Record] = []
     for number in rows["original"].unique():
         same = [record for record in records if record["original"] == number]
-        mean = {**same[0], "value": float(np.mean([record["value"] for record in same]))}
+        mean: dict[str, Any] = {**same[0], "value": float(np.mean([record["value"] for record in same]))}
         if has_pairs(same[0]):
             mean["by_retrained"] = np.mean([np.asarray(record["by_retrained"], dtype=float) for record in same], axis=0)
         means.append(mean)
@@ -182,6 +182,6 @@ def _mean_gap(metrics: pd.DataFrame, gap_metric: str) -> MeanGap:
     if len(values) == 0:
         return MeanGap(reason="a component of the gap is missing")
     if len(values) > 1:
-        return MeanGap(float(values.mean()), _half_width_over_models(values), len(values))
+        return MeanGap(float(values.mean()), _half_width_over_models(values), len(rows))
     value, low, high = (float(rows[name].iloc[0]) for name in ("value", "low", "high"))
     return MeanGap(value, max(value - low, high - value), 1)

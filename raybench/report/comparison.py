@@ -175,6 +175,7 @@ def missing_references(num_retrained: int, retraining: str) -> str | None:
     if num_retrained == 1:
         return (
             "references: one retrained model, so CKA_f among retrained models and the differences among them are "
-            f"unknown, and a gap may be random. train.retrained_seeds: 3 adds two training runs{cost} and estimates them"
+            f"unknown, and a gap may be random. train.retrained_seeds: 3 adds two training runs{cost} and estimates "
+            "them"
         )
     return None

@@ -113,8 +113,8 @@ def test_the_verdict_tells_forgetting_remembering_and_damage_apart(make_run):
     }
     (good,) = lines(board, "forgotten (less than 10 % left)")
     assert "close at most" in good
-    assert "half about 5" in lines(board, "remembers")[0]
-    assert "same about 100 % [" in lines(board, "remembers")[0]
+    assert "half about 42 % [" in lines(board, "remembers")[0]
+    assert "same about 92 % [" in lines(board, "remembers")[0]
     assert "useless at most" in good
     assert "over (UA +57.5" in lines(board, "over-forgot")[0]
     assert "over (denies 100 % of the forget samples)" in lines(board, "over-forgot")[0]

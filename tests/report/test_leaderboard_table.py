@@ -11,7 +11,7 @@ from rich.console import Console
 from raybench.report import Leaderboard, verdict
 from raybench.report.comparison import COLUMNS, IDEAL_COLUMNS, comparison_for
 from raybench.report.render import as_markdown, as_rich
-from raybench.storage import tables
+from raybench.storage import report_schemas
 
 NEAR = (0.87, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93)
 METHODS = {
@@ -50,7 +50,7 @@ def shown(board):
 
 def test_every_column_of_the_report_has_its_columns_in_the_schema():
     names = {column.name for column in (*COLUMNS, *IDEAL_COLUMNS)}
-    assert names == set(tables.LEADERBOARD_METRICS)
+    assert names == set(report_schemas.LEADERBOARD_METRICS)
 
 
 @pytest.mark.parametrize("num_retrained", [0, 1, 4])

@@ -21,7 +21,7 @@ from raybench.report.comparison import COLUMNS, SEVERAL
 from raybench.report.leaderboard import Leaderboard
 from raybench.report.render import as_rich
 from raybench.report.verdict import details, limits_of_power
-from raybench.storage import tables
+from raybench.storage import report_schemas, tables
 from raybench.storage.store import Store
 
 NEAR = (0.87, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93)
@@ -350,7 +350,7 @@ def test_the_report_writes_the_ranking_as_a_table(make_run, make_experiment, tmp
     path = store.path("mine/tables/leaderboard.parquet")
     assert pq.read_schema(path).metadata[b"raybench_schema_version"].decode() == tables.VERSION
     frame = pd.read_parquet(path)
-    assert list(frame.columns) == tables.LEADERBOARD.names
+    assert list(frame.columns) == report_schemas.LEADERBOARD.names
     board = run.board()
     assert frame.method.tolist() == [row.name for row in board.rows]
     ranked = frame[frame["rank"].notna()]

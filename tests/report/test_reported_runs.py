@@ -13,7 +13,7 @@ from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
 from raybench.report import write_report
 from raybench.report.reported import newest_run, runs_by_protocol
-from raybench.storage import tables
+from raybench.storage import report_schemas, tables
 from raybench.storage.store import Store
 
 
@@ -83,7 +83,7 @@ def test_the_report_has_the_section_and_the_table_opens_in_pandas_and_duckdb(sto
     assert "scrub (SCRUB)" in console
     path = store.path("mine/tables/reported.parquet")
     frame = pd.read_parquet(path)
-    assert list(frame.columns) == tables.REPORTED.names
+    assert list(frame.columns) == report_schemas.REPORTED.names
     row = frame[(frame.method == "scrub") & (frame.place == "Table 1") & (frame.metric == "accuracy")].iloc[0]
     assert (row.reported, row.released, row.corrected) == pytest.approx((0.5984, 0.88, 0.88))
     query = f"select count(*) from '{path}' where reported is not null and not consistent and released is not null"

@@ -136,8 +136,8 @@ def test_originals_without_memory_cannot_be_measured():
     same = rng.normal(0, 1, N) + rng.normal(0, 1, (14, N))
     with pytest.raises(ValueError, match="not more confident"):
         residual_memory(same[:1], same[1:9], same[9:] - 5)
-    few = np.where(np.arange(N) < 2, 2.0, 0.0)
-    assert residual_memory(same[:1], same[1:9], same[1:6] + few).detectable > 0.5
+    few = np.where(np.arange(N) < 3, 3.0, 0.0)
+    assert residual_memory(same[:1], same[1:9], same[9:] + few).high > 0.5
 
 
 def test_bad_input():
