@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers of pytest share the cores
@@ -25,10 +24,12 @@ from raybench.jobs import plan
 from raybench.jobs.predict import Predictor
 from raybench.jobs.records import TrialRecord
 from raybench.jobs.score import Scorer
-from raybench.jobs.specs import EvaluatedModel, ScoreJob
+from raybench.jobs.specs import EvaluatedModel, ScoreJob, TrialJob
 from raybench.jobs.train import train_job
 from raybench.jobs.trial import trial_job
+from raybench.pipeline import results
 from raybench.pipeline.collect import collect_tables
+from raybench.pipeline.results import Swept
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
 from raybench.storage.store import Store
@@ -49,7 +50,7 @@ TINY: dict[str, Any] = {
         "gradient_ascent": {"lr": 1e-4, "epochs": 1},
         "own_tiny_methods.crash": {},
     },
-    "sweep": {"trials": 2, "seeds": 1},
+    "sweep": {"trials": 2, "seeds": 1, "tuning_request": "same", "finalists": 1},
     "evaluate": {
         "metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained", "zrf", "weight_distance_to_original"],
         "alphas": [0.1, 0.3],
@@ -149,6 +150,9 @@ class Trained:
     def original(self) -> str:
         return self.jobs[0].key
 
+    def tuning_target(self, original: str) -> Audit:
+        return self.retrained
+
     @property
     def retrained(self) -> Audit:
         audits = [r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"]
@@ -211,27 +215,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_experiment: Callable[
 
 
 @pytest.fixture(scope="session")
-def swept(trained: Trained) -> SimpleNamespace:
-    """Run all search trials and final runs of the tiny experiment; the first finished trial counts as the best."""
-    scenario = trained.scenario
-    search = {
-        method: [trial_job(scenario, job, trained.retrained) for job in jobs]
-        for method, jobs in plan.search_jobs(scenario, trained.original).items()
-    }
-    chosen = {
-        method: next(record for record in records if record["audit"])
-        for method, records in search.items()
-        if any(record["audit"] for record in records)
-    }
-    jobs = plan.final_jobs(scenario, trained.original, {name: record["setting"] for name, record in chosen.items()})
-    records = [trial_job(scenario, job, trained.retrained) for job in jobs]
-    return SimpleNamespace(search=search, chosen=chosen, jobs=jobs, records=records)
+def swept(trained: Trained) -> Swept:
+    """Run all search trials and final runs of the tiny experiment."""
+    swept = Swept(trained.scenario, results.Trained(trained.scenario))
+    for jobs in swept.planned.values():
+        for job in jobs:
+            assert isinstance(job, TrialJob)
+            trial_job(trained.scenario, job, trained.retrained)
+    for job in swept.jobs:
+        trial_job(trained.scenario, job, trained.retrained)
+    return swept
 
 
 @pytest.fixture(scope="session")
-def evaluated(trained: Trained, swept: SimpleNamespace) -> Evaluated:
+def evaluated(trained: Trained, swept: Swept) -> Evaluated:
     scenario = trained.scenario
-    audited = plan.evaluated_models(trained.jobs, swept.jobs)
+    finished = [job for job, record in zip(swept.jobs, swept.records) if record["audit"]]
+    audited = plan.evaluated_models(trained.jobs, finished)
     predictor, scorer = Predictor(scenario), Scorer(scenario)
     for job in plan.predict_jobs(scenario, audited):
         predictor(job)
@@ -242,9 +242,9 @@ def evaluated(trained: Trained, swept: SimpleNamespace) -> Evaluated:
 
 
 @pytest.fixture(scope="session")
-def tables_folder(trained: Trained, swept: SimpleNamespace, evaluated: Evaluated) -> Path:
-    """Return the folder of the six tables."""
-    collect_tables(trained.scenario, trained, swept, evaluated.audited, evaluated.jobs)  # type: ignore[arg-type]
+def tables_folder(trained: Trained, swept: Swept, evaluated: Evaluated) -> Path:
+    """Return the folder of the seven tables."""
+    collect_tables(trained.scenario, swept.trained, swept, evaluated.audited, evaluated.jobs)
     folder = Path(trained.scenario.store.path("tiny/tables"))
     assert {path.name for path in folder.iterdir()} >= {"splits.parquet", "models.parquet", "metrics.parquet"}
     assert len(list((folder / "predictions").iterdir())) == len(evaluated.audited) * len(ROLES)

@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from raybench.scenario.scenario import Request
 from raybench.storage.store import Store
 
-Phase = Literal["search", "final"]
+Phase = Literal["search", "finalist", "final"]
 
 
 def model_id(key: str) -> str:
@@ -61,10 +62,12 @@ class TrainJob(Job):
     key: str
     audit_key: str
     checkpoint: str | None = None
+    request: Request = "reported"  # whose retain set the model is trained on
+    tuning_audit_key: str | None = None  # of an original whose utility a search aims at
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return f"{self.key}.json", self.audit_key
+        return f"{self.key}.json", self.audit_key, *([self.tuning_audit_key] if self.tuning_audit_key else [])
 
     @property
     def model(self) -> EvaluatedModel:
@@ -73,7 +76,11 @@ class TrainJob(Job):
 
 @dataclass(frozen=True)
 class TrialJob(Job):
-    """Run one method with one setting and seed; `final` runs keep the unlearned model."""
+    """Run one method with one setting and seed.
+
+    `search` trials select a setting, the best of them run again as `finalist`; `final` runs are reported and keep the
+    unlearned model.
+    """
 
     name: str
     method: str  # the key under `methods:`, which is the function's name unless it sets `method`
@@ -83,6 +90,7 @@ class TrialJob(Job):
     phase: Phase
     original: str
     key: str
+    request: Request = "reported"
 
     @property
     def outputs(self) -> tuple[str, ...]:

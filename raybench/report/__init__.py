@@ -14,6 +14,7 @@ from raybench.report.populations import populations
 from raybench.report.render import as_markdown, as_rich, plain_table
 from raybench.report.reported import compare_with_paper, runs_by_protocol, to_rows
 from raybench.report.reported_text import PaperComparison, describe
+from raybench.report.search import search_section
 from raybench.report.verdict import verdict
 from raybench.storage import tables
 from raybench.storage.store import Store
@@ -38,7 +39,8 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     store.write_table(f"{name}/tables/leaderboard.parquet", board.to_table())
     population_table = populations(metrics)
     paper = _compare_with_paper(store, name, manifest, metrics, models)
-    markdown = as_markdown(board, name, manifest, population_table, paper)
+    search = search_section(store.read_table(f"{name}/tables/search.parquet").to_pandas(), manifest["sweep"])
+    markdown = as_markdown(board, name, manifest, population_table, paper, search)
     store.write_bytes(f"{name}/report.md", markdown.encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
     reporter.print()

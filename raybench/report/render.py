@@ -48,6 +48,7 @@ def as_markdown(
     manifest: Mapping[str, Any],
     populations: Populations | None = None,
     paper: PaperComparison | None = None,
+    search: str | None = None,
 ) -> str:
     """Return `report.md`: the leaderboard, the verdict, signed gaps with intervals, notes, and the environment."""
     columns = board.comparison.columns
@@ -74,6 +75,7 @@ def as_markdown(
         "\n".join(f"- {line}" for line in verdict(board)),
         f"## {board.comparison.gaps_title}",
         markdown_table(["", *(column.title for column in columns)], gaps),
+        *(["## Hyperparameter search", search] if search else []),
         *(["## Populations", populations.markdown()] if populations else []),
         *(["## Comparison with reported results", paper.markdown()] if paper else []),
         *(["## Notes", "\n".join(notes)] if notes else []),
