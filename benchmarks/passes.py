@@ -22,12 +22,12 @@ UNTRAINED = "untrained"
 Pass = tuple[str, str]  # model, split
 
 
-def passes_read(name: str, split: str | None, model: str, retrained: list[str]) -> set[Pass]:
+def passes_read(name: str, split: str | None, model: str, original: str, retrained: list[str]) -> set[Pass]:
     """Return the passes that one metric of one model reads on one split."""
     passes: set[Pass] = set()
     owners = {
         None: [model],
-        "original": ["original"],
+        "original": [original],
         "retrained": retrained,
         "shadow": retrained,  # the retrained models serve as shadow models
         "untrained": [UNTRAINED],
@@ -38,7 +38,7 @@ def passes_read(name: str, split: str | None, model: str, retrained: list[str]) 
             spec = binding.metric_spec(binding.get_metric(part.metric))
             for owner in owners[part.reference]:
                 for where in spec.splits or (None,):
-                    passes |= passes_read(part.metric, where, owner, retrained)
+                    passes |= passes_read(part.metric, where, owner, original, retrained)
         elif part.array in ("logits", "labels", "features"):
             passes |= {(owner, part.split) for owner in owners[part.reference]}
     return passes
@@ -47,9 +47,12 @@ def passes_read(name: str, split: str | None, model: str, retrained: list[str]) 
 def count(experiment: Experiment) -> tuple[int, int, int]:
     """Return the passes with one per metric and alpha, with one per metric, and of raybench."""
     downstream = list(experiment.evaluate.downstream)
+    originals = [f"original {number}" for number in range(experiment.sweep.originals)]
     retrained = [f"retrained {seed}" for seed in experiment.train.seeds]
-    unlearned = [f"{m} {i}" for m in experiment.methods for i in range(experiment.sweep.seeds)]
-    models = ["original", *retrained, *unlearned]
+    starts = dict(zip(originals, originals)) | dict.fromkeys(retrained, originals[0])
+    for method in experiment.methods:
+        starts |= {f"{method} {i}": originals[i % len(originals)] for i in range(experiment.sweep.seeds)}
+    models = list(starts)
     per_alpha = per_metric = 0
     distinct: set[Pass] = set()
     for model in models:
@@ -60,7 +63,7 @@ def count(experiment: Experiment) -> tuple[int, int, int]:
             splits = [s for part in where for s in (downstream if part == binding.DOWNSTREAM else [part])]
             alphas = len(experiment.evaluate.alphas) if "alpha" in binding.input_names(function) else 1
             for split in splits:
-                passes = passes_read(name, split, model, others)
+                passes = passes_read(name, split, model, starts[model], others)
                 per_alpha, per_metric = per_alpha + alphas * len(passes), per_metric + len(passes)
                 distinct |= passes
     if any(model == UNTRAINED for model, _ in distinct):

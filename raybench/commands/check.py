@@ -7,6 +7,7 @@ from torch import nn
 
 from raybench import models
 from raybench.config.schema import Experiment
+from raybench.config.sweep import Sweep
 from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import cross_role_pairs
 from raybench.data.reading.encoded import Encoded
@@ -73,13 +74,15 @@ def _train_lines(scenario: Scenario, trained: Trained) -> Iterator[str]:
     experiment = scenario.experiment
     imported = experiment.model.checkpoint is not None
     jobs = trained.jobs[1:] if imported else trained.jobs
-    references = trained.reference_jobs
+    references, num_retrained = trained.reference_jobs, len(experiment.train.seeds)
+    num_originals = experiment.sweep.originals
+    kinds = f"{num_retrained} retrained" if imported else f"{num_originals} original, {num_retrained} retrained"
     cached = _finished(scenario.store, [*jobs, *references])
     missing = len(jobs) + len(references) - cached
     workers = f", {experiment.train.workers} data-parallel workers" if experiment.train.workers > 1 else ""
     for_search = f", and {len(references)} references of the search" if references else ""
     yield (
-        f"train        {'your checkpoint, ' if imported else ''}{len(jobs)} models ({len(trained.jobs) - 1} retrained) "
+        f"train        {'your checkpoint, ' if imported else ''}{len(jobs)} models ({kinds}) "
         f"x {_epochs(experiment)} epochs{workers}{for_search}; {cached} cached, {missing} to train"
     )
     if changes := experiment.train.retrained:
@@ -100,7 +103,7 @@ def _sweep_lines(scenario: Scenario, trained: Trained, swept: Swept) -> Iterator
     yield (
         f"sweep        {search.total} trials ({sweep.search}, scheduler {sweep.scheduler}, objective {sweep.objective})"
         f", {search.finished()} cached; then {_finalists(scenario, trained, swept)}{final} runs of the chosen settings "
-        f"on {sweep.seeds} seeds"
+        f"on {sweep.seeds} seeds{_starts(sweep)}"
     )
     if experiment.tunes_separately:
         splits = scenario.splits()
@@ -154,6 +157,10 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: n
         yield f"relearn      {num_evaluated} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
     disk = BYTES_PER_VALUE * (models.num_parameters(model) * num_evaluated + values)
     yield f"disk         about {_size(disk)} under {scenario.store.uri} (checkpoints and predictions)"
+
+
+def _starts(sweep: Sweep) -> str:
+    return f", from {sweep.originals} originals" if sweep.originals > 1 else ""
 
 
 def _evaluated(scenario: Scenario, trained: Trained, swept: Swept) -> list[EvaluatedModel] | None:

@@ -20,15 +20,14 @@ def export(store: Store, run: str, method: str, out: Path) -> str:
     trials = store.read_table(f"{run}/tables/trials.parquet", columns=["method", "reason"]).to_pylist()
     if method not in (methods := {row["method"] for row in trials}):
         raise unknown(f"method of run {run!r}:", method, methods)
-    rows = store.read_table(key, columns=["model", "kind", "method", "seed"]).to_pylist()
-    models = sorted(
-        (row["seed"], row["model"]) for row in rows if (row["kind"], row["method"]) == ("unlearned", method)
-    )
-    for seed, model in models:
+    rows = store.read_table(key, columns=["model", "kind", "method", "seed", "original"]).to_pylist()
+    final = [row for row in rows if (row["kind"], row["method"]) == ("unlearned", method)]
+    models = sorted((row["seed"], row["model"], row["original"]) for row in final)
+    for seed, model, original in models:
         weights = f"artifacts/models/{model}.pt"
         if store.exists(weights):
             _write(out, store.read_bytes(weights))
-            return f"{out}: {method}, seed {seed}, of run {run} (model {model})"
+            return f"{out}: {method}, seed {seed}, from original {original}, of run {run} (model {model})"
     errors = [row["reason"] for row in trials if row["method"] == method and row["reason"]]
     reason = errors[0] if errors and not models else f"its weights are no longer on {store.uri}"
     raise UserError(f"method {method!r} of run {run!r} has no model to export: {reason}")

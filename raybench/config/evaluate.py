@@ -21,8 +21,8 @@ class Population(Section):
     )
     origins: Literal["one", "one_per_run"] = Field(
         default="one",
-        description="`one` starts every run from the original; `one_per_run` trains an original for each run, which "
-        "also includes the variance of training.",
+        description="`one` starts every run from the first original; `one_per_run` trains an original for each run, "
+        "which also includes the variance of training. `sweep.originals` are the first of them.",
     )
     delta: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.05, description="Delta of the (epsilon, delta) estimates: the probability mass they may ignore."

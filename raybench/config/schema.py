@@ -245,6 +245,16 @@ class Experiment(Section):
             return {**content, "sweep": {"objective": "gap_to_ideal", **sweep}}
         return content
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_originals(cls, content: Any) -> Any:
+        """Default to one original where it is the user's checkpoint."""
+        sections = (content.get(name, {}) for name in ("model", "sweep")) if isinstance(content, dict) else (None, None)
+        model, sweep = sections
+        if isinstance(model, dict) and isinstance(sweep, dict) and model.get("checkpoint") is not None:
+            return {**content, "sweep": {"originals": 1, **sweep}}
+        return content
+
     @field_validator("name")
     @classmethod
     def _check_name(cls, value: str) -> str:

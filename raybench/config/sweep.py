@@ -3,11 +3,13 @@
 The description of a field is what `docs/experiment.md` and the JSON schema show.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from raybench.config.data import Positive, Section
+
+ORIGINALS = 5
 
 
 class Sweep(Section):
@@ -55,9 +57,15 @@ class Sweep(Section):
         "original, the number of further runs on it.",
     )
     seeds: Positive = Field(
-        default=3,
+        default=5,
         description="Runs of the chosen setting that are reported, on other seeds than the search, so that a lucky "
         "trial is not reported.",
+    )
+    originals: Positive = Field(
+        default=ORIGINALS,
+        description="Number of original models, each trained on its own seed; run i starts from original i mod "
+        "`originals`. Ranks from one original hold for that original only. At most `seeds`, which is the default if it "
+        "is less than 5; 1 with `model.checkpoint`.",
     )
     seed: int = Field(default=0, description="Seed of the search: draws the settings and seeds the trials.")
     stop_collapsed: bool = Field(
@@ -65,3 +73,20 @@ class Sweep(Section):
         description="Stop a trial as failed when its loss is not finite or its retain accuracy is at chance. Turn it "
         "off to report collapsed models, as some papers do.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_originals(cls, content: Any) -> Any:
+        """Default to one original per run where there are fewer runs than the usual number of originals."""
+        seeds = content.get("seeds") if isinstance(content, dict) else None
+        if isinstance(seeds, int) and 0 < seeds < ORIGINALS and "originals" not in content:
+            return {**content, "originals": seeds}
+        return content
+
+    @field_validator("originals")
+    @classmethod
+    def _check_originals(cls, value: int, info: ValidationInfo) -> int:
+        seeds = info.data.get("seeds")
+        if seeds is not None and value > seeds:
+            raise ValueError(f"only {seeds} of them would start a run, since sweep.seeds is {seeds}: at most {seeds}")
+        return value

@@ -28,6 +28,7 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
         metric_rows.chosen_metrics(experiment.evaluate.metrics)
     with attach_key("sweep", "objective"):
         audit.check_objective(experiment.sweep.objective, num_retrained=len(experiment.train.seeds))
+    _check_originals(experiment)
     _check_population(experiment)
     return experiment
 
@@ -45,6 +46,15 @@ def _check_method(name: str, function_name: str, values: Mapping[str, Any]) -> N
     with attach_key("methods", name):  # values that are valid one by one may not be valid together
         for end in (0, 1):
             check_method(name, function, {key: space.extremes[end] for key, space in spaces.items()})
+
+
+def _check_originals(experiment: Experiment) -> None:
+    if experiment.model.checkpoint is not None and experiment.sweep.originals > 1:
+        with attach_key("sweep", "originals"):
+            raise UserError(
+                f"sweep.originals = {experiment.sweep.originals}: model.checkpoint sets the only original (allowed "
+                "with a checkpoint: 1)"
+            )
 
 
 def _check_population(experiment: Experiment) -> None:

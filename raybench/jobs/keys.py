@@ -121,13 +121,23 @@ def all_predictions(scenario: Scenario, models: Iterable[str], roles: Iterable[s
 
 
 def score_keys(
-    scenario: Scenario, models: Sequence[str], references: Sequence[str], metrics: Mapping[str, Any]
+    scenario: Scenario, pairs: Sequence[tuple[str, str]], references: Sequence[str], metrics: Mapping[str, Any]
 ) -> list[str]:
-    """Return the keys of the models' metric rows: the predictions they read, the metrics, and the metrics' code."""
-    read = all_predictions(scenario, references, scenario.roles)
-    shared = fingerprint(read, metrics, metric_rows.code_fingerprints(metrics), scenario.experiment.evaluate.alphas)
-    predictions = (all_predictions(scenario, [model], scenario.roles) for model in models)
-    return [f"artifacts/scores/{fingerprint('score', NUMERICS, keys, shared)}.parquet" for keys in predictions]
+    """Return the keys of the metric rows of (model, its original) pairs.
+
+    They are decided by the predictions of the model, its original and the `references`, and by the metrics and their
+    code.
+    """
+    code, alphas = metric_rows.code_fingerprints(metrics), scenario.experiment.evaluate.alphas
+    shared = {}
+    for original in dict.fromkeys(original for _, original in pairs):
+        read = all_predictions(scenario, [original, *references], scenario.roles)
+        shared[original] = fingerprint(read, metrics, code, alphas)
+    predictions = (all_predictions(scenario, [model], scenario.roles) for model, _ in pairs)
+    return [
+        f"artifacts/scores/{fingerprint('score', NUMERICS, keys, shared[original])}.parquet"
+        for keys, (_, original) in zip(predictions, pairs)
+    ]
 
 
 def population_key(

@@ -1,5 +1,6 @@
 """Which jobs an experiment has: one function per stage, used by `run`, `check` and resume alike."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -23,38 +24,57 @@ from raybench.scoring import metric_rows
 
 FIRST_REFERENCE_SEED = 2_000_003  # far from the seeds of other models and runs
 FIRST_FINALIST_SEED = 3_000_017
+FURTHER_ORIGINALS = 10_000  # seeds far from all others, so that more retrained models or runs leave the originals alone
 POPULATION_ROLES = ("retain", "forget", "test")  # splits on which populations are compared
 
 
 def train_jobs(scenario: Scenario) -> list[TrainJob]:
-    """Return the original's job first, then one per retrained seed."""
-    train = scenario.experiment.train
-    original = _train_job(scenario, "original", "original", train.seed, ("retain", "forget"))
-    retrained = (_train_job(scenario, f"retrained-{seed}", "retrained", seed, ("retain",)) for seed in train.seeds)
-    return [original, *retrained]
+    """Return the jobs of all originals first, then one per retrained seed."""
+    experiment = scenario.experiment
+    retrained = (
+        _train_job(scenario, f"retrained-{seed}", "retrained", seed, ("retain",)) for seed in experiment.train.seeds
+    )
+    return [*original_jobs(scenario, experiment.sweep.originals), *retrained]
 
 
-def origin_jobs(scenario: Scenario) -> list[TrainJob]:
-    """Return one original per run of a population with `origins: one_per_run`, on seeds that nothing else uses."""
-    population, train = scenario.experiment.evaluate.population, scenario.experiment.train
-    if population is None or population.origins == "one":
-        return []
-    first = max([train.seed, *train.seeds]) + 1
+def original_jobs(scenario: Scenario, number: int) -> list[TrainJob]:
+    """Return the jobs of the first `number` originals."""
     return [
-        _train_job(scenario, f"origin-{seed}", "original", seed, ("retain", "forget"))
-        for seed in range(first, first + population.runs)
+        _train_job(scenario, f"original-{i}" if i else "original", "original", seed, ("retain", "forget"), number=i)
+        for i, seed in enumerate(original_seeds(scenario.experiment, number))
     ]
 
 
+def original_seeds(experiment: Experiment, number: int) -> list[int]:
+    """Return the training seeds of the first `number` originals.
+
+    The first is `train.seed`. The further ones are used by no retrained model, search or run, and do not depend on how
+    many of these there are.
+    """
+    sweep, train, population = experiment.sweep, experiment.train, experiment.evaluate.population
+    runs = max(sweep.seeds, population.runs if population is not None else 0)
+    first_run = first_final_seed(experiment)
+    used = {sweep.seed, train.seed, *train.seeds, *range(first_run, first_run + runs)}
+    further = (seed for seed in itertools.count(train.seed + FURTHER_ORIGINALS + 1) if seed not in used)
+    return [train.seed, *itertools.islice(further, number - 1)]
+
+
 def _train_job(
-    scenario: Scenario, name: str, kind: Literal["original", "retrained"], seed: int, roles: tuple[str, ...]
+    scenario: Scenario,
+    name: str,
+    kind: Literal["original", "retrained"],
+    seed: int,
+    roles: tuple[str, ...],
+    *,
+    number: int = 0,
 ) -> TrainJob:
     experiment, tuning_audit_key = scenario.experiment, None
     checkpoint = experiment.model.checkpoint if kind == "original" else None
     key, audit_key = keys.model_keys(scenario, kind, seed, roles, checkpoint)
     if kind == "original" and experiment.tunes_separately and experiment.sweep.objective == IDEAL_GAP:
         tuning_audit_key = keys.audit_key(scenario.of("tuning"), key)
-    return TrainJob(name, kind, seed, roles, key, audit_key, checkpoint, scenario.request, tuning_audit_key)
+    request = scenario.request
+    return TrainJob(name, kind, seed, roles, key, audit_key, checkpoint, number, request, tuning_audit_key)
 
 
 def reference_jobs(scenario: Scenario) -> list[TrainJob]:
@@ -85,8 +105,9 @@ def trial_job(
     seed: int,
     phase: Phase,
     folder: str | None = None,
+    original_number: int = 0,
 ) -> TrialJob:
-    """Return the job of one setting.
+    """Return the job of one setting, starting from the original with that key and number.
 
     `folder`: where an adaptive search keeps its trials, which can only be found again by listing them.
     """
@@ -94,8 +115,8 @@ def trial_job(
     if folder is not None:
         key = f"{folder}/{key.rsplit('/', 1)[-1]}"
     function = scenario.experiment.function_name(method)
-    values, request = tuple(setting.items()), scenario.request
-    return TrialJob(f"{method}-{seed}", method, function, values, seed, phase, original, key, request)
+    name, values, request = f"{method}-{seed}", tuple(setting.items()), scenario.request
+    return TrialJob(name, method, function, values, seed, phase, original, key, original_number, request)
 
 
 def search_jobs(scenario: Scenario, original: str) -> dict[str, list[TrialJob] | list[SearchJob]]:
@@ -125,25 +146,41 @@ def finalist_jobs(
     They run on other originals than the first, or again on the only one, each with a seed that nothing else uses.
     """
     sweep, scenario = scenario.experiment.sweep, scenario.of("tuning")
-    others = list(originals[1 : 1 + sweep.finalist_originals]) or [originals[0]] * sweep.finalist_originals
+    others = list(enumerate(originals))[1 : 1 + sweep.finalist_originals]
+    starts, first = others or [(0, originals[0])] * sweep.finalist_originals, FIRST_FINALIST_SEED + sweep.seed
     return {
         method: [
-            trial_job(scenario, original, method, setting, seed=FIRST_FINALIST_SEED + sweep.seed + i, phase="finalist")
+            trial_job(
+                scenario, original, method, setting, seed=first + i, phase="finalist", original_number=original_number
+            )
             for setting in settings
-            for i, original in enumerate(others)
+            for i, (original_number, original) in enumerate(starts)
         ]
         for method, settings in best.items()
         if len(settings) > 1
     }
 
 
-def final_jobs(scenario: Scenario, original: str, chosen: Mapping[str, Mapping[str, Any]]) -> list[TrialJob]:
-    """Return the runs of each method's chosen setting, on seeds other than the one it was selected on."""
-    first = first_final_seed(scenario.experiment)
+def final_jobs(scenario: Scenario, originals: Sequence[str], chosen: Mapping[str, Mapping[str, Any]]) -> list[TrialJob]:
+    """Return the runs of each method's chosen setting, on seeds other than the one it was selected on.
+
+    Run i starts from original i mod the number of `originals` (keys), so that the methods are paired by original.
+    """
     return [
-        trial_job(scenario, original, method, setting, seed=first + i, phase="final")
+        run
         for method, setting in chosen.items()
-        for i in range(scenario.experiment.sweep.seeds)
+        for run in _runs(scenario, originals, method, setting, scenario.experiment.sweep.seeds)
+    ]
+
+
+def _runs(
+    scenario: Scenario, originals: Sequence[str], method: str, setting: Mapping[str, Any], number: int
+) -> list[TrialJob]:
+    first = first_final_seed(scenario.experiment)
+    starts = list(enumerate(originals))
+    return [
+        trial_job(scenario, original, method, setting, seed=first + i, phase="final", original_number=start)
+        for i, (start, original) in zip(range(number), itertools.cycle(starts))
     ]
 
 
@@ -155,23 +192,27 @@ def first_final_seed(experiment: Experiment) -> int:
 def population_runs(
     scenario: Scenario, originals: Sequence[str], chosen: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[TrialJob]]:
-    """Return the runs of each population; the first ones are the final runs where both start from the same original."""
+    """Return the runs of each population: final runs where both start from the same original, and further ones."""
     population = scenario.experiment.evaluate.population
     if population is None:
         return {}
-    first = first_final_seed(scenario.experiment)
     return {
-        method: [
-            trial_job(scenario, originals[i % len(originals)], method, chosen[method], seed=first + i, phase="final")
-            for i in range(population.runs)
-        ]
+        method: _runs(scenario, originals, method, chosen[method], population.runs)
         for method in population.methods
         if method in chosen
     }
 
 
+def population_originals(scenario: Scenario) -> list[TrainJob]:
+    """Return the jobs of the originals that the runs of a population start from; empty without a population."""
+    population = scenario.experiment.evaluate.population
+    if population is None:
+        return []
+    return original_jobs(scenario, 1 if population.origins == "one" else population.runs)
+
+
 def evaluated_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> list[EvaluatedModel]:
-    """Return every model of the leaderboard: the original, the retrained, the unlearned."""
+    """Return every model of the leaderboard: the originals, the retrained, the unlearned."""
     return [*(job.model for job in train), *(job.model for job in final)]
 
 
@@ -205,15 +246,22 @@ def predict_jobs(
 
 
 def score_jobs(scenario: Scenario, evaluated: Sequence[EvaluatedModel]) -> list[ScoreJob]:
-    """Return one job per model, each compared with the original and all retrained models."""
+    """Return one job per model, each compared with its own original and all retrained models."""
     metrics, untrained = chosen_metrics(scenario), untrained_model(scenario)
-    original = next(model.key for model in evaluated if model.kind == "original")
+    originals = _originals_of(evaluated)
     retrained = tuple(model.key for model in evaluated if model.kind == "retrained")
-    references = [original, *retrained, *([untrained] if untrained else [])]
-    score_keys = keys.score_keys(scenario, [model.key for model in evaluated], references, metrics)
+    pairs = [(model.key, original) for model, original in zip(evaluated, originals)]
+    score_keys = keys.score_keys(scenario, pairs, [*retrained, *([untrained] if untrained else [])], metrics)
     return [
-        ScoreJob(model, original, retrained, untrained, key) for model, key in zip(evaluated, score_keys, strict=True)
+        ScoreJob(model, original, retrained, untrained, key)
+        for model, original, key in zip(evaluated, originals, score_keys, strict=True)
     ]
+
+
+def _originals_of(evaluated: Sequence[EvaluatedModel]) -> list[str]:
+    """Return the key of each model's own original."""
+    numbered = {model.original: model.key for model in evaluated if model.kind == "original"}
+    return [numbered[model.original] for model in evaluated]
 
 
 def population_jobs(
@@ -221,19 +269,21 @@ def population_jobs(
 ) -> list[PopulationJob]:
     """Return one job per population; failed runs are left out, and a population without any run is none."""
     train = list(train)
-    original, retrained = train[0].key, tuple(job.key for job in train if job.kind == "retrained")
+    originals, retrained = (tuple(job.key for job in train if job.kind == kind) for kind in ("original", "retrained"))
     jobs = []
     for method, trials in runs.items():
         unlearned = tuple(job.key for job in trials if scenario.store.exists(f"{job.key}.pt"))
         if unlearned:
-            key = keys.population_key(scenario, unlearned, (original, *retrained), POPULATION_ROLES)
-            jobs.append(PopulationJob(method, unlearned, original, retrained, key))
+            key = keys.population_key(scenario, unlearned, (*originals, *retrained), POPULATION_ROLES)
+            jobs.append(PopulationJob(method, unlearned, originals, retrained, key))
     return jobs
 
 
 def relearn_jobs(scenario: Scenario, evaluated: Sequence[EvaluatedModel]) -> list[RelearnJob]:
-    """Return one job per model if the experiment sets `evaluate.relearning`; the original itself needs 0 epochs."""
+    """Return one job per model if the experiment sets `evaluate.relearning`; an original itself needs 0 epochs."""
     if scenario.experiment.evaluate.relearning is None:
         return []
-    original = next(model.key for model in evaluated if model.kind == "original")
-    return [RelearnJob(model, original, keys.relearning_key(scenario, model.key, original)) for model in evaluated]
+    return [
+        RelearnJob(model, original, keys.relearning_key(scenario, model.key, original))
+        for model, original in zip(evaluated, _originals_of(evaluated))
+    ]

@@ -35,7 +35,7 @@ class PopulationScorer:
             estimates = population_metrics(
                 unlearned,
                 retrained,
-                original=self._models([job.original]),
+                original=self._models(job.originals),
                 delta=settings.delta,
                 resamples=settings.resamples,
             )

@@ -17,13 +17,18 @@ def model_id(key: str) -> str:
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model of the tables, or a population of models: who it is, and the key of its artifact."""
+    """A model of the tables, or a population of models: who it is, and the key of its artifact.
+
+    `original`: number of the original that the model is or started from; 0 for a retrained model, whose metrics that
+    read an original compare it with the first; None for a population.
+    """
 
     name: str
     kind: Literal["original", "retrained", "unlearned", "population"]
     method: str
     seed: int | None
     key: str
+    original: int | None = 0
 
     @property
     def id(self) -> str:
@@ -32,7 +37,8 @@ class EvaluatedModel:
     @property
     def identity(self) -> dict[str, Any]:
         """Return the columns that identify the model in every table."""
-        return {"model": self.id, "name": self.name, "kind": self.kind, "method": self.method, "seed": self.seed}
+        names = ("name", "kind", "method", "seed", "original")
+        return {"model": self.id, **{name: getattr(self, name) for name in names}}
 
 
 class Job(ABC):
@@ -53,7 +59,7 @@ class Job(ABC):
 
 @dataclass(frozen=True)
 class TrainJob(Job):
-    """Train one model from scratch, or import the user's checkpoint, and audit it."""
+    """Train one model from scratch, or import the user's checkpoint, and audit it; `number` counts the originals."""
 
     name: str
     kind: Literal["original", "retrained"]
@@ -62,6 +68,7 @@ class TrainJob(Job):
     key: str
     audit_key: str
     checkpoint: str | None = None
+    number: int = 0
     request: Request = "reported"  # whose retain set the model is trained on
     tuning_audit_key: str | None = None  # of an original whose utility a search aims at
 
@@ -71,7 +78,7 @@ class TrainJob(Job):
 
     @property
     def model(self) -> EvaluatedModel:
-        return EvaluatedModel(self.name, self.kind, self.kind, self.seed, self.key)
+        return EvaluatedModel(self.name, self.kind, self.kind, self.seed, self.key, self.number)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class TrialJob(Job):
     """Run one method with one setting and seed.
 
     `search` trials select a setting, the best of them run again as `finalist`; `final` runs are reported and keep the
-    unlearned model.
+    unlearned model. `original` is the key of the model to start from, `original_number` its number in this experiment.
     """
 
     name: str
@@ -90,6 +97,7 @@ class TrialJob(Job):
     phase: Phase
     original: str
     key: str
+    original_number: int = 0
     request: Request = "reported"
 
     @property
@@ -102,7 +110,7 @@ class TrialJob(Job):
 
     @property
     def model(self) -> EvaluatedModel:
-        return EvaluatedModel(self.name, "unlearned", self.method, self.seed, self.key)
+        return EvaluatedModel(self.name, "unlearned", self.method, self.seed, self.key, self.original_number)
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ class PredictJob(Job):
 
 @dataclass(frozen=True)
 class ScoreJob(Job):
-    """Compute the metric rows and sample rows of one model from stored predictions."""
+    """Compute the metric rows and sample rows of one model from stored predictions; `original` is its own original."""
 
     model: EvaluatedModel
     original: str
@@ -169,11 +177,11 @@ class ScoreJob(Job):
 
 @dataclass(frozen=True)
 class PopulationJob(Job):
-    """Compare many runs of one method with the retrained models, as distributions."""
+    """Compare many runs of one method with the retrained models, as distributions; `originals` are the control."""
 
     method: str
     unlearned: tuple[str, ...]
-    original: str
+    originals: tuple[str, ...]
     retrained: tuple[str, ...]
     key: str
 
@@ -187,12 +195,12 @@ class PopulationJob(Job):
 
     @property
     def model(self) -> EvaluatedModel:
-        return EvaluatedModel(f"{self.method}-population", "population", self.method, None, self.key)
+        return EvaluatedModel(f"{self.method}-population", "population", self.method, None, self.key, None)
 
 
 @dataclass(frozen=True)
 class RelearnJob(Job):
-    """Train a copy of one model on the forget set until it is as accurate there as the original."""
+    """Train a copy of one model on the forget set until it is as accurate there as its original."""
 
     model: EvaluatedModel
     original: str

@@ -160,7 +160,7 @@ def _run(
         final_audit = _audit_of(epochs[-1])
         stopped = outcome.stopped or collapse(final_audit, num_classes=task.num_classes, multi_label=task.multi_label)
         curves.hyperparameters(
-            {"method": job.method, "seed": job.seed, **job.setting},
+            {"method": job.method, "seed": job.seed, "original": job.original_number, **job.setting},
             {**final_audit, experiment.sweep.objective: objective(experiment.sweep.objective, final_audit, retrained)},
         )
     if job.phase == "final":

@@ -44,13 +44,20 @@ def collect_tables(
     for target, key in current.items():
         if not store.exists(target):
             store.share(key, target)
-    keys = [*(job.samples_key for job in scored), *(job.samples_key for job in populations)]
-    samples = [store.read_table(key) for key in keys]
+    samples = [*(_samples(scenario, job) for job in scored), *(_samples(scenario, job) for job in populations)]
     store.write_table(f"{folder}/samples.parquet", tables.cast("samples", pa.concat_tables(samples)))
     rows = with_gaps([*read_rows(scenario, scored), *read_relearning(scenario, relearned)])
     rows += [*average_gap_rows(rows), *ideal_gap_rows(rows)]
     rows += read_rows(scenario, populations)
     store.write_table(f"{folder}/metrics.parquet", tables.table("metrics", rows))
+
+
+def _samples(scenario: Scenario, job: ScoreJob | PopulationJob) -> pa.Table:
+    """Return a model's sample rows with its original's number, which is no part of what other experiments share."""
+    content = tables.cast("samples", scenario.store.read_table(job.samples_key))
+    number = content.schema.get_field_index("original")
+    column = pa.array([job.model.original] * len(content), pa.int64())
+    return content.set_column(number, content.schema.field(number), column)
 
 
 def _splits(scenario: Scenario) -> pa.Table:
@@ -107,6 +114,7 @@ def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
             "method": record["method"],
             "phase": record["phase"],
             "seed": record["seed"],
+            "original": trained.originals.index(record["original"]),
             "hyperparameters": json.dumps(record["hyperparameters"], sort_keys=True),
             "status": record["status"],
             "reason": record["reason"],

@@ -15,7 +15,7 @@ import torch
 
 from raybench import __version__, methods
 from raybench.config.schema import Experiment
-from raybench.jobs.plan import first_final_seed, reference_seeds
+from raybench.jobs.plan import first_final_seed, original_seeds, reference_seeds
 from raybench.methods.framework.spec import MethodSpec
 from raybench.models.checkpoints import read_file
 from raybench.registry import spec_of
@@ -42,7 +42,7 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
         "seeds": {
             "data": experiment.data.seed,
             "forget": (experiment.forget.model_extra or {}).get("seed"),
-            "original": experiment.train.seed,
+            "originals": original_seeds(experiment, experiment.sweep.originals),
             "retrained": experiment.train.seeds,
             "search": experiment.sweep.seed,
             "references_of_search": reference_seeds(experiment),

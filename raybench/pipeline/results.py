@@ -18,7 +18,7 @@ STATUSES = ("finished", "stopped", "failed")  # from best to worst
 
 @dataclass(frozen=True)
 class Trained:
-    """The original and the retrained models; records are read when they are first needed."""
+    """The originals and the retrained models; records are read when they are first needed."""
 
     scenario: Scenario
 
@@ -31,7 +31,13 @@ class Trained:
         return [read_record(self.scenario, job) for job in self.jobs]
 
     @property
+    def originals(self) -> tuple[str, ...]:
+        """Return the keys of the originals, by number."""
+        return tuple(job.key for job in self.jobs if job.kind == "original")
+
+    @property
     def original(self) -> str:
+        """Return the key of the first original, from which searches start."""
         return self.jobs[0].key
 
     @property
@@ -40,11 +46,6 @@ class Trained:
         seconds = [record["seconds"] for record in self.records if record["epochs"]]
         return sum(seconds) / len(seconds) if seconds else math.inf
 
-    @property
-    def originals(self) -> tuple[str, ...]:
-        """Return the keys of the originals; a search starts from the first."""
-        return (self.original,)
-
     @cached_property
     def reference_jobs(self) -> list[TrainJob]:
         """Return the models that only give a search its targets."""
@@ -52,7 +53,7 @@ class Trained:
 
     @cached_property
     def retrained(self) -> Audit:
-        """Return what reported runs aim at: the retrained models' mean audit, and the original's utility."""
+        """Return what reported runs aim at: the retrained models' mean audit, and the first original's utility."""
         audits = [record["audit"] for job, record in zip(self.jobs, self.records) if job.kind == "retrained"]
         return reference(audits, self.records[0]["audit"])
 
@@ -143,7 +144,7 @@ class Swept:
 
     @cached_property
     def jobs(self) -> list[TrialJob]:
-        return final_jobs(self.scenario, self.trained.original, self.settings)
+        return final_jobs(self.scenario, self.trained.originals, self.settings)
 
     @property
     def settings(self) -> dict[str, dict[str, object]]:

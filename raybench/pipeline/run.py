@@ -95,9 +95,8 @@ def _sweep(scenario: Scenario, trained: Trained, cluster: Cluster, reporter: Rep
 def _evaluate(scenario: Scenario, trained: Trained, swept: Swept, cluster: Cluster, reporter: Reporter) -> None:
     finished = [job for job, record in zip(swept.jobs, swept.records) if record["audit"]]
     evaluated = plan.evaluated_models(trained.jobs, finished)
-    origins = stages.origins_stage(scenario)
-    stages.execute(origins, cluster, reporter)
-    runs = plan.population_runs(scenario, [job.key for job in origins.jobs] or [trained.original], swept.settings)
+    stages.execute(stages.originals_stage(scenario), cluster, reporter)
+    runs = plan.population_runs(scenario, [job.key for job in plan.population_originals(scenario)], swept.settings)
     every_run = [job for jobs in runs.values() for job in jobs]
     stages.execute(stages.population_stage(scenario, trained, every_run), cluster, reporter)
     populations = plan.population_jobs(scenario, trained.jobs, runs)
@@ -115,7 +114,8 @@ def headline(scenario: Scenario) -> str:
     experiment, sizes = scenario.experiment, scenario.splits().sizes()
     options = ", ".join(str(v) for k, v in experiment.forget.model_dump().items() if k not in ("rule", "seed"))
     rule = f"{experiment.forget.rule} {options}".strip()
-    original = "your original" if experiment.model.checkpoint is not None else "1 original"
+    trained = f"{experiment.sweep.originals} original{'s' if experiment.sweep.originals > 1 else ''}"
+    original = "your original" if experiment.model.checkpoint is not None else trained
     return (
         f"raybench  {experiment.name}   {experiment.data.dataset}, forget {sizes['forget']} of "
         f"{sizes['forget'] + sizes['retain']} ({rule})   {experiment.model.name}   {original}, "

@@ -64,7 +64,7 @@ def execute(stage: Stage[J], cluster: Cluster, reporter: Reporter) -> None:
 
 
 def train_stage(scenario: Scenario, trained: Trained) -> Stage[TrainJob]:
-    """Train and audit the original and the retrained models, and the references of a search."""
+    """Train and audit the originals and the retrained models, and the references of a search."""
     return Stage("train", "models", [*trained.jobs, *trained.reference_jobs], scenario.store, _train(scenario))
 
 
@@ -119,13 +119,16 @@ class _BestSoFar:
 
 def final_stage(scenario: Scenario, trained: Trained, swept: Swept) -> Stage[TrialJob]:
     """Run the chosen settings on new seeds."""
-    unit = f"runs, {scenario.experiment.sweep.seeds} seeds"
+    num_originals = len(trained.originals)
+    starts = f" from {num_originals} originals" if num_originals > 1 else ""
+    unit = f"runs, {scenario.experiment.sweep.seeds} seeds{starts}"
     return Stage("final", unit, swept.jobs, scenario.store, _final(scenario, trained))
 
 
-def origins_stage(scenario: Scenario) -> Stage[TrainJob]:
-    """Train one original per run of a population, if the experiment sets `origins: one_per_run`."""
-    return Stage("origins", "models", plan.origin_jobs(scenario), scenario.store, _train(scenario))
+def originals_stage(scenario: Scenario) -> Stage[TrainJob]:
+    """Train the further originals of a population, if the experiment sets `origins: one_per_run`."""
+    jobs = plan.population_originals(scenario)[scenario.experiment.sweep.originals :]
+    return Stage("originals", "models", jobs, scenario.store, _train(scenario))
 
 
 def population_stage(scenario: Scenario, trained: Trained, runs: Sequence[TrialJob]) -> Stage[TrialJob]:

@@ -46,14 +46,16 @@ def average_gap_rows(rows: Sequence[Row]) -> list[Row]:
 def ideal_gap_rows(rows: Sequence[Row]) -> list[Row]:
     """Return one `gap_to_ideal` row per model, in points, lower is better; models that lack a component get none.
 
-    The interval treats the four components as independent; it is missing if a component has none.
+    Each model is compared with its own original, a retrained model with the first. The interval treats the four
+    components as independent; it is missing if a component has none.
     """
     models = _complete_models([row for row in rows if row.get("value") is not None])
-    original = next((cells for cells in models if cells[FORGET]["kind"] == "original"), None)
-    if original is None:
-        return []
+    originals = {cells[FORGET]["original"]: cells for cells in models if cells[FORGET]["kind"] == "original"}
     gap_rows = []
     for cells in models:
+        original = originals.get(cells[FORGET]["original"])
+        if original is None:
+            continue
         pairs = [(cells[FORGET], cells[TEST]), (cells[RETAIN], original[RETAIN]), (cells[TEST], original[TEST])]
         gaps = [row["value"] - ideal["value"] for row, ideal in pairs] + [cells[ATTACK]["value"] - CHANCE]
         # the original compared with itself: the gap is exactly 0
@@ -84,7 +86,7 @@ def _gap_row(
     half_width = 100 * math.hypot(*half_widths) / len(gaps)
     has_interval = math.isfinite(half_width)
     return {
-        **{key: model[key] for key in ("model", "name", "kind", "method", "seed")},
+        **{key: model[key] for key in ("model", "name", "kind", "method", "seed", "original")},
         "split": None,
         "metric": metric,
         "setting": "",

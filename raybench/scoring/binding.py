@@ -120,7 +120,10 @@ def needs_downstream(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Models:
-    """The reference models by key, access to the predictions of any model, and constants of the data."""
+    """The reference models by key, access to the predictions of any model, and constants of the data.
+
+    `original` is the scored model's own original.
+    """
 
     read: Callable[[str, str], Predictions]
     original: str
@@ -168,7 +171,8 @@ def _compute_once(
     retrained: str | None,
     models: Models,
 ) -> Estimates:
-    key = (name, repr(sorted(settings.items())), model, split, alpha, retrained)
+    original = models.original if "original" in references_read(name) else None
+    key = (name, repr(sorted(settings.items())), model, split, alpha, retrained, original)
     if key not in models.known:
         function = get_metric(name)
         inputs = {argument: parse_input(argument, name, split=split) for argument in input_names(function)}

@@ -55,6 +55,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("method", pa.string()),  # the key under `methods:`
             pa.field("function", pa.string()),  # the method behind it; null for trained models
             pa.field("seed", pa.int64()),
+            pa.field("original", pa.int64()),  # number of the original that it is or started from; retrained: 0
             pa.field("hyperparameters", pa.string()),  # JSON
             pa.field("recipe", pa.string()),  # JSON; null for unlearned models and imported checkpoints
             pa.field("status", pa.string()),
@@ -73,6 +74,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("method", pa.string()),
             pa.field("phase", pa.string()),  # search, finalist (the best settings again), final
             pa.field("seed", pa.int64()),
+            pa.field("original", pa.int64()),  # number of the original that the trial started from
             pa.field("epoch", pa.int64()),
             pa.field("hyperparameters", pa.string()),  # JSON
             pa.field("status", pa.string()),  # finished, stopped, failed
@@ -118,6 +120,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("kind", pa.string()),
             pa.field("method", pa.string()),
             pa.field("seed", pa.int64()),
+            pa.field("original", pa.int64()),  # number of its own original, which metrics compare it with; retrained: 0
             pa.field("split", pa.string()),  # null for metrics of the whole model
             pa.field("metric", pa.string()),
             pa.field("setting", pa.string()),  # "alpha=0.05", or empty
@@ -141,6 +144,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "samples": pa.schema(
         [
             pa.field("model", pa.string()),
+            pa.field("original", pa.int64()),  # as in `metrics`; null for a population
             pa.field("split", pa.string()),
             pa.field("id", pa.int64()),
             pa.field("loss", pa.float64()),

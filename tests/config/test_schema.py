@@ -211,3 +211,24 @@ def test_one_method_may_have_two_entries_of_its_own_names(make_experiment):
     assert [space.kind for space in experiment.spaces("weak").values()] == ["fixed"]
     with pytest.raises(UserError, match="did you mean 'finetune'"):
         make_experiment(methods={"weak": {"method": "finetun"}})
+
+
+def test_there_are_as_many_originals_as_runs_up_to_five_unless_the_file_says_otherwise(make_experiment):
+    def originals(**changes):
+        return make_experiment(**changes).sweep.originals
+
+    assert originals() == 1  # one run
+    assert originals(sweep__seeds=3) == 3
+    assert originals(sweep__seeds=9) == 5
+    assert originals(sweep__seeds=9, sweep__originals=8) == 8
+    assert originals(sweep__seeds=9, sweep__originals=1) == 1
+    assert originals(sweep__seeds=9, model__checkpoint="mine.pt") == 1
+    default = Experiment.model_fields["sweep"].default
+    assert (default.seeds, default.originals) == (5, 5)
+
+
+def test_more_originals_than_runs_are_refused_and_more_than_one_with_a_checkpoint(tiny):
+    refused = message(tiny(sweep__seeds=2, sweep__originals=3))
+    assert "only 2 of them would start a run, since sweep.seeds is 2: at most 2" in refused
+    refused = message(tiny(sweep__seeds=3, sweep__originals=2, model__checkpoint="mine.pt"))
+    assert "sweep.originals = 2: model.checkpoint sets the only original" in refused

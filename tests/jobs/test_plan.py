@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -24,7 +25,8 @@ def keys(make_scenario):
 
     def read(**changes):
         scenario = make_scenario(**changes)
-        original, *retrained = plan.train_jobs(scenario)
+        models = plan.train_jobs(scenario)
+        original, retrained = models[0], [job for job in models if job.kind == "retrained"]
         trials = plan.search_jobs(scenario, original.key)
         return {
             "original": original.key,
@@ -48,7 +50,7 @@ def test_keys_are_the_same_every_time(keys):
         {"evaluate__batch_size": 7},
         {"name": "other"},
         {"sweep__objective": "mia_auc"},
-        {"sweep__seeds": 5},
+        {"sweep__seeds": 5, "sweep__originals": 1},
         {"resources__cpus_per_trial": 0.5},
         {"resources__retries": 0},
         {"data__sizes__unseen": 90},
@@ -200,15 +202,78 @@ def test_a_method_without_a_file_cannot_be_told_from_its_next_version_and_is_ref
 
 def test_final_runs_use_seeds_that_the_search_did_not(make_scenario, trained):
     scenario = make_scenario(sweep__seeds=3, sweep__seed=7)
-    jobs = plan.final_jobs(scenario, trained.original, {"finetune": {"lr": 0.1}})
+    jobs = plan.final_jobs(scenario, [trained.original], {"finetune": {"lr": 0.1}})
     assert [job.seed for job in jobs] == [8, 9, 10]
     assert len({job.key for job in jobs}) == 3
     assert {job.phase for job in jobs} == {"final"}
 
 
+def test_originals_come_first_on_seeds_that_nothing_else_uses(make_scenario):
+    scenario = make_scenario(sweep__seeds=5, sweep__originals=3, sweep__seed=0, train__seed=1)
+    jobs = plan.train_jobs(scenario)
+    assert [(job.name, job.number) for job in jobs[:3]] == [("original", 0), ("original-1", 1), ("original-2", 2)]
+    assert [job.kind for job in jobs] == ["original"] * 3 + ["retrained"] * 2
+    assert len({job.key for job in jobs}) == 5
+    runs = plan.final_jobs(scenario, [job.key for job in jobs[:3]], {"finetune": {"lr": 0.1}})
+    used = [job.seed for job in (*jobs, *runs)] + [scenario.experiment.sweep.seed]
+    assert len(set(used)) == len(used)
+    taken = make_scenario(sweep__seeds=2, train__retrained_seeds=[10_001, 10_002])
+    assert plan.original_seeds(taken.experiment, 3) == [0, 10_005, 10_006]  # final runs have 10,003 and 10,004
+
+
+def test_more_runs_or_references_train_no_original_again(make_scenario):
+    def originals(**changes):
+        return [job.key for job in plan.train_jobs(make_scenario(**changes)) if job.kind == "original"]
+
+    known = originals(sweep__seeds=3)
+    assert len(known) == 3
+    assert originals(sweep__seeds=9, sweep__originals=3, train__retrained_seeds=4) == known
+    assert originals(sweep__seeds=9)[:3] == known
+    assert originals(sweep__seeds=9, sweep__originals=1) == known[:1]
+
+
+def test_runs_take_turns_at_the_originals(make_scenario):
+    scenario = make_scenario(sweep__seeds=5, sweep__originals=2)
+    originals = [job.key for job in plan.train_jobs(scenario)[:2]]
+    runs = plan.final_jobs(scenario, originals, {"finetune": {"lr": 0.1}, "retrain": {}})
+    assert [run.original_number for run in runs] == [0, 1, 0, 1, 0] * 2
+    assert [run.original for run in runs] == [originals[run.original_number] for run in runs]
+    assert {run.model.original for run in runs} == {0, 1}
+    alone = plan.final_jobs(make_scenario(sweep__seeds=5, sweep__originals=1), originals[:1], {"retrain": {}})
+    assert [run.seed for run in alone] == [run.seed for run in runs[5:]]
+    assert [run.key for run in alone][::2] == [run.key for run in runs[5:]][::2]  # the runs of the first original
+
+
+def test_each_model_is_compared_with_its_own_original(make_scenario):
+    scenario = make_scenario(sweep__seeds=2, evaluate__relearning={})
+    train = plan.train_jobs(scenario)
+    runs = plan.final_jobs(scenario, [job.key for job in train[:2]], {"finetune": {"lr": 0.1}})
+    models = plan.evaluated_models(train, runs)
+    expected = [train[0].key, train[1].key, *[train[0].key] * 2, *(run.original for run in runs)]
+    for jobs in (plan.score_jobs(scenario, models), plan.relearn_jobs(scenario, models)):
+        assert [job.original for job in jobs] == expected
+        assert len({job.key for job in jobs}) == len(models)
+    swapped = [replace(models[-1], original=0), *models[:-1]]
+    assert plan.score_jobs(scenario, swapped)[0].key != plan.score_jobs(scenario, models)[-1].key
+
+
+def test_a_population_shares_the_originals_of_the_final_runs(make_scenario):
+    population = {"methods": ["finetune"], "runs": 4, "origins": "one_per_run"}
+    scenario = make_scenario(sweep__seeds=2, evaluate__population=population)
+    further = plan.population_originals(scenario)
+    assert [job.key for job in further[:2]] == [job.key for job in plan.train_jobs(scenario)[:2]]
+    chosen = {"finetune": {"lr": 0.1}}
+    runs = plan.population_runs(scenario, [job.key for job in further], chosen)["finetune"]
+    assert [run.original for run in runs] == [job.key for job in further]
+    final = plan.final_jobs(scenario, [job.key for job in further[:2]], chosen)
+    assert [run.key for run in runs[:2]] == [run.key for run in final]
+    one = make_scenario(evaluate__population={**population, "origins": "one"})
+    assert [job.key for job in plan.population_originals(one)] == [further[0].key]
+
+
 def test_the_manifest_names_the_seeds_of_the_final_runs(make_scenario, trained):
     scenario = make_scenario(sweep__seeds=3, sweep__seed=7)
-    jobs = plan.final_jobs(scenario, trained.original, {"finetune": {"lr": 0.1}})
+    jobs = plan.final_jobs(scenario, [trained.original], {"finetune": {"lr": 0.1}})
     assert manifest(scenario.experiment, "name: tiny\n", {})["seeds"]["final"] == [job.seed for job in jobs]
 
 

@@ -42,7 +42,7 @@ SMALL = {
         "user_code.shrink": {"by": {"uniform": [0.01, 0.2]}},
         "user_code.broken": {},
     },
-    "sweep": {"trials": 3, "seeds": 2},
+    "sweep": {"trials": 3, "originals": 2, "seeds": 2},
     "evaluate": {"metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained"], "alphas": [0.2]},
 }
 QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
