@@ -19,17 +19,14 @@ from xdist.scheduler import LoadScopeScheduling
 from raybench.config.schema import Experiment
 from raybench.config.validation import parse_experiment
 from raybench.data.splits import ROLES
-from raybench.engine.audit import Audit, reference
 from raybench.jobs import plan
 from raybench.jobs.predict import Predictor
-from raybench.jobs.records import TrialRecord
 from raybench.jobs.score import Scorer
 from raybench.jobs.specs import EvaluatedModel, ScoreJob, TrialJob
 from raybench.jobs.train import train_job
 from raybench.jobs.trial import trial_job
-from raybench.pipeline import results
 from raybench.pipeline.collect import collect_tables
-from raybench.pipeline.results import Swept
+from raybench.pipeline.results import Swept, Trained
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
 from raybench.storage.store import Store
@@ -139,27 +136,6 @@ def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The trained models of the tiny experiment, with the attributes that the pipeline uses."""
-
-    scenario: Scenario
-    jobs: list[plan.TrainJob]
-    records: list[TrialRecord]
-
-    @property
-    def original(self) -> str:
-        return self.jobs[0].key
-
-    def tuning_target(self, original: str) -> Audit:
-        return self.retrained
-
-    @property
-    def retrained(self) -> Audit:
-        audits = [r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"]
-        return reference(audits, self.records[0]["audit"])
-
-
-@dataclass(frozen=True)
 class Evaluated:
     """Every model of the tiny experiment with its score job."""
 
@@ -210,14 +186,16 @@ def make_scenario(make_experiment: Callable[..., Experiment], trained: Trained) 
 def trained(tmp_path_factory: pytest.TempPathFactory, make_experiment: Callable[..., Experiment]) -> Trained:
     torch.set_num_threads(1)
     scenario = prepare(make_experiment(), Store(str(tmp_path_factory.mktemp("runs"))))
-    jobs = plan.train_jobs(scenario)
-    return Trained(scenario, jobs, [train_job(scenario, job) for job in jobs])
+    trained = Trained(scenario)
+    for job in trained.jobs:
+        train_job(scenario, job)
+    return trained
 
 
 @pytest.fixture(scope="session")
 def swept(trained: Trained) -> Swept:
     """Run all search trials and final runs of the tiny experiment."""
-    swept = Swept(trained.scenario, results.Trained(trained.scenario))
+    swept = Swept(trained.scenario, trained)
     for jobs in swept.planned.values():
         for job in jobs:
             assert isinstance(job, TrialJob)
@@ -244,7 +222,7 @@ def evaluated(trained: Trained, swept: Swept) -> Evaluated:
 @pytest.fixture(scope="session")
 def tables_folder(trained: Trained, swept: Swept, evaluated: Evaluated) -> Path:
     """Return the folder of the seven tables."""
-    collect_tables(trained.scenario, swept.trained, swept, evaluated.audited, evaluated.jobs)
+    collect_tables(trained.scenario, trained, swept, evaluated.audited, evaluated.jobs)
     folder = Path(trained.scenario.store.path("tiny/tables"))
     assert {path.name for path in folder.iterdir()} >= {"splits.parquet", "models.parquet", "metrics.parquet"}
     assert len(list((folder / "predictions").iterdir())) == len(evaluated.audited) * len(ROLES)
