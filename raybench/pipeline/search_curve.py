@@ -25,11 +25,12 @@ def expected_best(values: Sequence[float], *, largest: bool = False) -> list[flo
         return []
     ordered = np.sort([value if math.isfinite(value) else max(finite) for value in signed])
     n = len(ordered)
-    curve = [
-        math.fsum(value * (math.comb(n - 1 - i, t - 1) / math.comb(n, t)) for i, value in enumerate(ordered))
-        for t in range(1, n + 1)
-    ]
-    return [-value if largest else value for value in curve]
+    sizes = np.arange(1, n + 1)
+    weight, curve = sizes / n, np.zeros(n)  # of the best value, for every size of the subset
+    for i, value in enumerate(ordered):
+        curve += weight * value
+        weight = weight * np.maximum(n - i - sizes, 0) / max(n - 1 - i, 1)
+    return [float(-value if largest else value) for value in curve]
 
 
 def search_rows(trained: Trained, swept: Swept) -> list[dict[str, Any]]:
