@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from raybench.docgen.markdown import table
+from raybench.docgen.markdown import replace_section, table
 from raybench.metrics.accuracy import calibration_error
 from raybench.metrics.framework.spec import Estimate
 from raybench.metrics.functions.cka import cka_estimate
@@ -283,8 +283,8 @@ def main() -> None:
     text = section(results, draws, origin)
     print(text)
     if arguments.out is not None:
-        page = arguments.out.read_text(encoding="utf-8").split(HEADING)[0].rstrip()
-        arguments.out.write_text(f"{page}\n\n{text}\n", encoding="utf-8")
+        page = replace_section(arguments.out.read_text(encoding="utf-8"), text)
+        arguments.out.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

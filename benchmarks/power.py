@@ -209,7 +209,7 @@ def main() -> None:
     text = f"{title}\n{origin}\n\n{page(results, without_value)}\n"
     print(text)
     if arguments.out is not None:
-        if arguments.out.exists():  # the section of coverage.py stays
+        if arguments.out.exists():  # the sections of other benchmarks stay
             _, heading, rest = arguments.out.read_text(encoding="utf-8").partition(HEADING)
             text += f"\n{heading}{rest}" if heading else ""
         arguments.out.write_text(text, encoding="utf-8")

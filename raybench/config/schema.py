@@ -97,7 +97,9 @@ class Model(Section):
 class Train(Recipe):
     """The training recipe of the original and the retrained models, and the number of retrained models."""
 
-    seed: int = Field(default=0, description="Seed of the original model.")
+    seed: int = Field(
+        default=0, description="Seed of the first original model; further ones (`sweep.originals`) use others."
+    )
     retrained_seeds: list[int] | Annotated[int, Field(ge=0)] = Field(
         default=5,
         description="Number of retrained models, or the list of their seeds. A number n means the n seeds after "

@@ -93,3 +93,11 @@ def _bounds(fragment: Mapping[str, Any]) -> str:
 
 def _code(value: Any) -> str:
     return f"`{value}`" if isinstance(value, str) else json.dumps(value)
+
+
+def replace_section(page: str, section: str) -> str:
+    """Return the page with the section under the same `##` heading replaced, or appended if there is none."""
+    heading = section.split("\n", 1)[0]
+    before, found, after = page.partition(f"\n{heading}\n")
+    _, following, rest = after.partition("\n## ") if found else ("", "", "")
+    return f"{before.rstrip()}\n\n{section.rstrip()}\n{following and f'{following}{rest}'}"

@@ -103,7 +103,7 @@ def _cost(ledger: Mapping[str, Any], full: float) -> dict[str, Any]:
 
 
 def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
-    sweep = scenario.experiment.sweep
+    sweep, numbers = scenario.experiment.sweep, {key: number for number, key in enumerate(trained.originals)}
     tuning = [record for records in (*swept.search.values(), *swept.finalists.values()) for record in records]
     rows: list[dict[str, Any]] = []
     for record in [*tuning, *swept.records]:
@@ -114,7 +114,7 @@ def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
             "method": record["method"],
             "phase": record["phase"],
             "seed": record["seed"],
-            "original": trained.originals.index(record["original"]),
+            "original": numbers[record["original"]],
             "hyperparameters": json.dumps(record["hyperparameters"], sort_keys=True),
             "status": record["status"],
             "reason": record["reason"],

@@ -57,17 +57,24 @@ class Trained:
         audits = [record["audit"] for job, record in zip(self.jobs, self.records) if job.kind == "retrained"]
         return reference(audits, self.records[0]["audit"])
 
+    @cached_property
+    def _tuning_targets(self) -> dict[str, Audit]:
+        originals = [(job, record) for job, record in zip(self.jobs, self.records) if job.kind == "original"]
+        if not self.scenario.experiment.tunes_separately:
+            return {job.key: self.retrained | reference([], record["audit"]) for job, record in originals}
+        read = self.scenario.store.read_json
+        audits = [read(job.audit_key) for job in self.reference_jobs]
+        return {
+            job.key: reference(audits, read(job.tuning_audit_key) if job.tuning_audit_key else None)
+            for job, _ in originals
+        }
+
     def tuning_target(self, original: str) -> Audit:
         """Return what a search on this original aims at: the mean audit of its references, and the original's utility.
 
         With `tuning_request: same`, the references are the retrained models.
         """
-        job = next(job for job in self.jobs if job.key == original)
-        if not self.scenario.experiment.tunes_separately:
-            return self.retrained | reference([], read_record(self.scenario, job)["audit"])
-        store = self.scenario.store
-        audits = [store.read_json(reference_job.audit_key) for reference_job in self.reference_jobs]
-        return reference(audits, store.read_json(job.tuning_audit_key) if job.tuning_audit_key else None)
+        return self._tuning_targets[original]
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,15 @@ def build_leaderboard(
     noise_floor = 0.0 if num_retrained < 2 else references[0].gap.value
     evaluated = [_compare_with_original(row, original, noise_floor, method_notes or {}) for row in evaluated]
     measured = [row for row in evaluated if not math.isnan(row.gap.value)]
-    gaps = ranking.gaps_by_seed(metrics, comparison.gap_metric, [row.name for row in measured])
+    gaps = ranking.paired_gaps(metrics, comparison.gap_metric, [row.name for row in measured])
+    unlearned = models[models.kind == "unlearned"]
     failed = [_failed(name, trials, comparison) for name in methods if not _has_metrics(metrics, name)]
     rows = [*references, *ranking.with_ranks(measured, gaps, comparison), *evaluated[len(measured) :], *failed]
     return Leaderboard(
         tuple(replace(row, findings=_findings(row, original, comparison)) for row in rows),
         num_retrained=num_retrained,
-        num_seeds=gaps.shape[1],
+        num_seeds=unlearned.seed.nunique(),
+        num_originals=max(1, unlearned.original.nunique()),
         alpha=tables.alpha,
         retraining=retraining,
         best_two=ranking.best_two(gaps),

@@ -1,4 +1,6 @@
-"""Compute the cells of the leaderboard: means over seeds, and whether their gaps are significant.
+"""Compute the cells of the leaderboard: means over runs, and whether their gaps are significant.
+
+Runs of the same original are averaged first, since only originals are independent of each other.
 
 With several retrained models a gap is significant if it lies outside the prediction interval of one further retrained
 model (t distribution), Bonferroni-corrected over the columns. With one retrained model or none, the intervals over
@@ -60,7 +62,8 @@ class RunTables:
     def cell(self, column: Column, metrics: pd.DataFrame, kind: str) -> Cell:
         """Return one cell from the metric rows of its models."""
         rows = self.select(metrics, column)
-        values = rows["value"].dropna().to_numpy(dtype=float)
+        runs = rows[rows["value"].notna()]
+        values = independent_values(runs)
         if len(values) == 0:
             reasons = rows["reason"].dropna()
             return Cell(reason=str(reasons.iloc[0]) if len(reasons) else "not in evaluate.metrics")
@@ -68,27 +71,36 @@ class RunTables:
         shown = 1 - mean if column.complement else mean
         half_width = _half_width_over_models(values) if len(values) > 1 else _half_width_over_samples(rows)
         if kind == "retrained":
-            return Cell(shown, half_width, len(values), gap=0.0)
-        gap, low, high, distinguishable = self.gap(column, mean, _half_width_over_samples(rows), kind)
+            return Cell(shown, half_width, len(runs), gap=0.0)
+        gap, low, high, distinguishable = self.gap(column, runs, kind)
         sign = -1.0 if column.complement else 1.0
         low, high = sorted((sign * low, sign * high))
-        distance = mean_absolute_gap(values - mean + gap)
-        return Cell(shown, half_width, len(values), sign * gap, low, high, distance, distinguishable)
+        distances = runs.assign(value=(runs["value"] - mean + gap).abs())
+        distance = math.nan if math.isnan(gap) else mean_absolute_gap(independent_values(distances))
+        return Cell(shown, half_width, len(runs), sign * gap, low, high, distance, distinguishable)
 
-    def gap(self, column: Column, mean: float, half_width: float, kind: str) -> tuple[float, float, float, bool]:
-        """Return the gap of a mean to the reference of the column, its interval, and whether it is significant."""
+    def gap(self, column: Column, runs: pd.DataFrame, kind: str) -> tuple[float, float, float, bool]:
+        """Return the gap of a row's mean to the reference of the column, its interval, and whether it is significant.
+
+        `runs`: the metric rows of its models that have a value. A gap to the original is to the own original of each.
+        """
         if column.reference is None or column.reference == kind:
             return math.nan, math.nan, math.nan, False
+        mean, half_width = float(independent_values(runs).mean()), _half_width_over_samples(runs)
         if isinstance(column.reference, float):
             return self.gap_by_samples(mean - column.reference, half_width)
         others = self.select(self.metrics[self.metrics.kind == column.reference], column)
+        if column.reference == "original":
+            own = runs["original"].map(others.set_index("original")["value"])
+            difference = float(independent_values(runs.assign(value=runs["value"] - own)).mean())
+            return self.gap_by_samples(difference, math.hypot(half_width, _half_width_over_samples(others)))
         reference = others["value"].dropna().to_numpy(dtype=float)
         if len(reference) == 0:
             return math.nan, math.nan, math.nan, False
         if len(reference) == 1:
             both = math.hypot(half_width, _half_width_over_samples(others))
             return self.gap_by_samples(mean - float(reference[0]), both)
-        # All seeds of a method start from one original and vary less than retrained models do. The mean is therefore
+        # Runs that share an original vary less than retrained models do, and a mean varies less. It is therefore
         # compared with one further retrained model, not with the retrained mean: a method whose seeds all reproduce the
         # same retrained model must not count as different.
         plain = gap_to_reference(mean, reference)
@@ -116,6 +128,16 @@ class RunTables:
         return rows[rows.setting == self.alphas[column.metric]] if column.metric in PER_ALPHA else rows
 
 
+def independent_values(rows: pd.DataFrame) -> np.ndarray:
+    """Return the values (n,) of rows that are independent of each other: those of the models.
+
+    Where runs of a method start from several originals, each value is the mean over the runs of one original.
+    """
+    several = rows["original"].nunique() > 1
+    values: pd.Series = rows.groupby("original")["value"].mean() if several else rows["value"]
+    return np.asarray(values.dropna(), dtype=float)
+
+
 def _half_width_over_models(values: np.ndarray) -> float:
     interval = mean_interval(values)
     return (interval.high - interval.low) / 2
@@ -128,8 +150,8 @@ def _half_width_over_samples(rows: pd.DataFrame) -> float:
 
 def _mean_gap(metrics: pd.DataFrame, gap_metric: str) -> MeanGap:
     rows = metrics[(metrics.metric == gap_metric) & metrics.value.notna()]
-    values = rows["value"].to_numpy(dtype=float)
+    values = independent_values(rows)
     if len(values) == 0:
         return MeanGap(reason="a component of the gap is missing")
     half_width = _half_width_over_models(values) if len(values) > 1 else _half_width_over_samples(rows)
-    return MeanGap(float(values.mean()), half_width, len(values))
+    return MeanGap(float(values.mean()), half_width, len(rows))

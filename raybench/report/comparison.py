@@ -59,7 +59,10 @@ _FORGET = (
     "CR_f, k-NN_f, CKA_f, on forget samples: conformal ratio, k-NN accuracy, feature similarity to the retrained "
     "models (centered kernel alignment)."
 )
-_HALF_WIDTH = "±: half-width of the 95 % interval over seeds (over samples for a single model). "
+_HALF_WIDTH = (
+    "±: half-width of the 95 % interval over originals (with one original over seeds, for a single model over "
+    "samples). "
+)
 _COST = "cost: relative to one retraining (1 backward pass = 2 forward passes)."
 
 

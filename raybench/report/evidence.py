@@ -42,7 +42,11 @@ def evidence(
     """
     experiment = yaml.safe_load(manifest["experiment"]) or {}
     ids = sorted(splits.loc[splits.role == "forget", "id"].tolist())
-    original = models[models.kind == "original"].iloc[0]
+    best = next(iter(board.ranked), None)
+    of_best = models[(models.kind == "unlearned") & (models.method == best.name)] if best is not None else models[:0]
+    model = of_best.sort_values("seed").iloc[0] if len(of_best) else None
+    originals = models[models.kind == "original"].set_index("original", drop=False)
+    original = originals.loc[0 if model is None else int(model.original)]
     checkpoint = manifest.get("checkpoint")
     content: Evidence = {
         "evidence_version": VERSION,
@@ -56,7 +60,14 @@ def evidence(
             "ids": ids,
             "ids_sha256": hashlib.sha256(id_file(ids)).hexdigest(),
         },
-        "original": {"model": original.model, "checkpoint": checkpoint, "recipe": _json(original.recipe)},
+        "original": {
+            "model": original.model,
+            "number": int(original.original),
+            "seed": int(original.seed),
+            "checkpoint": checkpoint,
+            "recipe": _json(original.recipe),
+        },
+        "num_originals": len(originals),
         "num_retrained": board.num_retrained,
         "unlearning": None,
         "metrics": [],
@@ -69,10 +80,8 @@ def evidence(
         "started": manifest.get("started"),
         "artifacts": manifest.get("artifacts"),
     }
-    best = next(iter(board.ranked), None)
-    if best is None:
+    if best is None or model is None:
         return content
-    model = models[(models.kind == "unlearned") & (models.method == best.name)].sort_values("seed").iloc[0]
     content["unlearning"] = {
         "method": best.name,
         "hyperparameters": _json(model.hyperparameters),
@@ -85,7 +94,8 @@ def evidence(
     }
     rows = metrics[metrics.model == model.model].to_dict("records")
     content["metrics"] = [_plain_cells(row, (*IDENTITY, *NUMBERS)) for row in rows]
-    content["table"] = [_table_line(column, board, metrics, model.model) for column in board.comparison.columns]
+    pair = model.model, original.model
+    content["table"] = [_table_line(column, board, metrics, *pair) for column in board.comparison.columns]
     content["findings"] = _findings(best, board)
     return content
 
@@ -159,8 +169,8 @@ def _copy_weights(store: Store, target: str, unlearning: Evidence | None, previo
     return {"file": "unlearned.pt", "model": unlearning["model"], "sha256": digest, "reason": None}
 
 
-def _table_line(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str) -> Evidence:
-    """Return one line of the page: the unlearned model, the original, and the reference of both."""
+def _table_line(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str, original: str) -> Evidence:
+    """Return one line of the page: the unlearned model, its original, and the reference of both."""
     rows = metrics[metrics.metric == column.metric]
     rows = rows[rows.split.isna() if column.split is None else rows.split == column.split]
     if column.metric in PER_ALPHA:
@@ -175,7 +185,7 @@ def _table_line(column: Column, board: Leaderboard, metrics: pd.DataFrame, model
         "percent": column.percent,
         "complement": column.complement,
         "unlearned": _estimate(rows[rows.model == model]),
-        "original": _estimate(rows[rows.kind == "original"]),
+        "original": _estimate(rows[rows.model == original]),
         "reference": reference,
         "num_retrained": len(retrained),
     }

@@ -40,13 +40,21 @@ def _request(content: Evidence) -> list[str]:
     model = (
         f"the checkpoint `{checkpoint['file']}` (sha256 `{checkpoint['sha256']}`)"
         if checkpoint
-        else f"trained by this run (model id `{original['model']}`)"
+        else f"trained by this run (seed {original['seed']}, model id `{original['model']}`)"
     )
     return [
         f"Forget {request['count']} of {num_trained} training samples ({rule}).",
         f"Their ids: `forget_ids.txt` (sha256 `{request['ids_sha256']}`); ids are row numbers of the data set, from 0.",
         f"The original model: {model}.",
+        *([_several_originals(content["num_originals"])] if content["num_originals"] > 1 else []),
     ]
+
+
+def _several_originals(number: int) -> str:
+    return (
+        f"The methods were compared over {number} originals, trained alike on different seeds; the model below was "
+        "made from the one above."
+    )
 
 
 def _unlearning(content: Evidence) -> list[str]:

@@ -85,7 +85,7 @@ class Row:
     relative_cost: float | None = None
     findings: Findings = Findings()
     rank: int | None = None
-    rank_low: int | None = None  # ranks that the seeds do not rule out; None if unknown
+    rank_low: int | None = None  # ranks that the originals (or the seeds of one) do not rule out; None if unknown
     rank_high: int | None = None
     pareto: int | None = None  # front of forget_gap, utility_gap and relative_cost; 1 is best
     forget_gap: float = math.nan  # points: mean distance over the memory columns
@@ -103,14 +103,14 @@ class Row:
 
 @dataclass(frozen=True)
 class BestTwo:
-    """Paired t-test between the two best methods, in points."""
+    """Paired t-test between the two best methods, in points, over originals (over seeds with one original)."""
 
     best: str
     second: str
     difference: float
     low: float
     high: float
-    n: int  # seeds that both have
+    n: int  # originals that both have, or seeds
     distinguishable: bool
 
 
@@ -128,7 +128,8 @@ class Leaderboard:
 
     rows: tuple[Row, ...]
     num_retrained: int
-    num_seeds: int  # per method
+    num_seeds: int  # runs per method
+    num_originals: int = 1  # that the runs start from; with one, ranks hold for it only
     alpha: str = ""  # setting of the columns that exist once per alpha, "alpha=0.1"
     retraining: str = ""  # cost of one training run, "40 epochs x 480 samples"
     best_two: BestTwo | None = None

@@ -22,7 +22,7 @@ LEGEND = (
     "lower bound (Clopper-Pearson). U-LiRA: unlearning likelihood-ratio attack (0.5 = chance). KLoM: KL divergence of "
     "margins. F: forgetting quality of the NeurIPS 2023 competition. Null: retrained against retrained at half the "
     "models, the lowest value a method can reach; `(+x)`: excess of a method over the null, both at half the models. "
-    "Control: the original model."
+    "Control: the originals."
 )
 
 

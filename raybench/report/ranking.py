@@ -1,7 +1,9 @@
 """Uncertainty of the ranks: rank ranges, the two best methods, Pareto fronts, and the power of a column.
 
-All of it describes the variance over the seeds of one run. The original, the retrained models and the settings that the
-sweep chose are fixed, so nothing here predicts how another run would order the methods.
+The unit is the original: runs of the same original are averaged first, and methods are compared in pairs over the
+originals. With one original the unit is the run, and ranks hold for that original only; other originals may order the
+methods differently ("Coverage of ranks" in docs/power.md). The retrained models and the settings that the sweep chose
+are fixed.
 """
 
 import math
@@ -18,10 +20,14 @@ from raybench.report.comparison import Column, Comparison
 from raybench.report.leaderboard import BestTwo, Power, Row
 
 
-def gaps_by_seed(metrics: pd.DataFrame, gap_metric: str, methods: Sequence[str]) -> pd.DataFrame:
-    """Return the gap that ranks, in points (methods in the order of `methods` x seeds), NaN for a missing seed."""
+def paired_gaps(metrics: pd.DataFrame, gap_metric: str, methods: Sequence[str]) -> pd.DataFrame:
+    """Return the gap that ranks, in points, as methods (in the order of `methods`) x originals, NaN for a missing one.
+
+    Each value is the mean over the runs of one original. With one original, the columns are the seeds of its runs.
+    """
     rows = metrics[(metrics.kind == "unlearned") & (metrics.metric == gap_metric) & metrics.value.notna()]
-    return rows.pivot(index="method", columns="seed", values="value").reindex(list(methods))
+    unit = "original" if rows["original"].nunique() > 1 else "seed"
+    return rows.pivot_table(index="method", columns=unit, values="value", aggfunc="mean").reindex(list(methods))
 
 
 def with_ranks(rows: Sequence[Row], gaps: pd.DataFrame, comparison: Comparison) -> list[Row]:
@@ -47,10 +53,11 @@ def with_ranks(rows: Sequence[Row], gaps: pd.DataFrame, comparison: Comparison) 
 
 
 def rank_ranges(gaps: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """Return the lowest and highest rank of each method that the seeds do not rule out; empty with one seed.
+    """Return the lowest and highest rank of each method that the originals do not rule out; empty with one column.
 
-    `gaps`: methods x seeds; ranks are among all of them. A method that lacks a seed is in no paired test and gets no
-    range; it may have any rank, which widens the ranges of the others.
+    `gaps`: methods x originals, or seeds with one original; ranks are among all methods. All ranges hold together in
+    95 % of draws (paired t-tests of all pairs, Holm's correction). A method that lacks a column is in no test and gets
+    no range; it may have any rank, which widens the ranges of the others.
     """
     complete = gaps.dropna()
     if gaps.shape[1] < 2 or complete.empty:
@@ -69,7 +76,7 @@ def pareto_fronts(objectives: pd.DataFrame) -> dict[str, int]:
 
 
 def best_two(gaps: pd.DataFrame) -> BestTwo | None:
-    """Test whether the best method differs from the second, on the seeds that both have; None with fewer than two.
+    """Test whether the best method differs from the second, on the columns that both have; None with fewer than two.
 
     The test uses the means by which the two were selected. A two-sided test of the best against the second needs no
     correction for the selection (Gutmann and Maymin 1987), as long as no other pair is tested.

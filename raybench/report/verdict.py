@@ -61,13 +61,17 @@ def _methods(board: Leaderboard) -> list[str]:
 def _ranks(board: Leaderboard) -> str:
     if board.num_seeds < 2:
         return "ranks: they rest on one seed per method; their uncertainty is unknown"
+    several = board.num_originals > 1
+    unit, one = ("original", "an original") if several else ("seed", "a seed")
     incomplete = [row.name for row in board.ranked if row.rank_low is None]
     if len(incomplete) == len(board.ranked):
-        return "ranks: no method has a gap for every seed; their uncertainty is unknown"
-    missing = f"; no range because a seed is missing: {', '.join(incomplete)}" if incomplete else ""
+        return f"ranks: no method has a gap for every {unit}; their uncertainty is unknown"
+    missing = f"; no range because {one} is missing: {', '.join(incomplete)}" if incomplete else ""
+    units = f"{board.num_originals} originals" if several else f"{board.num_seeds} seeds of one original"
+    holds = f"they hold over originals, from {units}" if several else "they hold for this original only"
     return (
-        f"ranks: rows are sorted by mean gap; a range contains the ranks that {board.num_seeds} seeds do not rule out "
-        f"(95 %, family-wise over all methods){missing}"
+        f"ranks: {holds}; rows are sorted by mean gap; a range contains the ranks that {units} do not rule out (95 %, "
+        f"family-wise over all methods){missing}"
     )
 
 
@@ -76,9 +80,10 @@ def _best_two(board: Leaderboard) -> list[str]:
     if pair is None:
         return []
     conclusion = "distinguishable" if pair.distinguishable else "not distinguishable"
+    units = "originals" if board.num_originals > 1 else "seeds, for this original only"
     return [
         f"best two: {pair.second} is {pair.difference:.2f} points [{pair.low:.2f}, {pair.high:.2f}] behind {pair.best} "
-        f"(paired t-test over {pair.n} seeds): {conclusion}"
+        f"(paired t-test over {pair.n} {units}): {conclusion}"
     ]
 
 

@@ -74,7 +74,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("method", pa.string()),
             pa.field("phase", pa.string()),  # search, finalist (the best settings again), final
             pa.field("seed", pa.int64()),
-            pa.field("original", pa.int64()),  # number of the original that the trial started from
+            pa.field("original", pa.int64()),  # number of the original that it started from
             pa.field("epoch", pa.int64()),
             pa.field("hyperparameters", pa.string()),  # JSON
             pa.field("status", pa.string()),  # finished, stopped, failed
@@ -168,8 +168,10 @@ LEADERBOARD = pa.schema(
         pa.field("method", pa.string()),  # retrained, original, or the key in `methods:`
         pa.field("kind", pa.string()),  # original, retrained, unlearned
         pa.field("rank", pa.int64()),  # by the mean gap; null if not ranked
-        pa.field("rank_low", pa.int64()),  # ranks that the seeds do not rule out (95 %, family-wise over all methods)
-        pa.field("rank_high", pa.int64()),  # null with one seed, and for a method that lacks a seed
+        # ranks that the originals (with one original: its seeds) do not rule out (95 %, family-wise over all methods);
+        # null with one run per method, and for a method that lacks an original
+        pa.field("rank_low", pa.int64()),
+        pa.field("rank_high", pa.int64()),
         pa.field("pareto", pa.int64()),  # front of (forget_gap, utility_gap, relative_cost); null if one is missing
         pa.field("ranked_by", pa.string()),  # the metric that `gap` is the mean of: average_gap, gap_to_ideal
         pa.field("gap", pa.float64()),  # points

@@ -77,6 +77,21 @@ def test_the_four_accuracies_are_those_of_the_stored_predictions(finished: Path)
         assert row.value == pytest.approx(expected[row.model, row.split], abs=1e-12)
 
 
+def test_runs_start_from_their_own_originals_and_are_compared_with_them(finished: Path) -> None:
+    models, metrics, samples = (read(finished, name) for name in ("models", "metrics", "samples"))
+    assert models[models.kind == "original"].original.tolist() == [0, 1]
+    finetuned = models[models.method == "finetune"].sort_values("seed")
+    assert finetuned.original.tolist() == [0, 1]
+    assert set(models[models.kind == "retrained"].original) == {0}
+    number = models.set_index("model").original
+    for table in (metrics, samples):
+        assert (table.original == table.model.map(number)).all()
+    trials = read(finished, "trials")
+    assert set(trials[trials.phase == "search"].original) == {0}
+    assert set(trials[trials.phase == "final"].original) == {0, 1}
+    assert "ranks: they hold over originals, from 2 originals" in (finished / "small" / "report.md").read_text()
+
+
 def test_a_failing_method_is_a_row_with_its_error_and_stops_nothing(finished: Path) -> None:
     trials = read(finished, "trials")
     broken = trials[trials.method == "user_code.broken"]
@@ -117,6 +132,7 @@ def test_the_manifest_says_what_the_run_was_made_with(finished: Path) -> None:
     manifest = json.loads((finished / "small" / "manifest.json").read_text())
     assert manifest["packages"]["torch"]
     assert manifest["seeds"]["retrained"] == [1, 2]
+    assert manifest["seeds"]["originals"] == [0, 10_001]
     assert "user_code.shrink" in manifest["experiment"]
 
 

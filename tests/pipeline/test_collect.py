@@ -2,12 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from raybench.data.splits import ROLES
 from raybench.engine.audit import AUDIT_FIELDS, objective
+from raybench.pipeline import collect
 from raybench.pipeline.collect import collect_tables
 
 
@@ -77,6 +79,14 @@ def test_metrics_hold_gaps_to_the_retrained_models_noise_floor_and_control(frame
     assert retrained.gap.sum() == pytest.approx(0)
     assert set(frame[frame.metric == "average_gap"].kind) == {"original", "retrained", "unlearned"}
     assert (frame.value.isna() == frame.reason.notna()).all()
+
+
+def test_samples_have_the_number_of_the_original_in_this_run_and_not_in_the_run_that_scored_them(trained, evaluated):
+    scored = evaluated.jobs[-1]
+    stored = trained.scenario.store.read_table(scored.samples_key)
+    assert stored["original"].null_count == len(stored)
+    renumbered = replace(scored, model=replace(scored.model, original=3))
+    assert set(collect._samples(trained.scenario, renumbered)["original"].to_pylist()) == {3}
 
 
 def test_every_model_in_the_tables_is_one_of_the_models(frames):

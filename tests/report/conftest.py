@@ -1,6 +1,6 @@
 """Tables of a made-up run, with the schemas and the gaps of a real one, for the tests of the report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -43,12 +43,15 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="session")
 def make_run() -> Callable[..., Run]:
-    """Build a run from {method: values of each seed}; a method that failed has a reason in their place."""
+    """Build a run from {method: values of each seed}; a method that failed has a reason in their place.
+
+    `original`: the values of one original, or of several, from which the runs start in turn.
+    """
 
     def build(
         methods: Mapping[str, Any],
         *,
-        original: tuple[float, ...] = ORIGINAL,
+        original: tuple[float, ...] | Sequence[tuple[float, ...]] = ORIGINAL,
         retrained: Any = RETRAINED,
         cost: float = 0.05,
     ) -> Run:
@@ -56,9 +59,11 @@ def make_run() -> Callable[..., Run]:
         model_rows: list[dict[str, Any]] = []
         trial_rows: list[dict[str, Any]] = []
 
-        def add(kind: str, method: str, seed: int, values: tuple[float | None, ...], share: float) -> None:
+        originals = [original] if isinstance(original[0], float) else list(original)
+
+        def add(kind: str, method: str, seed: int, values: tuple[Any, ...], share: float, start: int = 0) -> None:
             name = f"{method}-{seed}"
-            identity = {"model": name, "name": name, "kind": kind, "method": method, "seed": seed}
+            identity = {"model": name, "name": name, "kind": kind, "method": method, "seed": seed, "original": start}
             function = method if kind == "unlearned" else None
             model_rows.append({**identity, "function": function, "relative_cost": share, "status": "finished"})
             for (metric, split, setting), value in zip(MEASURED, values):
@@ -70,7 +75,8 @@ def make_run() -> Callable[..., Run]:
                         {**row, "low": value - 0.03, "high": value + 0.03, "interval": "clopper-pearson"}
                     )
 
-        add("original", "original", 0, original, 1.2)
+        for number, values in enumerate(originals):
+            add("original", "original", number, values, 1.2, number)
         for seed, values in enumerate(retrained):
             add("retrained", "retrained", seed + 1, values, 1.0)
         for method, seeds in methods.items():
@@ -78,7 +84,7 @@ def make_run() -> Callable[..., Run]:
             status = {"status": "failed", "reason": seeds} if failed else {"status": "finished"}
             trial_rows.append({"method": method, "trial": method, "phase": "search", "last": True, **status})
             for seed, values in enumerate([] if failed else seeds):
-                add("unlearned", method, seed + 1, values, cost)
+                add("unlearned", method, seed + 1, values, cost, seed % len(originals))
         rows = with_gaps(metric_rows)
         rows += average_gap_rows(rows)
         return Run(

@@ -56,6 +56,15 @@ def test_it_is_about_the_best_method_and_its_first_seed(content):
     assert done["cost"]["relative_cost"] == 0.05
 
 
+def test_it_is_about_the_original_that_the_model_started_from(content):
+    other = (0.98, 1.0, 0.88, 0.71, 0.88, 0.99, 0.81)
+    done = content({"near": [*NEAR[:2], *NEAR[:2]]}, original=(other, (1.0, 1.0, 0.9, 0.8, 0.9, 1.0, 0.8)))
+    assert (done["original"]["model"], done["original"]["number"], done["num_originals"]) == ("original-0", 0, 2)
+    assert done["table"][0]["original"]["value"] == 0.98
+    assert "compared over 2 originals" in written(done)
+    assert "compared over" not in written(content({"near": NEAR}))
+
+
 def test_the_forgotten_ids_are_named_in_order_with_the_hash_of_their_file(content):
     asked = content({"near": NEAR})["request"]
     assert asked["ids"] == [3, 7]

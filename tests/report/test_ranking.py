@@ -72,7 +72,7 @@ def test_distant_methods_have_one_rank_and_close_ones_show_a_range(make_run):
     text = labels(board)
     for label in ("1-2 first", "1-2 second", "3 far"):
         assert re.search(rf"^ {label} ", text, re.MULTILINE)
-    assert "3 seeds do not rule out" in line(board, "ranks:")
+    assert "3 seeds of one original do not rule out" in line(board, "ranks:")
 
 
 def test_one_seed_leaves_no_interval_and_the_verdict_says_so(make_run):
@@ -141,7 +141,7 @@ def test_equal_methods_keep_all_ranks_open_together_about_as_often_as_promised()
 def test_the_two_best_are_told_apart_where_their_seeds_agree_and_not_where_they_do_not(make_run):
     found = line(make_run(CLEAR).board(), "best two")
     assert found.startswith("best two: second is")
-    assert "behind first (paired t-test over 3 seeds)" in found
+    assert "behind first (paired t-test over 3 seeds, for this original only)" in found
     assert found.endswith(": distinguishable")
     assert line(make_run(UNCLEAR).board(), "best two").endswith(": not distinguishable")
 
@@ -168,6 +168,78 @@ def test_equal_methods_are_rarely_told_apart_although_the_two_best_were_chosen()
         gaps = pd.DataFrame(random.normal(size=(6, 3)), index=[f"m{i}" for i in range(6)])
         wrong += ranking.best_two(gaps.loc[gaps.mean(axis=1).sort_values().index]).distinguishable
     assert wrong <= 15  # 5 %
+
+
+# -- originals ---------------------------------------------------------------------------------------------------------
+
+ORIGINALS = ((1.00, 1.0, 0.89, 0.75, 0.90, 1.0, 0.80), (0.98, 1.0, 0.88, 0.71, 0.88, 0.99, 0.81))
+
+
+def test_runs_of_one_original_are_averaged_before_methods_are_compared(make_run):
+    # six runs from two originals: the runs of each original agree, so there are two observations and not six
+    methods = {"first": shifted(5, 9) * 3, "second": shifted(6, 10.2) * 3}
+    board = make_run(methods, original=ORIGINALS).board()
+    gaps = ranking.paired_gaps(make_run(methods, original=ORIGINALS).metrics, "average_gap", ["first", "second"])
+    assert gaps.columns.tolist() == [0, 1]
+    assert (board.num_originals, board.num_seeds, board.best_two.n) == (2, 6, 2)
+    one = make_run(methods, original=ORIGINALS[0]).board()
+    assert (one.num_originals, one.num_seeds, one.best_two.n) == (1, 6, 6)
+    assert one.best_two.distinguishable
+    assert not board.best_two.distinguishable  # one degree of freedom
+    for name in methods:
+        several, single = by_name(board)[name], by_name(one)[name]
+        assert several.gap.value == pytest.approx(single.gap.value)
+        assert several.gap.half_width > 3 * single.gap.half_width
+        assert several.gap.n == 6
+        assert several.cells["RA"].distance == pytest.approx(single.cells["RA"].distance)
+
+
+def test_originals_count_alike_however_many_runs_start_from_each(make_run):
+    run = make_run({"first": shifted(5, 20, 7), "second": shifted(1, 1, 1)}, original=ORIGINALS)
+    gaps = ranking.paired_gaps(run.metrics, "average_gap", ["first"])
+    single = {point: make_run({"first": shifted(point)}).board().rows[2].gap.value for point in (5, 20, 7)}
+    assert gaps.loc["first"].tolist() == pytest.approx([(single[5] + single[7]) / 2, single[20]])
+    row = by_name(run.board())["first"]
+    assert row.gap.value == pytest.approx(gaps.loc["first"].mean())
+    cells = [row.cells[title].distance for title in ("UA", "RA", "TA", "MIA AUC")]
+    assert row.gap.value == pytest.approx(100 * np.mean(cells))
+
+
+def test_the_verdict_says_whether_ranks_hold_over_originals_or_for_one(make_run):
+    board = make_run(CLEAR, original=(*ORIGINALS, ORIGINALS[0])).board()
+    assert "ranks: they hold over originals, from 3 originals" in line(board, "ranks:")
+    assert "the ranks that 3 originals do not rule out (95 %, family-wise" in line(board, "ranks:")
+    assert "(paired t-test over 3 originals)" in line(board, "best two")
+    board = make_run(CLEAR).board()
+    assert "ranks: they hold for this original only" in line(board, "ranks:")
+    assert "the ranks that 3 seeds of one original do not rule out" in line(board, "ranks:")
+    assert "(paired t-test over 3 seeds, for this original only)" in line(board, "best two")
+
+
+def test_the_row_of_the_original_is_the_mean_over_the_originals(make_run):
+    board = make_run(CLEAR, original=ORIGINALS).board()
+    assert board.original.cells["MIA AUC"].value == pytest.approx(0.73)
+    assert board.original.cells["MIA AUC"].n == board.original.gap.n == 2
+    assert len([row for row in board.rows if row.kind == "original"]) == 1
+
+
+def test_a_method_that_lacks_an_original_has_no_range(make_run):
+    nothing = (None,) * 7
+    board = make_run({**CLEAR, "third": [CLEAR["third"][0], nothing, CLEAR["third"][2]]}, original=ORIGINALS).board()
+    rows = by_name(board)
+    assert (rows["third"].rank_low, rows["first"].rank_high) == (None, 2)
+    assert line(board, "ranks:").endswith("no range because an original is missing: third")
+
+
+def test_without_retrained_models_each_run_is_compared_with_its_own_original(without):
+    # the second original has 4 points less accuracy on test samples, and so has the run that starts from it
+    lower = (*ORIGINALS[1][:2], ORIGINALS[0][2] - 0.04, *ORIGINALS[1][3:])
+    runs = [(0.9, 1.0, test - 0.02, 0.6, 0.8, 0.9, 0.9) for test in (ORIGINALS[0][2], lower[2])]
+    row = by_name(without({"kept": runs}, original=(ORIGINALS[0], lower)).board())["kept"]
+    assert row.cells["TA"].gap == pytest.approx(-0.02)
+    assert row.cells["TA"].distance == pytest.approx(0.02)
+    gaps = [abs(run[0] - run[2]) + 0 + 0.02 + 0.1 for run in runs]
+    assert row.gap.value == pytest.approx(100 * np.mean(gaps) / 4)
 
 
 # -- trade-offs --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from raybench.scoring.average_gap import ideal_gap_rows
 
 
 def rows_of(model, kind, *, forget, retain, test, attack, half=0.02):
-    identity = {"model": model, "name": model, "kind": kind, "method": kind, "seed": 0, "setting": ""}
+    identity = {"model": model, "name": model, "kind": kind, "method": kind, "seed": 0, "original": 0, "setting": ""}
     values = {
         ("accuracy", "forget"): forget,
         ("accuracy", "retain"): retain,

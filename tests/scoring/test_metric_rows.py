@@ -152,6 +152,18 @@ def rows(own, models):
 # -- what a metric is given --------------------------------------------------------------------------------------------
 
 
+def test_each_model_is_compared_with_its_own_original_also_where_values_are_kept(models, own):
+    chosen = metric_rows.chosen_metrics(["own_metrics.of_the_original", "own_metrics.plain"])
+    second = replace(models, original="two")
+    assert second.known is models.known
+    for metric, differs in (("of_the_original", True), ("plain", False)):
+        values = [
+            next(row["value"] for row in metric_rows.score("mine", chosen, (), part) if row["metric"].endswith(metric))
+            for part in (models, second)
+        ]
+        assert (values[0] != values[1]) == differs
+
+
 def test_plain_names_are_the_models_own_arrays_on_each_split(rows):
     found = rows("plain")
     assert [(row["split"], row["value"], row["n"]) for row in found] == [
@@ -382,7 +394,7 @@ def test_class_names_that_are_numbers_are_read_as_such_and_others_are_a_reason(e
 
 
 def a_row(model, kind, value, metric="accuracy", split="forget", setting=""):
-    identity = {"model": model, "name": model, "kind": kind, "method": kind, "seed": 0}
+    identity = {"model": model, "name": model, "kind": kind, "method": kind, "seed": 0, "original": 0}
     return {**identity, "metric": metric, "split": split, "setting": setting, "value": value}
 
 
