@@ -34,7 +34,10 @@ def collect_tables(
     store.write_table(f"{folder}/splits.parquet", _splits(scenario))
     store.write_table(f"{folder}/models.parquet", tables.with_hyperparameters(_models(scenario, trained, swept)))
     store.write_table(f"{folder}/trials.parquet", tables.with_hyperparameters(_trials(scenario, trained, swept)))
-    store.write_table(f"{folder}/search.parquet", tables.table("search", search_rows(trained, swept)))
+    if searched := search_rows(trained, swept):
+        store.write_table(f"{folder}/search.parquet", tables.table("search", searched))
+    else:
+        store.delete(f"{folder}/search.parquet")  # an earlier version of this run may have written it
     current = {}
     for key in all_predictions(scenario, [model.key for model in evaluated], scenario.roles):
         model, file = key.split("/")[-2:]

@@ -39,7 +39,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     store.write_table(f"{name}/tables/leaderboard.parquet", board.to_table())
     population_table = populations(metrics)
     paper = _compare_with_paper(store, name, manifest, metrics, models)
-    search = search_section(store.read_table(f"{name}/tables/search.parquet").to_pandas(), manifest["sweep"])
+    search = search_section(_search(store, name), manifest["sweep"])
     markdown = as_markdown(board, name, manifest, population_table, paper, search)
     store.write_bytes(f"{name}/report.md", markdown.encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
@@ -60,6 +60,11 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     reporter.print(f"report       {root}/report.md")
     reporter.print(f"evidence     {root}/evidence/")
     reporter.print(f"tensorboard  tensorboard --logdir {root}/tensorboard")
+
+
+def _search(store: Store, name: str) -> pd.DataFrame | None:
+    key = f"{name}/tables/search.parquet"  # absent if nothing was searched
+    return store.read_table(key).to_pandas() if store.exists(key) else None
 
 
 def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:

@@ -22,22 +22,23 @@ def tuned_on(sweep: Mapping[str, Any]) -> str:
     )
 
 
-def search_section(search: pd.DataFrame, sweep: Mapping[str, Any]) -> str | None:
+def search_section(search: pd.DataFrame | None, sweep: Mapping[str, Any]) -> str | None:
     """Return the section as Markdown, None if nothing was searched.
 
-    `search`: the table of that name. One line per method: the expected best objective after a few numbers of trials,
-    what the second half of the trials gains, and the objective of the chosen setting when it ran again.
+    `search`: the table of that name, if the run has one. One line per method: the expected best objective after some of
+    the trials, what the second half of them gains, and the objective of the chosen setting when it ran again.
     """
     if not sweep["searched"]:
         return None
     lines = [f"Hyperparameters were selected by {sweep['objective']} {tuned_on(sweep)}."]
-    rows = [_row(str(method), rows) for method, rows in search.groupby("method", sort=False)]
-    if rows:
+    if search is not None:
         lines.append(
-            "Best objective: expected over the order of the trials. More trials help a method whose second half of "
-            "trials still gains. A chosen setting that is worse when it runs again, with other seeds, was partly luck."
+            "Best objective after some of the trials: expected, over their order. More trials help a method whose "
+            "second half of trials still gains. A chosen setting that is worse when it runs again, on other originals "
+            "or seeds, was partly luck."
         )
-        head = ["", "trials", "best after so many trials", "gain of the second half", "chosen setting", "run again"]
+        head = ["", "trials", "best after some", "gain of the second half", "chosen setting", "run again"]
+        rows = [_row(str(method), rows) for method, rows in search.groupby("method", sort=False)]
         lines.append(markdown_table(head, rows))
     return "\n\n".join(lines)
 

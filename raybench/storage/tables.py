@@ -88,7 +88,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *_LEDGER,
         ]
     ),
-    # one row per searched method and number of trials
+    # one row per searched method and number of trials; absent if nothing was searched
     "search": pa.schema(
         [
             pa.field("method", pa.string()),

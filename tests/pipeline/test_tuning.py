@@ -148,7 +148,7 @@ def test_without_a_search_nothing_is_set_aside_and_nothing_extra_is_trained(make
     assert Swept(scenario, Trained(scenario)).planned == {}
     assert len(scenario.splits().tuning_forget) == 0
     np.testing.assert_array_equal(scenario.role_ids("retain"), scenario.splits().ids("retain"))
-    assert search_section(pd.DataFrame(), {**scenario.experiment.sweep.model_dump(), "searched": []}) is None
+    assert search_section(None, {**scenario.experiment.sweep.model_dump(), "searched": []}) is None
 
 
 def test_tuning_on_the_same_request_sees_the_reported_samples_and_models(make_scenario, trained):
@@ -157,7 +157,7 @@ def test_tuning_on_the_same_request_sees_the_reported_samples_and_models(make_sc
     assert Trained(scenario).reference_jobs == []
     assert trained.tuning_target(trained.original) == trained.retrained
     sweep = {**scenario.experiment.sweep.model_dump(), "searched": ["finetune"]}
-    assert "the same retrained models" in search_section(pd.DataFrame({"method": []}), sweep)
+    assert "the same retrained models" in search_section(None, sweep)
 
 
 def test_the_ideal_needs_no_references_but_the_originals_utility_on_the_samples_of_the_search(make_scenario):
