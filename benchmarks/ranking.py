@@ -32,8 +32,8 @@ points.
 The gap of a run in points is the true gap of its method + an effect of its original + noise of its seed, all normal.
 The noise has a standard deviation (sd) of 0.2 to 2.1 among the methods; *sd* is that of the originals' effects, equal
 or different among the methods. *Correlation*: between the effects of one original on two methods; pairing by original
-removes what they share. True gaps: *different*, {gaps}, as in the quickstart, or all *equal*, where every statement on
-an order is wrong.
+removes what they share. True gaps: *different*, as in the quickstart ({gaps}), or all *equal*, where every statement
+on an order is wrong. Where originals differ as much as here, 5 of them separate few methods; 8 separate more.
 """
 BEST_TWO = """How often the line `best two` calls two methods distinguishable in the wrong order, of all draws. The
 report claims at most 5 %.

@@ -35,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.short:
         arguments.trials, arguments.epochs = 10, 1
-    settings = [f"sweep.trials={arguments.trials}", "train.retrained_seeds=2"]
+    settings = [f"sweep.trials={arguments.trials}", "sweep.seeds=1", "train.retrained_seeds=2"]
     settings += ["train.epochs=1", "resources.cpus_per_trial=2"] if arguments.short else []
     settings += [f"methods={{finetune: {{lr: {{loguniform: [0.001, 0.05]}}, epochs: {arguments.epochs}}}}}"]
     experiment, _ = load_experiment(QUICKSTART, settings)

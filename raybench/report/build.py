@@ -40,7 +40,7 @@ def build_leaderboard(
     evaluated = [_compare_with_original(row, original, noise_floor, method_notes or {}) for row in evaluated]
     measured = [row for row in evaluated if not math.isnan(row.gap.value)]
     gaps = ranking.paired_gaps(metrics, comparison.gap_metric, [row.name for row in measured])
-    unlearned = models[models.kind == "unlearned"]
+    unlearned = metrics[metrics.kind == "unlearned"]
     failed = [_failed(name, trials, comparison) for name in methods if not _has_metrics(metrics, name)]
     rows = [*references, *ranking.with_ranks(measured, gaps, comparison), *evaluated[len(measured) :], *failed]
     return Leaderboard(

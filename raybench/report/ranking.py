@@ -25,8 +25,9 @@ def paired_gaps(metrics: pd.DataFrame, gap_metric: str, methods: Sequence[str]) 
 
     Each value is the mean over the runs of one original. With one original, the columns are the seeds of its runs.
     """
-    rows = metrics[(metrics.kind == "unlearned") & (metrics.metric == gap_metric) & metrics.value.notna()]
-    unit = "original" if rows["original"].nunique() > 1 else "seed"
+    unlearned = metrics[metrics.kind == "unlearned"]
+    unit = "original" if unlearned["original"].nunique() > 1 else "seed"
+    rows = unlearned[(unlearned.metric == gap_metric) & unlearned.value.notna()]
     return rows.pivot_table(index="method", columns=unit, values="value", aggfunc="mean").reindex(list(methods))
 
 

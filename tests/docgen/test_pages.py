@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raybench.docgen import pages
-from raybench.docgen.markdown import page
+from raybench.docgen.markdown import page, replace_section
 
 FOLDER = Path(__file__).parents[2] / "docs"
 PAGES = pages.pages()
@@ -77,3 +77,11 @@ def test_abbreviations_are_written_out_at_the_top_of_a_page_that_uses_them():
         "H-LR",
     ]
     assert "Abbreviations" not in page("T", "Nothing short.")
+
+
+def test_a_section_is_replaced_where_it_is_and_the_others_stay():
+    first, second = "## First\n\none", "## Second\n\ntwo"
+    text = replace_section(replace_section("# Title\n\ntext\n", first), second)
+    assert text == "# Title\n\ntext\n\n## First\n\none\n\n## Second\n\ntwo\n"
+    assert replace_section(text, first) == replace_section(text, second) == text
+    assert replace_section(text, "## First\n\nnew") == text.replace("one", "new")

@@ -56,7 +56,7 @@ pytestmark = pytest.mark.slow
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Train the quickstart's original and three retrained models; give what runs a trial on them."""
     torch.set_num_threads(1)
-    experiment, _ = load_experiment(EXPERIMENTS / "quickstart.yaml", ["train.retrained_seeds=3"])
+    experiment, _ = load_experiment(EXPERIMENTS / "quickstart.yaml", ["train.retrained_seeds=3", "sweep.seeds=1"])
     scenario = prepare(experiment, Store(str(tmp_path_factory.mktemp("runs"))))
     jobs = plan.train_jobs(scenario)
     original, *retrained = [train_job(scenario, job)["audit"] for job in jobs]
