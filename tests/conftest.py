@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers of pytest share the cores
@@ -20,15 +19,14 @@ from xdist.scheduler import LoadScopeScheduling
 from raybench.config.schema import Experiment
 from raybench.config.validation import parse_experiment
 from raybench.data.splits import ROLES
-from raybench.engine.audit import Audit, reference
 from raybench.jobs import plan
 from raybench.jobs.predict import Predictor
-from raybench.jobs.records import TrialRecord
 from raybench.jobs.score import Scorer
-from raybench.jobs.specs import EvaluatedModel, ScoreJob
+from raybench.jobs.specs import EvaluatedModel, ScoreJob, TrialJob
 from raybench.jobs.train import train_job
 from raybench.jobs.trial import trial_job
 from raybench.pipeline.collect import collect_tables
+from raybench.pipeline.results import Swept, Trained
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
 from raybench.storage.store import Store
@@ -49,7 +47,7 @@ TINY: dict[str, Any] = {
         "gradient_ascent": {"lr": 1e-4, "epochs": 1},
         "own_tiny_methods.crash": {},
     },
-    "sweep": {"trials": 2, "seeds": 1},
+    "sweep": {"trials": 2, "seeds": 1, "tuning_request": "same", "finalists": 1},
     "evaluate": {
         "metrics": ["accuracy", "mia", "cr", "knn", "cka_to_retrained", "zrf", "weight_distance_to_original"],
         "alphas": [0.1, 0.3],
@@ -138,28 +136,6 @@ def changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The trained models of the tiny experiment, with the attributes that the pipeline uses."""
-
-    scenario: Scenario
-    jobs: list[plan.TrainJob]
-    records: list[TrialRecord]
-
-    @property
-    def originals(self) -> tuple[str, ...]:
-        return tuple(job.key for job in self.jobs if job.kind == "original")
-
-    @property
-    def original(self) -> str:
-        return self.jobs[0].key
-
-    @property
-    def retrained(self) -> Audit:
-        audits = [r["audit"] for job, r in zip(self.jobs, self.records) if job.kind == "retrained"]
-        return reference(audits, self.records[0]["audit"])
-
-
-@dataclass(frozen=True)
 class Evaluated:
     """Every model of the tiny experiment with its score job."""
 
@@ -210,32 +186,30 @@ def make_scenario(make_experiment: Callable[..., Experiment], trained: Trained) 
 def trained(tmp_path_factory: pytest.TempPathFactory, make_experiment: Callable[..., Experiment]) -> Trained:
     torch.set_num_threads(1)
     scenario = prepare(make_experiment(), Store(str(tmp_path_factory.mktemp("runs"))))
-    jobs = plan.train_jobs(scenario)
-    return Trained(scenario, jobs, [train_job(scenario, job) for job in jobs])
+    trained = Trained(scenario)
+    for job in trained.jobs:
+        train_job(scenario, job)
+    return trained
 
 
 @pytest.fixture(scope="session")
-def swept(trained: Trained) -> SimpleNamespace:
-    """Run all search trials and final runs of the tiny experiment; the first finished trial counts as the best."""
-    scenario = trained.scenario
-    search = {
-        method: [trial_job(scenario, job, trained.retrained) for job in jobs]
-        for method, jobs in plan.search_jobs(scenario, trained.original).items()
-    }
-    chosen = {
-        method: next(record for record in records if record["audit"])
-        for method, records in search.items()
-        if any(record["audit"] for record in records)
-    }
-    jobs = plan.final_jobs(scenario, [trained.original], {name: record["setting"] for name, record in chosen.items()})
-    records = [trial_job(scenario, job, trained.retrained) for job in jobs]
-    return SimpleNamespace(search=search, chosen=chosen, jobs=jobs, records=records)
+def swept(trained: Trained) -> Swept:
+    """Run all search trials and final runs of the tiny experiment."""
+    swept = Swept(trained.scenario, trained)
+    for jobs in swept.planned.values():
+        for job in jobs:
+            assert isinstance(job, TrialJob)
+            trial_job(trained.scenario, job, trained.retrained)
+    for job in swept.jobs:
+        trial_job(trained.scenario, job, trained.retrained)
+    return swept
 
 
 @pytest.fixture(scope="session")
-def evaluated(trained: Trained, swept: SimpleNamespace) -> Evaluated:
+def evaluated(trained: Trained, swept: Swept) -> Evaluated:
     scenario = trained.scenario
-    audited = plan.evaluated_models(trained.jobs, swept.jobs)
+    finished = [job for job, record in zip(swept.jobs, swept.records) if record["audit"]]
+    audited = plan.evaluated_models(trained.jobs, finished)
     predictor, scorer = Predictor(scenario), Scorer(scenario)
     for job in plan.predict_jobs(scenario, audited):
         predictor(job)
@@ -246,9 +220,9 @@ def evaluated(trained: Trained, swept: SimpleNamespace) -> Evaluated:
 
 
 @pytest.fixture(scope="session")
-def tables_folder(trained: Trained, swept: SimpleNamespace, evaluated: Evaluated) -> Path:
-    """Return the folder of the six tables."""
-    collect_tables(trained.scenario, trained, swept, evaluated.audited, evaluated.jobs)  # type: ignore[arg-type]
+def tables_folder(trained: Trained, swept: Swept, evaluated: Evaluated) -> Path:
+    """Return the folder of the seven tables."""
+    collect_tables(trained.scenario, trained, swept, evaluated.audited, evaluated.jobs)
     folder = Path(trained.scenario.store.path("tiny/tables"))
     assert {path.name for path in folder.iterdir()} >= {"splits.parquet", "models.parquet", "metrics.parquet"}
     assert len(list((folder / "predictions").iterdir())) == len(evaluated.audited) * len(ROLES)

@@ -80,13 +80,16 @@ def _train_lines(scenario: Scenario, trained: Trained) -> Iterator[str]:
     experiment = scenario.experiment
     imported = experiment.model.checkpoint is not None
     jobs = trained.jobs[1:] if imported else trained.jobs
-    num_originals, num_retrained = experiment.sweep.originals, len(experiment.train.seeds)
+    references, num_retrained = trained.reference_jobs, len(experiment.train.seeds)
+    num_originals = experiment.sweep.originals
     kinds = f"{num_retrained} retrained" if imported else f"{num_originals} original, {num_retrained} retrained"
-    cached = _finished(scenario.store, jobs)
+    cached = _finished(scenario.store, [*jobs, *references])
+    missing = len(jobs) + len(references) - cached
     workers = f", {experiment.train.workers} data-parallel workers" if experiment.train.workers > 1 else ""
+    for_search = f", and {len(references)} references of the search" if references else ""
     yield (
         f"train        {'your checkpoint, ' if imported else ''}{len(jobs)} models ({kinds}) "
-        f"x {_epochs(experiment)} epochs{workers}; {cached} cached, {len(jobs) - cached} to train"
+        f"x {_epochs(experiment)} epochs{workers}{for_search}; {cached} cached, {missing} to train"
     )
     if changes := experiment.train.retrained:
         yield f"  retrained with another recipe: {', '.join(f'{key} {value}' for key, value in changes.items())}"
@@ -105,8 +108,31 @@ def _sweep_lines(scenario: Scenario, trained: Trained, swept: Swept) -> Iterator
     final = sweep.seeds * len(experiment.methods)
     yield (
         f"sweep        {search.total} trials ({sweep.search}, scheduler {sweep.scheduler}, objective {sweep.objective})"
-        f", {search.finished()} cached; then {final} runs of the chosen settings on {sweep.seeds} seeds{_starts(sweep)}"
+        f", {search.finished()} cached; then {_finalists(scenario, trained, swept)}{final} runs of the chosen settings "
+        f"on {sweep.seeds} seeds{_starts(sweep)}"
     )
+    if experiment.tunes_separately:
+        splits = scenario.splits()
+        yield (
+            f"  tuned on another request: forget {len(splits.tuning_forget)}, measure {len(splits.tuning_retain)} of "
+            f"retain; the other {len(splits.reported_retain)} retain samples are reported"
+        )
+
+
+def _finalists(scenario: Scenario, trained: Trained, swept: Swept) -> str:
+    """Return how often the best settings run again, and how many of these runs the store holds if that is known."""
+    sweep = scenario.experiment.sweep
+    settings = {method: min(sweep.finalists, sum(job.units for job in jobs)) for method, jobs in swept.planned.items()}
+    runs = len(trained.originals[1 : 1 + sweep.finalist_originals]) or sweep.finalist_originals
+    most = runs * sum(number for number in settings.values() if number > 1)
+    if most == 0:
+        return ""
+    train, search = stages.train_stage(scenario, trained), stages.search_stage(scenario, trained, swept)
+    cached = ""
+    if train.finished() == train.total and search.finished() == search.total:
+        finalists = stages.finalists_stage(scenario, trained, swept)
+        most, cached = finalists.total, f" ({finalists.finished()} cached)"
+    return f"{most} runs of the best settings{cached} and "
 
 
 def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: nn.Module) -> Iterator[str]:
@@ -147,6 +173,9 @@ def _evaluated(scenario: Scenario, trained: Trained, swept: Swept) -> list[Evalu
     """Return the models of the evaluation if training, search and final runs are in the store, else None."""
     train, search = stages.train_stage(scenario, trained), stages.search_stage(scenario, trained, swept)
     if train.finished() < train.total or search.finished() < search.total:
+        return None
+    finalists = stages.finalists_stage(scenario, trained, swept)
+    if finalists.finished() < finalists.total:
         return None
     final = stages.final_stage(scenario, trained, swept)
     if final.finished() < final.total:

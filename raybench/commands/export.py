@@ -20,8 +20,8 @@ def export(store: Store, run: str, method: str, out: Path) -> str:
     trials = store.read_table(f"{run}/tables/trials.parquet", columns=["method", "reason"]).to_pylist()
     if method not in (methods := {row["method"] for row in trials}):
         raise unknown(f"method of run {run!r}:", method, methods)
-    rows = store.read_table(key, columns=["model", "kind", "method", "seed", "original"]).to_pylist()
-    final = [row for row in rows if (row["kind"], row["method"]) == ("unlearned", method)]
+    rows = store.read_table(key, columns=["model", "kind", "method", "seed", "original", "status"]).to_pylist()
+    final = [row for row in rows if (row["kind"], row["method"]) == ("unlearned", method) and row["status"] != "failed"]
     models = sorted((row["seed"], row["model"], row["original"]) for row in final)
     for seed, model, original in models:
         weights = f"artifacts/models/{model}.pt"

@@ -297,3 +297,12 @@ class Experiment(Section):
     def spaces(self, method: str) -> dict[str, Space]:
         """Return the search spaces under a key of `methods:`; a fixed value is a space with one value."""
         return {key: Space.parse(key, value) for key, value in self.methods[method].items() if key != METHOD}
+
+    def searches(self, method: str) -> bool:
+        """Return whether any hyperparameter under a key of `methods:` has a search space."""
+        return any(space.kind != "fixed" for space in self.spaces(method).values())
+
+    @property
+    def tunes_separately(self) -> bool:
+        """Return whether a search unlearns another forget set than the reported one."""
+        return self.sweep.tuning_request == "separate" and any(map(self.searches, self.methods))

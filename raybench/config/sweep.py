@@ -18,7 +18,7 @@ class Sweep(Section):
 
     trials: Annotated[int, Field(ge=1, le=limits.TRIALS)] = Field(
         default=20,
-        description="Number of settings to try for each method. A method without search spaces runs once.",
+        description="Number of settings to try for each method. A method without search spaces is not searched.",
     )
     search: Literal["random", "optuna"] = Field(
         default="random",
@@ -30,9 +30,32 @@ class Sweep(Section):
     )
     objective: str = Field(
         default="gap_to_retrained",
-        description="Value that a trial is chosen by, computed on retain, forget and validation samples only. The gaps "
-        "are mean absolute differences in percentage points. Default with `train.retrained_seeds: 0`: `gap_to_ideal`.",
+        description="Value that a setting is chosen by, computed on retain, forget and validation samples only. The "
+        "gaps are mean absolute differences in percentage points. Default with `train.retrained_seeds: 0`: "
+        "`gap_to_ideal`.",
         json_schema_extra={"names": "objectives"},
+    )
+    tuning_request: Literal["separate", "same"] = Field(
+        default="separate",
+        description="Deletion request that a search unlearns. `separate` draws a second forget set of the same kind "
+        "and about the same size from the retain set: no sample that a search measures is reported, and reported "
+        "retain metrics use the other half of the retain set. `same` tunes on the reported forget set, against the "
+        "retrained models that judge afterwards, as most papers do.",
+    )
+    references: Annotated[int, Field(ge=1, le=limits.MODELS)] = Field(
+        default=2,
+        description="Models retrained without the tuning forget set, which give the targets of `gap_to_retrained` to a "
+        "search and are used for nothing else. Only with `tuning_request: separate`.",
+    )
+    finalists: Annotated[int, Field(ge=1, le=limits.MODELS)] = Field(
+        default=3,
+        description="Best settings of each method that run again, with other seeds and on other originals where there "
+        "are some; the best mean objective over all runs is chosen. 1 takes the best trial without running it again.",
+    )
+    finalist_originals: Annotated[int, Field(ge=1, le=limits.MODELS)] = Field(
+        default=2,
+        description="Originals other than the first that each finalist runs on, at most as many as there are. With one "
+        "original, the number of further runs on it.",
     )
     seeds: Annotated[int, Field(ge=1, le=limits.MODELS)] = Field(
         default=5,

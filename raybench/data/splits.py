@@ -1,9 +1,10 @@
 """Assign a role to every sample, and refuse a split in which two roles share a sample or a group.
 
 retain + forget is the training set; `test` measures utility, `unseen` provides the non-members of attacks, `validation`
-is the only role that a sweep may select on, `calibration` is for conformal quantiles. If a dataset has official splits,
-training and validation samples come from the training split and the other roles from the test split, `unseen` from the
-unseen split if there is one. Samples that are left out have no role.
+is for selection, `calibration` is for conformal quantiles. If hyperparameters are tuned on a separate deletion request,
+half of retain is for tuning: a second forget set, and the retain samples that a search measures; reported metrics use
+the other half. If a dataset has official splits, training and validation samples come from the training split and the
+other roles from the test split, `unseen` from the unseen split if there is one. Samples that are left out have no role.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from raybench.data import forget_rules
+from raybench.data.drawing import draw, resolve
+from raybench.data.forget_rules.framework.counterpart import USE_SAME, draw_counterpart
 from raybench.data.forget_rules.framework.spec import Candidates
 from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN, ImageData
 from raybench.data.listing import first_few
@@ -41,10 +44,16 @@ def no_ids() -> np.ndarray:
 
 @dataclass
 class Splits:
-    """The sample ids of each role, sorted int64; all six roles are present, some may be empty."""
+    """The sample ids of each role, sorted int64; all six roles are present, some may be empty.
+
+    `tuning_forget` and `tuning_retain` are parts of retain: the forget set that hyperparameters are tuned on, and the
+    retain samples that a search measures. Both are empty if a search sees the reported samples.
+    """
 
     role: dict[str, np.ndarray]
     mislabeled: np.ndarray = field(default_factory=no_ids)  # ids with a deliberately wrong label, in any role
+    tuning_forget: np.ndarray = field(default_factory=no_ids)
+    tuning_retain: np.ndarray = field(default_factory=no_ids)
 
     def __post_init__(self) -> None:
         for name in self.role:
@@ -52,6 +61,8 @@ class Splits:
                 raise unknown("role", name, ROLES)
         self.role = {name: np.sort(np.asarray(self.role.get(name, no_ids()), dtype=np.int64)) for name in ROLES}
         self.mislabeled = np.sort(np.asarray(self.mislabeled, dtype=np.int64))
+        self.tuning_forget = np.sort(np.asarray(self.tuning_forget, dtype=np.int64))
+        self.tuning_retain = np.sort(np.asarray(self.tuning_retain, dtype=np.int64))
 
     def ids(self, role: str) -> np.ndarray:
         """Return the sample ids of `role`."""
@@ -59,26 +70,39 @@ class Splits:
             raise unknown("role", role, ROLES)
         return self.role[role]
 
+    @property
+    def reported_retain(self) -> np.ndarray:
+        """Return the retain samples that no search measures or forgets; reported metrics use these."""
+        return np.setdiff1d(self.role["retain"], np.concatenate([self.tuning_forget, self.tuning_retain]))
+
     def sizes(self) -> dict[str, int]:
         """Return the number of samples per role."""
         return {name: len(ids) for name, ids in self.role.items()}
 
     def fingerprint(self) -> str:
-        """Hash the ids of every role and the mislabeled ids into 16 hex characters."""
+        """Hash the ids of every role, of the tuning request and the mislabeled ids into 16 hex characters."""
         digest = hashlib.blake2b(digest_size=8)
-        for name, ids in {**self.role, "mislabeled": self.mislabeled}.items():
+        tuning = {"tuning_forget": self.tuning_forget, "tuning_retain": self.tuning_retain}
+        for name, ids in {**self.role, "mislabeled": self.mislabeled, **tuning}.items():
             digest.update(f"{name}{len(ids)}:".encode() + ids.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def to_table(self, data: ImageData) -> pa.Table:
-        """Return a table with one row per sample that has a role: id, role, label(s), group or null, mislabeled."""
+        """Return a table with one row per sample that has a role: id, role, tuning, label(s), group, mislabeled.
+
+        `tuning` is what a search uses the sample for (forget, retain), or null; `group` is null without groups.
+        """
         ids = np.concatenate([self.role[name] for name in ROLES])
         labels = data.labels[ids]
         multi = data.task == "multi_label"
+        tuning = np.full(len(ids), None, dtype=object)
+        tuning[np.isin(ids, self.tuning_forget)] = "forget"
+        tuning[np.isin(ids, self.tuning_retain)] = "retain"
         return pa.table(
             {
                 "id": pa.array(ids, pa.int64()),
                 "role": pa.array(np.repeat(ROLES, list(self.sizes().values())), pa.string()),
+                "tuning": pa.array(tuning, pa.string()),
                 "label": pa.array(labels.tolist() if multi else labels, pa.list_(pa.int64()) if multi else pa.int64()),
                 "group": pa.nulls(len(ids), pa.int64())
                 if data.groups is None
@@ -90,7 +114,7 @@ class Splits:
     @classmethod
     def from_table(cls, table: pa.Table) -> "Splits":
         """Read the splits from a table of `to_table` (it lacks mislabeled ids without a role)."""
-        for column in ("id", "role", "mislabeled"):
+        for column in ("id", "role", "tuning", "mislabeled"):
             if column not in table.column_names:
                 raise UserError(
                     f"not a table of splits: no column {column!r} (columns: {', '.join(table.column_names)})"
@@ -98,7 +122,9 @@ class Splits:
         ids = table.column("id").to_numpy()
         roles = np.array(table.column("role").to_pylist(), dtype=object)
         ids_of = {str(name): ids[roles == name] for name in dict.fromkeys(roles)}
-        return cls(ids_of, ids[table.column("mislabeled").to_numpy(zero_copy_only=False).astype(bool)])
+        wrong = table.column("mislabeled").to_numpy(zero_copy_only=False).astype(bool)
+        tuning = np.array(table.column("tuning").to_pylist(), dtype=object)
+        return cls(ids_of, ids[wrong], ids[tuning == "forget"], ids[tuning == "retain"])
 
 
 def make_splits(
@@ -109,6 +135,7 @@ def make_splits(
     mislabeled: np.ndarray | None = None,
     *,
     held_out_validation: bool = False,
+    tuning_request: bool = False,
 ) -> Splits:
     """Draw the samples of every role and divide the training set into retain and forget; seeded.
 
@@ -116,7 +143,8 @@ def make_splits(
     is a fraction of the pool (rounded down), None takes the rest of the pool. `forget` is `{"rule": name, **options}`.
     `mislabeled` holds the ids with a wrong label; every role gets the same fraction of them. `held_out_validation`
     draws validation samples from the official test split: a checkpoint from elsewhere was trained on the whole training
-    split.
+    split. `tuning_request` also draws a forget set to tune on, of the kind that the rule names, and half of retain for
+    tuning: this forget set, and a random rest, stratified by class and by mislabeling.
 
     Single-label draws are stratified by class. If the data has groups, whole groups are drawn, stratified by their most
     frequent label, and sizes are met as closely as groups allow. Raises UserError for an unknown key or rule, a size
@@ -148,18 +176,38 @@ def make_splits(
         train, data.labels[train], groups, data.class_names, wrong[train], lambda: hashes(data, train)
     )
     forgotten = forget_rules.select(rule, candidates, **options)
-    splits = Splits(
-        {"retain": np.setdiff1d(train, forgotten), "forget": forgotten, **drawn}, np.flatnonzero(wrong).astype(np.int64)
-    )
-    verify(splits, data, whole_groups=forget_rules.spec(rule).whole_groups)
+    spec, retain = forget_rules.spec(rule), np.setdiff1d(train, forgotten)
+    tuning = no_ids(), no_ids()
+    if tuning_request:
+        request = draw_counterpart(spec.counterpart, candidates, forgotten, seed=seed)
+        tuning = request, _tuning_retain(data, retain, request, wrong, seed)
+    splits = Splits({"retain": retain, "forget": forgotten, **drawn}, np.flatnonzero(wrong).astype(np.int64), *tuning)
+    verify(splits, data, whole_groups=spec.whole_groups)
     return splits
+
+
+def _tuning_retain(
+    data: ImageData, retain: np.ndarray, request: np.ndarray, wrong: np.ndarray, seed: int
+) -> np.ndarray:
+    """Draw the retain samples that a search measures: with the tuning request, half of retain (rounded down)."""
+    rest, number = np.setdiff1d(retain, request), len(retain) // 2 - len(request)
+    if number < 1:
+        raise UserError(
+            f"sweep.tuning_request: separate draws a second forget set of {len(request)} samples, which leaves too few "
+            f"of the {len(retain)} retain samples to measure a search on (it needs less than half); {USE_SAME}"
+        )
+    classes = data.labels[rest] if data.task == "single" else np.zeros(len(rest), dtype=np.int64)
+    generator = np.random.default_rng(seed_for("tuning retain", seed))
+    order = stratified_order(classes * 2 + wrong[rest], wrong[rest], generator=generator)
+    return np.sort(rest[order[:number]])
 
 
 def verify(splits: Splits, data: ImageData, *, whole_groups: bool = False) -> None:
     """Raise UserError unless roles are disjoint by id and, if the data has groups, by group, and none contains
     LEFT_OUT.
 
-    Retain and forget may share a group, unless `whole_groups`: a rule that selects by identity must not split one.
+    Retain and forget may share a group, unless `whole_groups`: a rule that selects by identity must not split one. The
+    tuning request must lie in retain, disjoint from the samples that a search measures.
     """
     for name, ids in splits.role.items():
         if len(ids) and (ids[0] < 0 or ids[-1] >= data.num_samples):
@@ -179,57 +227,23 @@ def verify(splits: Splits, data: ImageData, *, whole_groups: bool = False) -> No
         shared = np.intersect1d(data.groups[a], data.groups[b])
         if len(shared):
             raise UserError(f"{first} and {second} share {len(shared)} groups (identities): {first_few(shared)}")
+    _verify_tuning(splits, data, whole_groups=whole_groups)
 
 
-def resolve(sizes: Mapping[str, float | int | None], available: int, pool: str) -> dict[str, int]:
-    """Convert the sizes of one pool to counts; the role that takes the rest comes last."""
-    counts: dict[str, int] = {}
-    rest: list[str] = []
-    for role, size in sizes.items():
-        if size is None:
-            rest.append(role)
-        elif isinstance(size, float) and 0 < size < 1:
-            # Rounded down, so that fractions that sum to 1 fit; 0.29 * 100 is 28.999999999999996.
-            counts[role] = int(size * available + 1e-9)
-        elif isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0:
-            counts[role] = int(size)
-        else:
-            raise UserError(
-                f"size of {role} is {size!r}: set a count, a fraction between 0 and 1, or null for the rest"
-            )
-    if len(rest) > 1:
-        raise UserError(f"{' and '.join(rest)} both take the rest of {pool}; at most one may")
-    listed = ", ".join(f"{role} {count}" for role, count in counts.items() if count)
-    remaining = available - sum(counts.values())
-    if remaining < 0 or (rest and remaining == 0):
-        no_rest = f" and nothing is left for {rest[0]}" if rest else ""
-        raise UserError(f"{pool} has {available} samples; the sizes request {sum(counts.values())} ({listed}){no_rest}")
-    return counts | dict.fromkeys(rest, remaining)
-
-
-def draw(
-    data: ImageData, pool: np.ndarray, counts: Mapping[str, int], wrong: np.ndarray, generator: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Divide a random order of `pool` into consecutive slices, one per role; ids sorted."""
-    ends = np.cumsum(list(counts.values()))
-    if data.groups is None or len(pool) == 0:
-        classes = data.labels[pool] if data.task == "single" else np.zeros(len(pool), dtype=np.int64)
-        order = stratified_order(classes * 2 + wrong[pool], wrong[pool], generator=generator)
-    else:
-        _, codes, members = np.unique(data.groups[pool], return_inverse=True, return_counts=True)
-        sequence = stratified_order(majority_label(data.labels[pool], codes), generator=generator)
-        order = np.argsort(np.argsort(sequence)[codes], kind="stable")
-        filled = np.concatenate([[0], np.cumsum(members[sequence])])
-        # of two equally close ends the later, because an empty role is refused
-        ends = np.array([filled[len(filled) - 1 - np.abs(filled - end)[::-1].argmin()] for end in ends], dtype=np.int64)
-    starts = np.concatenate([[0], ends[:-1]])
-    drawn = {role: np.sort(pool[order[start:end]]) for role, start, end in zip(counts, starts, ends)}
-    for role, count in counts.items():
-        if count and len(drawn[role]) == 0:
-            raise UserError(
-                f"{role} should have {count} samples, but no whole group fits; there are too few groups for these sizes"
-            )
-    return drawn
+def _verify_tuning(splits: Splits, data: ImageData, *, whole_groups: bool) -> None:
+    request, measured = splits.tuning_forget, splits.tuning_retain
+    for name, ids in (("the tuning forget set", request), ("the tuning retain samples", measured)):
+        foreign = np.setdiff1d(ids, splits.ids("retain"))
+        if len(foreign):
+            raise UserError(f"{name} contains {len(foreign)} samples outside retain: {first_few(foreign)}")
+    shared = np.intersect1d(request, measured)
+    if len(shared):
+        raise UserError(f"the tuning forget set and the tuning retain samples share {first_few(shared)}")
+    if len(request) and data.groups is not None and whole_groups:
+        others = np.setdiff1d(np.concatenate([splits.ids("retain"), splits.ids("forget")]), request)
+        split = np.intersect1d(data.groups[request], data.groups[others])
+        if len(split):
+            raise UserError(f"the tuning forget set splits {len(split)} groups (identities): {first_few(split)}")
 
 
 def roles_of_splits(part: np.ndarray, *, held_out_validation: bool = False) -> dict[int, list[str]]:
@@ -242,14 +256,3 @@ def roles_of_splits(part: np.ndarray, *, held_out_validation: bool = False) -> d
         for split in SPLIT_NAMES
         if split in split_of.values()
     }
-
-
-def majority_label(labels: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return one stratum per group, int64 (G,): its most frequent label, or set of majority labels."""
-    sizes = np.bincount(codes)
-    if labels.ndim > 1:
-        carriers = np.stack([np.bincount(codes, weights=column) for column in labels.T], axis=1)
-        return np.unique(carriers * 2 > sizes[:, None], axis=0, return_inverse=True)[1].reshape(-1)
-    pairs, counts = np.unique(np.stack([codes, labels]), axis=1, return_counts=True)  # (2, P) of group and label
-    order = np.lexsort([-pairs[1], counts, pairs[0]])  # by group; its most frequent label last, the smaller id on ties
-    return np.asarray(pairs[1][order][np.cumsum(np.bincount(pairs[0])) - 1])

@@ -195,7 +195,7 @@ def _proposed(
 ) -> None:
     setting, seed = {**fixed, **config}, scenario.experiment.sweep.seed
     job = plan.trial_job(
-        scenario, search.original, search.method, setting, seed=seed, phase="search", folder=search.folder
+        scenario.of("tuning"), search.original, search.method, setting, seed=seed, phase="search", folder=search.folder
     )
     _run(scenario, [job], retrained, search.original, weights, asha)
 

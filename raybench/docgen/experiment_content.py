@@ -158,7 +158,7 @@ methods:
   weak_scrub: {method: scrub, lr: 1.0e-5}     # a second entry of one method
 """,
     "sweep": """\
-sweep: {trials: 20, search: random, seeds: 3}
+sweep: {trials: 20, search: random, seeds: 5}
 """,
     "evaluate": """\
 evaluate:
@@ -175,6 +175,14 @@ paper: {table: mufac_age, protocol: corrected}
 """,
 }
 AFTER = {
+    "sweep": "With `tuning_request: separate`, half of the retain set is for tuning and the other half is reported; "
+    "the column `tuning` of the table `splits` says which sample is which. The rule decides how the second forget set "
+    "is drawn: other whole classes for `class` and `superclass`, other whole identities for `identity` and "
+    "`id_ranges`, else a random draw of the same size, stratified by class and by mislabeling. After a class was "
+    "forgotten, the reported half therefore lacks the classes that the search forgot. All reported models train on the "
+    "whole retain set. Nothing is set aside where no method has a search space. An error says to set "
+    "`tuning_request: same` where no second forget set is left, for example when half of the training set is "
+    "forgotten.",
     "forget": "Rules and their options: `raybench list rules`.",
     "data": "Formats and their options: `raybench list datasets`.",
     "model": "All names: `raybench list models`.",

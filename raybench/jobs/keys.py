@@ -18,7 +18,7 @@ from raybench.methods.framework.run import run
 from raybench.methods.framework.spec import check
 from raybench.metrics.functions.population import population_metrics
 from raybench.models.checkpoints import read_file
-from raybench.scenario.scenario import NUMERICS, Scenario
+from raybench.scenario.scenario import AUDIT_ROLES, NUMERICS, Scenario
 from raybench.scoring import metric_rows
 from raybench.storage.store import fingerprint
 
@@ -45,8 +45,13 @@ def model_keys(
     if checkpoint is not None:
         decided_by = ["checkpoint", hashlib.blake2b(read_file(checkpoint), digest_size=8).hexdigest()]
     model = fingerprint("model", NUMERICS, [scenario.data_key, scenario.architecture()], decided_by)
-    audited = [scenario.ids_fingerprint(role) for role in ("retain", "forget", "validation")]
-    return f"artifacts/models/{model}", f"artifacts/audits/{fingerprint(model, audited)}.json"
+    return f"artifacts/models/{model}", audit_key(scenario, model)
+
+
+def audit_key(scenario: Scenario, model: str) -> str:
+    """Return the key of a model's audit on the samples that the scenario's deletion request measures."""
+    audited = [scenario.measured_fingerprint(role) for role in AUDIT_ROLES]
+    return f"artifacts/audits/{fingerprint(Path(model).name, audited)}.json"
 
 
 def trial_key(
@@ -61,14 +66,14 @@ def trial_key(
         "trial",
         NUMERICS,
         original,
-        [scenario.ids_fingerprint(role) for role in ("retain", "forget", "validation")],
+        [scenario.ids_fingerprint("retain"), *map(scenario.measured_fingerprint, AUDIT_ROLES)],
         [method, function_name, code_fingerprint(function), code_fingerprint(run)],
         [hyperparameters, settings.model_dump(), seed],
         experiment.train.recipe.model_dump(),  # methods see its augmentation
         experiment.train.retrained_recipe.model_dump(),  # the method `retrain` follows it
         [experiment.resources.threads, experiment.resources.precision, experiment.sweep.stop_collapsed],
     )
-    return f"artifacts/{'trials' if phase == 'search' else 'models'}/{trial}"
+    return f"artifacts/{'models' if phase == 'final' else 'trials'}/{trial}"
 
 
 def search_folder(scenario: Scenario, original: str, method: str) -> str:
@@ -98,7 +103,7 @@ def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[in
         "predictions",
         NUMERICS,
         scenario.role_view(role),
-        scenario.ids_fingerprint(role),
+        scenario.measured_fingerprint(role),
         resources.precision,
         resources.threads,
     )

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from raybench.config.schema import Experiment
 from raybench.config.spaces import draw_settings
+from raybench.engine.audit import GAP, IDEAL_GAP
 from raybench.jobs import keys
 from raybench.jobs.specs import (
     EvaluatedModel,
@@ -21,6 +22,8 @@ from raybench.jobs.specs import (
 from raybench.scenario.scenario import Scenario
 from raybench.scoring import metric_rows
 
+FIRST_REFERENCE_SEED = 2_000_003  # far from the seeds of other models and runs
+FIRST_FINALIST_SEED = 3_000_017
 FURTHER_ORIGINALS = 10_000  # seeds far from all others, so that more retrained models or runs leave the originals alone
 POPULATION_ROLES = ("retain", "forget", "test")  # splits on which populations are compared
 
@@ -65,9 +68,32 @@ def _train_job(
     *,
     number: int = 0,
 ) -> TrainJob:
-    checkpoint = scenario.experiment.model.checkpoint if kind == "original" else None
+    experiment, tuning_audit_key = scenario.experiment, None
+    checkpoint = experiment.model.checkpoint if kind == "original" else None
     key, audit_key = keys.model_keys(scenario, kind, seed, roles, checkpoint)
-    return TrainJob(name, kind, seed, roles, key, audit_key, checkpoint, number)
+    if kind == "original" and experiment.tunes_separately and experiment.sweep.objective == IDEAL_GAP:
+        tuning_audit_key = keys.audit_key(scenario.of("tuning"), key)
+    request = scenario.request
+    return TrainJob(name, kind, seed, roles, key, audit_key, checkpoint, number, request, tuning_audit_key)
+
+
+def reference_jobs(scenario: Scenario) -> list[TrainJob]:
+    """Return the models that give a search its targets: retrained without the tuning forget set, for nothing else."""
+    tuning = scenario.of("tuning")
+    return [
+        _train_job(tuning, f"tuning-reference-{number}", "retrained", seed, ("retain",))
+        for number, seed in enumerate(reference_seeds(scenario.experiment), start=1)
+    ]
+
+
+def reference_seeds(experiment: Experiment) -> list[int]:
+    """Return the seeds of the search's references.
+
+    None unless the search tunes on a separate request and minimizes the gap to retrained models.
+    """
+    if not experiment.tunes_separately or experiment.sweep.objective != GAP:
+        return []
+    return [FIRST_REFERENCE_SEED + i for i in range(experiment.sweep.references)]
 
 
 def trial_job(
@@ -89,22 +115,19 @@ def trial_job(
     if folder is not None:
         key = f"{folder}/{key.rsplit('/', 1)[-1]}"
     function = scenario.experiment.function_name(method)
-    name, values = f"{method}-{seed}", tuple(setting.items())
-    return TrialJob(name, method, function, values, seed, phase, original, key, original_number)
-
-
-def is_adaptive(experiment: Experiment, method: str) -> bool:
-    """Return whether a method's trials are proposed one after the other, instead of drawn up front."""
-    searched = any(space.kind != "fixed" for space in experiment.spaces(method).values())
-    return experiment.sweep.search == "optuna" and searched
+    name, values, request = f"{method}-{seed}", tuple(setting.items()), scenario.request
+    return TrialJob(name, method, function, values, seed, phase, original, key, original_number, request)
 
 
 def search_jobs(scenario: Scenario, original: str) -> dict[str, list[TrialJob] | list[SearchJob]]:
-    """Return each method's trials, drawn up front, or its adaptive search; without a search space it is one trial."""
-    experiment, sweep = scenario.experiment, scenario.experiment.sweep
+    """Return each method's trials, drawn up front, or its adaptive search; a method without search spaces has none.
+
+    `original` is unlearned on the tuning request.
+    """
+    experiment, sweep, scenario = scenario.experiment, scenario.experiment.sweep, scenario.of("tuning")
     jobs: dict[str, list[TrialJob] | list[SearchJob]] = {}
-    for method in experiment.methods:
-        if is_adaptive(experiment, method):
+    for method in filter(experiment.searches, experiment.methods):
+        if sweep.search == "optuna":
             folder = keys.search_folder(scenario, original, method)
             jobs[method] = [SearchJob(method, original, sweep.trials, folder)]
         else:
@@ -113,6 +136,29 @@ def search_jobs(scenario: Scenario, original: str) -> dict[str, list[TrialJob] |
                 trial_job(scenario, original, method, setting, seed=sweep.seed, phase="search") for setting in settings
             ]
     return jobs
+
+
+def finalist_jobs(
+    scenario: Scenario, originals: Sequence[str], best: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, list[TrialJob]]:
+    """Return the further runs of each method's best settings, which are given best first; none for a single setting.
+
+    They run on other originals than the first, or again on the only one, each with a seed that nothing else uses.
+    """
+    sweep, scenario = scenario.experiment.sweep, scenario.of("tuning")
+    others = list(enumerate(originals))[1 : 1 + sweep.finalist_originals]
+    starts, first = others or [(0, originals[0])] * sweep.finalist_originals, FIRST_FINALIST_SEED + sweep.seed
+    return {
+        method: [
+            trial_job(
+                scenario, original, method, setting, seed=first + i, phase="finalist", original_number=original_number
+            )
+            for setting in settings
+            for i, (original_number, original) in enumerate(starts)
+        ]
+        for method, settings in best.items()
+        if len(settings) > 1
+    }
 
 
 def final_jobs(scenario: Scenario, originals: Sequence[str], chosen: Mapping[str, Mapping[str, Any]]) -> list[TrialJob]:

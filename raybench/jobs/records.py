@@ -3,6 +3,7 @@
 from typing import Any, Literal, NotRequired, TypedDict
 
 from raybench.engine.audit import Audit
+from raybench.jobs.specs import Phase
 
 Status = Literal["finished", "stopped", "failed"]
 EpochRow = dict[str, Any]
@@ -38,7 +39,7 @@ class TrialRecord(TypedDict):
     key: str
     name: str
     method: str
-    phase: Literal["search", "final"]
+    phase: Phase
     seed: int
     original: str
     setting: dict[str, Any]

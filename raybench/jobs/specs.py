@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from raybench.scenario.scenario import Request
 from raybench.storage.store import Store
 
-Phase = Literal["search", "final"]
+Phase = Literal["search", "finalist", "final"]
 
 
 def model_id(key: str) -> str:
@@ -68,10 +69,12 @@ class TrainJob(Job):
     audit_key: str
     checkpoint: str | None = None
     number: int = 0
+    request: Request = "reported"  # whose retain set the model is trained on
+    tuning_audit_key: str | None = None  # of an original whose utility a search aims at
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return f"{self.key}.json", self.audit_key
+        return f"{self.key}.json", self.audit_key, *([self.tuning_audit_key] if self.tuning_audit_key else [])
 
     @property
     def model(self) -> EvaluatedModel:
@@ -80,9 +83,10 @@ class TrainJob(Job):
 
 @dataclass(frozen=True)
 class TrialJob(Job):
-    """Run one method with one setting and seed; `final` runs keep the unlearned model.
+    """Run one method with one setting and seed.
 
-    `original` is the key of the model to start from, `original_number` its number in this experiment.
+    `search` trials select a setting, the best of them run again as `finalist`; `final` runs are reported and keep the
+    unlearned model. `original` is the key of the model to start from, `original_number` its number in this experiment.
     """
 
     name: str
@@ -94,6 +98,7 @@ class TrialJob(Job):
     original: str
     key: str
     original_number: int = 0
+    request: Request = "reported"
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
     UserError, with the line of user code, if training fails.
     """
     set_num_threads(scenario.experiment.resources.threads)
-    store = scenario.store
+    scenario, store = scenario.of(job.request), scenario.store
     if not workers.from_first(store.exists(f"{job.key}.json")):
         try:
             model, record = _trained(scenario, job, workers)
@@ -65,10 +65,16 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
         workers.report({"model": job.name, "loss": record["loss"]})
     if workers.rank != 0:
         return None
-    if not store.exists(job.audit_key):
-        precision = resolve_precision(scenario.experiment.resources.precision, scenario.device)
-        store.write_json(job.audit_key, audit(scenario.load(job.key), scenario.audit_splits(), precision=precision))
+    _audit(scenario, job, job.audit_key)
+    if job.tuning_audit_key is not None:
+        _audit(scenario.of("tuning"), job, job.tuning_audit_key)
     return read_record(scenario, job)
+
+
+def _audit(scenario: Scenario, job: TrainJob, key: str) -> None:
+    if not scenario.store.exists(key):
+        precision = resolve_precision(scenario.experiment.resources.precision, scenario.device)
+        scenario.store.write_json(key, audit(scenario.load(job.key), scenario.audit_splits(), precision=precision))
 
 
 def read_record(scenario: Scenario, job: TrainJob) -> AuditedRecord:

@@ -43,7 +43,7 @@ def trial_job(
     called with the row of every epoch; the epochs so far are then stored too, since a scheduler may end the process
     after any of them.
     """
-    store = scenario.store
+    scenario, store = scenario.of(job.request), scenario.store
     if store.exists(f"{job.key}.json"):
         return cast(TrialRecord, store.read_json(f"{job.key}.json"))
     set_num_threads(scenario.experiment.resources.threads)

@@ -1,4 +1,4 @@
-"""Collect a run's eight tables from its artifacts, to be opened in pandas, polars or DuckDB."""
+"""Collect a run's nine tables from its artifacts, to be opened in pandas, polars or DuckDB."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from raybench.jobs.relearn import read_rows as read_relearning
 from raybench.jobs.score import read_rows
 from raybench.jobs.specs import EvaluatedModel, PopulationJob, RelearnJob, ScoreJob, TrialJob, model_id
 from raybench.pipeline.results import Swept, Trained
+from raybench.pipeline.search_curve import search_rows
 from raybench.scenario.scenario import Scenario
 from raybench.scoring.average_gap import average_gap_rows, ideal_gap_rows
 from raybench.scoring.memory import Audits
@@ -36,6 +37,10 @@ def collect_tables(
     store.write_table(f"{folder}/splits.parquet", _splits(scenario))
     store.write_table(f"{folder}/models.parquet", tables.with_hyperparameters(_models(scenario, trained, swept)))
     store.write_table(f"{folder}/trials.parquet", tables.with_hyperparameters(_trials(scenario, trained, swept)))
+    if searched := search_rows(trained, swept):
+        store.write_table(f"{folder}/search.parquet", tables.table("search", searched))
+    else:
+        store.delete(f"{folder}/search.parquet")  # an earlier version of this run may have written it
     current = {}
     for key in all_predictions(scenario, [model.key for model in evaluated], scenario.roles):
         model, file = key.split("/")[-2:]
@@ -118,11 +123,12 @@ def _cost(ledger: Mapping[str, Any], full: float) -> dict[str, Any]:
 
 
 def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
-    sweep, retrained = scenario.experiment.sweep, trained.retrained
-    chosen = {record["key"] for record in swept.chosen.values()}
-    numbers = {key: number for number, key in enumerate(trained.originals)}
+    sweep, numbers = scenario.experiment.sweep, {key: number for number, key in enumerate(trained.originals)}
+    tuning = [record for records in (*swept.search.values(), *swept.finalists.values()) for record in records]
     rows: list[dict[str, Any]] = []
-    for record in [*(r for records in swept.search.values() for r in records), *swept.records]:
+    for record in [*tuning, *swept.records]:
+        target = trained.retrained if record["phase"] == "final" else trained.tuning_target(record["original"])
+        chosen = swept.chosen.get(record["method"])
         common = {
             "trial": model_id(record["key"]),
             "method": record["method"],
@@ -133,11 +139,11 @@ def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
             "status": record["status"],
             "reason": record["reason"],
             "traceback": record.get("traceback"),
-            "chosen": record["key"] in chosen or record["phase"] == "final",
+            "chosen": record["phase"] == "final" or (chosen is not None and record["setting"] == chosen["setting"]),
             "budget_trials": sweep.trials,
         }
         epochs = record["epochs"] or [{}]  # a failed trial without an epoch is still a row
         for number, row in enumerate(epochs):
-            value = objective(sweep.objective, row, retrained) if row else None
+            value = objective(sweep.objective, row, target) if row else None
             rows.append({**common, **row, "objective": value, "last": number == len(epochs) - 1})
     return tables.table("trials", rows)

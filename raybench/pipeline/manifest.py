@@ -15,7 +15,7 @@ import torch
 
 from raybench import __version__, methods
 from raybench.config.schema import Experiment
-from raybench.jobs.plan import first_final_seed, original_seeds
+from raybench.jobs.plan import first_final_seed, original_seeds, reference_seeds
 from raybench.methods.framework.spec import MethodSpec
 from raybench.models.checkpoints import read_file
 from raybench.registry import spec_of
@@ -45,10 +45,12 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
             "originals": original_seeds(experiment, experiment.sweep.originals),
             "retrained": experiment.train.seeds,
             "search": experiment.sweep.seed,
+            "references_of_search": reference_seeds(experiment),
             "final": [first_final_seed(experiment) + i for i in range(experiment.sweep.seeds)],
         },
         "retrained_recipe": experiment.train.retrained_recipe.model_dump(),
-        "sweep": experiment.sweep.model_dump(),
+        "sweep": experiment.sweep.model_dump()
+        | {"searched": [method for method in experiment.methods if experiment.searches(method)]},
         "margin": experiment.evaluate.margin,
         "checkpoint": _checkpoint(experiment.model.checkpoint),
         "artifacts": keys,

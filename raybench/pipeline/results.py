@@ -1,16 +1,19 @@
-"""What training and search leave in the store: records, the chosen settings, the audit that a search aims at."""
+"""What training and search leave in the store: records, the chosen settings, the audits that a search aims at."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 from raybench.engine.audit import Audit, better, objective, reference
-from raybench.jobs.plan import final_jobs, search_jobs, train_jobs
+from raybench.jobs.plan import final_jobs, finalist_jobs, reference_jobs, search_jobs, train_jobs
 from raybench.jobs.records import AuditedRecord, TrialRecord
 from raybench.jobs.specs import SearchJob, TrainJob, TrialJob
 from raybench.jobs.train import read_record
 from raybench.scenario.scenario import Scenario
+
+STATUSES = ("finished", "stopped", "failed")  # from best to worst
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,39 @@ class Trained:
         return sum(seconds) / len(seconds) if seconds else math.inf
 
     @cached_property
+    def reference_jobs(self) -> list[TrainJob]:
+        """Return the models that only give a search its targets."""
+        return reference_jobs(self.scenario)
+
+    @cached_property
     def retrained(self) -> Audit:
-        """Return what a search aims at: the retrained models' mean audit, and the first original's utility."""
+        """Return what reported runs aim at: the retrained models' mean audit, and the first original's utility."""
         audits = [record["audit"] for job, record in zip(self.jobs, self.records) if job.kind == "retrained"]
         return reference(audits, self.records[0]["audit"])
+
+    @cached_property
+    def _tuning_targets(self) -> dict[str, Audit]:
+        originals = [(job, record) for job, record in zip(self.jobs, self.records) if job.kind == "original"]
+        if not self.scenario.experiment.tunes_separately:
+            return {job.key: self.retrained | reference([], record["audit"]) for job, record in originals}
+        read = self.scenario.store.read_json
+        audits = [read(job.audit_key) for job in self.reference_jobs]
+        return {
+            job.key: reference(audits, read(job.tuning_audit_key) if job.tuning_audit_key else None)
+            for job, _ in originals
+        }
+
+    def tuning_target(self, original: str) -> Audit:
+        """Return what a search on this original aims at: the mean audit of its references, and the original's utility.
+
+        With `tuning_request: same`, the references are the retrained models.
+        """
+        return self._tuning_targets[original]
 
 
 @dataclass(frozen=True)
 class Swept:
-    """The search trials, the setting chosen for each method, and the final runs of the chosen settings."""
+    """The search trials, their finalists, the setting chosen for each method, and the final runs of these settings."""
 
     scenario: Scenario
     trained: Trained
@@ -63,27 +90,64 @@ class Swept:
 
     @cached_property
     def search(self) -> dict[str, list[TrialRecord]]:
-        """Return every search record by method, in a fixed order."""
-        store = self.scenario.store
+        """Return the search records of every method that is searched, in a fixed order."""
         return {
             method: [
                 record
                 for job in jobs
                 for record in (
-                    search_records(self.scenario, job)
-                    if isinstance(job, SearchJob)
-                    else [store.read_json(f"{job.key}.json")]
+                    search_records(self.scenario, job) if isinstance(job, SearchJob) else [self._record(job)]
                 )
             ]
             for method, jobs in self.planned.items()
         }
 
     @cached_property
+    def best(self) -> dict[str, list[TrialRecord]]:
+        """Return each method's best trials with different settings, best first, at most `sweep.finalists`."""
+        sweep, target = self.scenario.experiment.sweep, self.trained.tuning_target(self.trained.original)
+        return {
+            method: _distinct(ranked(records, sweep.objective, target))[: sweep.finalists]
+            for method, records in self.search.items()
+        }
+
+    @cached_property
+    def finalist_jobs(self) -> dict[str, list[TrialJob]]:
+        settings = {method: [record["setting"] for record in records] for method, records in self.best.items()}
+        return finalist_jobs(self.scenario, self.trained.originals, settings)
+
+    @cached_property
+    def finalists(self) -> dict[str, list[TrialRecord]]:
+        """Return the records of the best settings' further runs by method."""
+        return {method: [self._record(job) for job in jobs] for method, jobs in self.finalist_jobs.items()}
+
+    @cached_property
     def chosen(self) -> dict[str, TrialRecord]:
-        """Return the best trial of each method on validation data; a method whose trials all failed is left out."""
+        """Return the search trial whose setting is chosen for each method; a method whose trials all failed has none.
+
+        Its mean objective over the trial and the setting's further runs is the best; a setting that failed or stopped
+        in one of them comes after those that finished.
+        """
         name = self.scenario.experiment.sweep.objective
-        best = {method: choose(records, name, self.trained.retrained) for method, records in self.search.items()}
-        return {method: record for method, record in best.items() if record is not None}
+        chosen = {}
+        for method, best in self.best.items():
+            again = self.finalists.get(method, [])
+            runs = [[trial, *(r for r in again if r["setting"] == trial["setting"])] for trial in best]
+            order = sorted(range(len(best)), key=lambda i: self._rank(runs[i], name))
+            if order:
+                chosen[method] = best[order[0]]
+        return chosen
+
+    def _rank(self, runs: Sequence[TrialRecord], name: str) -> tuple[int, float]:
+        """Return what sorts settings from best to worst: the worst status of its runs, the mean objective."""
+        values = [
+            better(name)(objective(name, run["audit"], self.trained.tuning_target(run["original"])))
+            for run in runs
+            if run["audit"]
+        ]
+        mean = math.fsum(values) / len(values)
+        worst = max(STATUSES.index(run["status"]) for run in runs)
+        return worst, mean if math.isfinite(mean) else math.inf
 
     @cached_property
     def jobs(self) -> list[TrialJob]:
@@ -91,12 +155,23 @@ class Swept:
 
     @property
     def settings(self) -> dict[str, dict[str, object]]:
-        return {method: record["setting"] for method, record in self.chosen.items()}
+        """Return the setting of each method's final runs: the chosen one, or the only one."""
+        experiment = self.scenario.experiment
+        only = {
+            method: {key: space.values[0] for key, space in experiment.spaces(method).items()}
+            for method in experiment.methods
+            if not experiment.searches(method)
+        }
+        settings = only | {method: record["setting"] for method, record in self.chosen.items()}
+        return {method: settings[method] for method in experiment.methods if method in settings}
 
     @cached_property
     def records(self) -> list[TrialRecord]:
         """Return the records of the final runs."""
-        return [self.scenario.store.read_json(f"{job.key}.json") for job in self.jobs]
+        return [self._record(job) for job in self.jobs]
+
+    def _record(self, job: TrialJob) -> TrialRecord:
+        return cast(TrialRecord, self.scenario.store.read_json(f"{job.key}.json"))
 
 
 def search_records(scenario: Scenario, job: SearchJob) -> list[TrialRecord]:
@@ -104,20 +179,22 @@ def search_records(scenario: Scenario, job: SearchJob) -> list[TrialRecord]:
     return [scenario.store.read_json(key) for key in scenario.store.keys(job.folder, suffix=".json")]
 
 
-def choose(records: Sequence[TrialRecord], name: str, retrained: Audit) -> TrialRecord | None:
-    """Return the best trial on validation data: a finished one if there is one, else a stopped one with an audit.
+def ranked(records: Sequence[TrialRecord], name: str, target: Audit) -> list[TrialRecord]:
+    """Return the trials from best to worst on the samples of the search: finished ones, then stopped ones.
 
-    The first drawn wins a tie. None if every trial failed.
+    Failed trials, and those without a finite objective, are left out. The first drawn wins a tie.
     """
     key = better(name)
-    for status in ("finished", "stopped"):
-        values = [
-            (key(value), number, record)
-            for number, record in enumerate(records)
-            if record["status"] == status
-            and record["audit"]
-            and (value := objective(name, record["audit"], retrained)) == value
-        ]
-        if values:
-            return min(values, key=lambda item: item[:2])[2]
-    return None
+    values = [
+        (STATUSES.index(record["status"]), key(value), number)
+        for number, record in enumerate(records)
+        if record["status"] != "failed"
+        and record["audit"]
+        and math.isfinite(value := objective(name, record["audit"], target))
+    ]
+    return [records[number] for *_, number in sorted(values)]
+
+
+def _distinct(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the first record of each setting; an adaptive search may propose one twice."""
+    return [record for n, record in enumerate(records) if all(r["setting"] != record["setting"] for r in records[:n])]

@@ -83,6 +83,10 @@ def _sweep(scenario: Scenario, trained: Trained, cluster: Cluster, reporter: Rep
     if retry_failed:
         stages.forget_failures(scenario.store, search.jobs)
     stages.execute(search, cluster, reporter)
+    finalists = stages.finalists_stage(scenario, trained, swept)
+    if retry_failed:
+        stages.forget_failures(scenario.store, finalists.jobs)
+    stages.execute(finalists, cluster, reporter)
     final = stages.final_stage(scenario, trained, swept)
     if retry_failed:
         stages.forget_failures(scenario.store, final.jobs)

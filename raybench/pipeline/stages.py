@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from raybench.distributed.cluster import Cluster
-from raybench.engine.audit import better, objective
+from raybench.engine.audit import Audit, better, objective
 from raybench.jobs import plan
 from raybench.jobs.records import TrialRecord
 from raybench.jobs.specs import (
@@ -64,38 +64,53 @@ def execute(stage: Stage[J], cluster: Cluster, reporter: Reporter) -> None:
 
 
 def train_stage(scenario: Scenario, trained: Trained) -> Stage[TrainJob]:
-    """Train and audit the originals and the retrained models."""
-    return Stage("train", "models", trained.jobs, scenario.store, _train(scenario))
+    """Train and audit the originals and the retrained models, and the references of a search."""
+    return Stage("train", "models", [*trained.jobs, *trained.reference_jobs], scenario.store, _train(scenario))
 
 
 def search_stage(scenario: Scenario, trained: Trained, swept: Swept) -> Stage[TrialJob | SearchJob]:
-    """Search each method's hyperparameters on validation data."""
+    """Search the hyperparameters of the methods that have search spaces, on the tuning request."""
     jobs = [job for jobs in swept.planned.values() for job in jobs]
 
     def run(missing: list[TrialJob | SearchJob], bar: Bar) -> None:
         from raybench.distributed.sweep import run_optuna, run_trials
 
-        on_record = _BestSoFar(scenario.experiment.sweep.objective, trained, bar)
+        target = trained.tuning_target(trained.original)
+        on_record = _BestSoFar(scenario.experiment.sweep.objective, target, bar)
         trials = [job for job in missing if isinstance(job, TrialJob)]
         if trials:
-            run_trials(scenario, trials, trained.retrained, on_record, training_seconds=trained.seconds)
+            run_trials(scenario, trials, target, on_record, training_seconds=trained.seconds)
         for job in missing:
             if isinstance(job, SearchJob):
-                run_optuna(scenario, job, search_records(scenario, job), trained.retrained, on_record)
+                run_optuna(scenario, job, search_records(scenario, job), target, on_record)
 
     return Stage("sweep", f"trials, {len(swept.planned)} methods", jobs, scenario.store, run)
+
+
+def finalists_stage(scenario: Scenario, trained: Trained, swept: Swept) -> Stage[TrialJob]:
+    """Run the best settings of each search again, on other originals or seeds; the search must be complete."""
+    jobs = [job for jobs in swept.finalist_jobs.values() for job in jobs]
+
+    def run(missing: list[TrialJob], bar: Bar) -> None:
+        from raybench.distributed.sweep import run_final
+
+        for original in dict.fromkeys(job.original for job in missing):
+            started = [job for job in missing if job.original == original]
+            run_final(scenario, started, trained.tuning_target(original), lambda _: bar.advance())
+
+    return Stage("finalists", "runs of the best settings", jobs, scenario.store, run)
 
 
 class _BestSoFar:
     """Called with each finished trial: advances the progress bar and shows the best objective so far."""
 
-    def __init__(self, name: str, trained: Trained, bar: Bar) -> None:
-        self._name, self._trained, self._bar = name, trained, bar
+    def __init__(self, name: str, target: Audit, bar: Bar) -> None:
+        self._name, self._target, self._bar = name, target, bar
         self._best: tuple[float, str] | None = None
 
     def __call__(self, record: TrialRecord) -> None:
         if record["audit"] is not None:
-            value = objective(self._name, record["audit"], self._trained.retrained)
+            value = objective(self._name, record["audit"], self._target)
             key = better(self._name)
             if value == value and (self._best is None or key(value) < key(self._best[0])):
                 self._best = value, record["method"]

@@ -9,12 +9,14 @@ from raybench import paper_tables
 from raybench.progress import Reporter
 from raybench.report.build import build_leaderboard
 from raybench.report.evidence import evidence, write_evidence
+from raybench.report.exposure import exposure_section
 from raybench.report.leaderboard import Leaderboard
 from raybench.report.populations import populations
 from raybench.report.render import as_markdown, as_rich, plain_table
 from raybench.report.reported import compare_with_paper, runs_by_protocol, to_rows
 from raybench.report.reported_text import PaperComparison, describe
 from raybench.report.retain_privacy import retain_privacy
+from raybench.report.search import search_section
 from raybench.report.verdict import verdict
 from raybench.storage import tables
 from raybench.storage.store import Store
@@ -47,7 +49,17 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     population_table = populations(metrics)
     paper = _compare_with_paper(store, name, manifest, metrics, models)
     retained = retain_privacy(metrics, [row.name for row in board.rows if row.kind == "unlearned"])
-    markdown = as_markdown(board, name, manifest, population_table, paper, retained)
+    search = search_section(_search(store, name), manifest["sweep"])
+    exposure_key = f"{name}/tables/exposure.parquet"
+    exposure = exposure_section(store.read_table(exposure_key).to_pandas()) if store.exists(exposure_key) else None
+    sections = {
+        "Most exposed forget samples": exposure,
+        "Populations": population_table and population_table.markdown(),
+        "Comparison with reported results": paper and paper.markdown(),
+        "Privacy of the retain samples": retained and retained.markdown(),
+        "Hyperparameter search": search,
+    }
+    markdown = as_markdown(board, name, manifest, {title: text for title, text in sections.items() if text})
     store.write_bytes(f"{name}/report.md", markdown.encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
     reporter.print()
@@ -67,6 +79,11 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     reporter.print(f"report       {root}/report.md")
     reporter.print(f"evidence     {root}/evidence/")
     reporter.print(f"tensorboard  tensorboard --logdir {root}/tensorboard")
+
+
+def _search(store: Store, name: str) -> pd.DataFrame | None:
+    key = f"{name}/tables/search.parquet"  # absent if nothing was searched
+    return store.read_table(key).to_pandas() if store.exists(key) else None
 
 
 def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from raybench.report.search import tuned_on
 from raybench.report.table import markdown_table
 
 Evidence = Mapping[str, Any]
@@ -76,13 +77,12 @@ def _unlearning(content: Evidence) -> list[str]:
     sweep = unlearning["sweep"] or {}
     cost = unlearning["cost"].get("relative_cost")
     relative_cost = f", at {100 * cost:.3g} % of the cost of one retraining" if cost is not None else ""
-    selection = (
-        f"Best of the methods that were run. Its hyperparameters were selected by {sweep['objective']} on retain, "
-        f"forget and validation samples, among at most {sweep['trials']} settings per method; test and unseen samples "
-        "were not used."
-        if sweep
-        else "Best of the methods that were run."
-    )
+    selection = "Best of the methods that were run."
+    if unlearning["method"] in sweep.get("searched", ()):
+        selection += (
+            f" Its hyperparameters were selected by {sweep['objective']} among at most {sweep['trials']} settings, "
+            f"{tuned_on(sweep)}."
+        )
     status = f"Status: {unlearning['status']}, {unlearning['reason']}." if unlearning["reason"] else None
     file = (
         f"Result: `unlearned.pt` (sha256 `{weights['sha256']}`)."

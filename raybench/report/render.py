@@ -11,9 +11,6 @@ from rich.text import Text
 from raybench.report.comparison import MEMORY_LEGEND, PER_ALPHA, Column
 from raybench.report.conclusion import memory_text
 from raybench.report.leaderboard import Cell, Leaderboard, Row
-from raybench.report.populations import Populations
-from raybench.report.reported_text import PaperComparison
-from raybench.report.retain_privacy import RetainPrivacy
 from raybench.report.table import escape, markdown_table
 from raybench.report.verdict import details, verdict
 
@@ -54,11 +51,9 @@ def as_markdown(
     board: Leaderboard,
     name: str,
     manifest: Mapping[str, Any],
-    populations: Populations | None = None,
-    paper: PaperComparison | None = None,
-    retained: RetainPrivacy | None = None,
+    sections: Mapping[str, str] | None = None,
 ) -> str:
-    """Return `report.md`: the leaderboard, the verdict, signed gaps with intervals, notes, and the environment."""
+    """Return `report.md`: leaderboard, verdict, signed gaps, `sections` (text by title), notes, environment."""
     columns = board.comparison.columns
     head = ["", "memory left", "verdict", *(column.title for column in columns), "gap", "cost"]
     values = [
@@ -82,7 +77,7 @@ def as_markdown(
         legend.append(f"{next(PER_ALPHA[c.metric] for c in columns if c.metric in PER_ALPHA)} at {board.alpha}.")
     notes = [f"- {escape(f'{row.name}: {text}')}" for row in board.rows if (text := _note(row, board))]
     packages = ", ".join(f"{key} {value}" for key, value in manifest["packages"].items())
-    sections = [
+    parts = [
         f"# {name}",
         markdown_table(head, values),
         " ".join(legend),
@@ -90,9 +85,7 @@ def as_markdown(
         "\n".join(f"- {line}" for line in [*verdict(board), *details(board)]),
         f"## {board.comparison.gaps_title}",
         markdown_table(["", *(column.title for column in columns)], gaps),
-        *(["## Privacy of the retain samples", retained.markdown()] if retained else []),
-        *(["## Populations", populations.markdown()] if populations else []),
-        *(["## Comparison with reported results", paper.markdown()] if paper else []),
+        *(part for title, text in (sections or {}).items() for part in (f"## {title}", text)),
         *(["## Notes", "\n".join(notes)] if notes else []),
         "## Environment",
         f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, "
@@ -100,7 +93,7 @@ def as_markdown(
         f"{manifest['started']}.",
         "```yaml\n" + manifest["experiment"].rstrip() + "\n```",
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _value(cell: Cell, column: Column, *, interval: bool = True) -> str:

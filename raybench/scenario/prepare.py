@@ -30,6 +30,7 @@ def prepare(experiment: Experiment, store: Store, reporter: Reporter = SILENT) -
         config.seed,
         mislabeled=mislabeled,
         held_out_validation=experiment.model.checkpoint is not None,
+        tuning_request=experiment.tunes_separately,
     )
     _check_sizes(experiment, splits)
     for recipe in (experiment.train.recipe, experiment.train.retrained_recipe):

@@ -8,8 +8,8 @@ import copy
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,15 +33,20 @@ from raybench.storage.store import Store
 
 NUMERICS = 1  # increase it when a code change changes numbers; older artifacts are then computed again
 TRAINING_ROLES = ("retain", "forget")
+AUDIT_ROLES = ("retain", "forget", "validation")
 AUDIT_LIMIT = 10_000  # samples of a large retain set in the validation-time evaluation
 
 OPEN_SPLITS: ProcessCache[Split] = ProcessCache(capacity=8)  # trials share splits and their augmentation windows
 TEMPLATE_MODELS: ProcessCache[nn.Module] = ProcessCache(capacity=1)  # copied instead of drawing weights again
 
 
+Request = Literal["reported", "tuning"]
+"""Which deletion request a job works on: the one of the report, or the one that hyperparameters are tuned on."""
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """Dataset + forget rule + split seed + architecture, by key."""
+    """Dataset + forget rule + split seed + architecture, by key; as one of its deletion requests sees it."""
 
     store: Store
     experiment: Experiment
@@ -50,6 +55,11 @@ class Scenario:
     root: str | None = None  # folder of streamed images; not part of any key, because files may move
     downstream: Mapping[str, DownstreamSet] = field(default_factory=dict)  # by the role of their predictions
     init: str | None = None  # key of the weights that every training starts from
+    request: Request = "reported"
+
+    def of(self, request: Request) -> "Scenario":
+        """Return the scenario of a deletion request; both are the same if the search tunes on the reported one."""
+        return replace(self, request=request if self.experiment.tunes_separately else "reported")
 
     @property
     def device(self) -> torch.device:
@@ -62,8 +72,20 @@ class Scenario:
         return image_store.relocate(image_store.open_images(self.store.uri, self.data_key), self.root)
 
     def splits(self) -> Splits:
-        """Read the sample ids of every role."""
+        """Read the sample ids of every role, as reported."""
         return _read_splits(self.store.uri, self.splits_key)
+
+    def training_ids(self, role: str) -> np.ndarray:
+        """Return the sample ids of a role that models train on and methods unlearn.
+
+        A tuning request forgets its own forget set; everything else that the original was trained on is retained.
+        """
+        splits = self.splits()
+        if self.request == "tuning" and role == "forget":
+            return splits.tuning_forget
+        if self.request == "tuning" and role == "retain":
+            return np.setdiff1d(np.union1d(splits.ids("retain"), splits.ids("forget")), splits.tuning_forget)
+        return splits.ids(role)
 
     def short_side_cache(self, reporter: Reporter = SILENT) -> ShortSide | None:
         """Return this node's scaled-down copy of streamed images, if the experiment uses one; write it if missing."""
@@ -79,15 +101,21 @@ class Scenario:
         limit: int | None = None,
         device: str | None = None,
         recipe: Recipe | None = None,
+        measured: bool = False,
     ) -> Split:
-        """Return the samples of the roles, ready to be batched; `limit` draws a fixed subset of that size."""
+        """Return the samples of the roles, ready to be batched: those to train on, or those that are `measured`.
+
+        `limit` draws a fixed subset of that size.
+        """
         train, data = recipe or self.experiment.train, self.experiment.data
         key = (
             self.store.uri,
             self.data_key,
             self.splits_key,
+            self.request,
             self.root,
             roles,
+            measured,
             limit,
             tuple(train.augment) if augment else (),
             train.channels_last,
@@ -99,7 +127,8 @@ class Scenario:
         )
 
         def build() -> Split:
-            ids = np.sort(np.concatenate([self.splits().ids(role) for role in roles]))
+            ids_of = self.role_ids if measured else self.training_ids
+            ids = np.sort(np.concatenate([ids_of(role) for role in roles]))
             if limit is not None and len(ids) > limit:
                 ids = np.sort(np.random.default_rng(seed_for("limit", *roles)).choice(ids, limit, replace=False))
             return self.samples(ids, augment=augment, device=device, recipe=recipe)
@@ -124,7 +153,7 @@ class Scenario:
 
     def audit_splits(self) -> dict[str, Split]:
         """Return the splits of the validation-time evaluation; it never reads test, calibration or unseen samples."""
-        return {role: self.split(role, limit=AUDIT_LIMIT) for role in ("retain", "forget", "validation")}
+        return {role: self.split(role, limit=AUDIT_LIMIT, measured=True) for role in AUDIT_ROLES}
 
     # Roles and downstream sets, as models predict them
 
@@ -134,12 +163,17 @@ class Scenario:
         return (*ROLES, *self.downstream)
 
     def role_ids(self, role: str) -> np.ndarray:
-        """Return the sample ids of a role or of a downstream set."""
+        """Return the sample ids of a role or of a downstream set that are measured.
+
+        Where hyperparameters are tuned on another request, the retain samples of a search and of the report differ.
+        """
         if role in self.downstream:
             return self.downstream[role].ids(self.downstream[role].images(self.store))
         if role not in ROLES:
             raise unknown("role", role, self.roles)
-        return self.splits().ids(role)
+        if role == "retain":
+            return self.splits().tuning_retain if self.request == "tuning" else self.splits().reported_retain
+        return self.training_ids(role)
 
     def role_samples(self, role: str, ids: np.ndarray) -> Split:
         """Return samples of a role or of a downstream set for prediction."""
@@ -221,9 +255,11 @@ class Scenario:
 
     def ids_fingerprint(self, *roles: str) -> str:
         """Hash the sample ids of the roles, which a model trained on them depends on."""
-        digest = hashlib.blake2b(digest_size=8)
-        digest.update(np.sort(np.concatenate([self.role_ids(role) for role in roles])).tobytes())
-        return digest.hexdigest()
+        return _fingerprint(np.concatenate([self.training_ids(role) for role in roles]))
+
+    def measured_fingerprint(self, role: str) -> str:
+        """Hash the sample ids of a role or a downstream set that are measured."""
+        return _fingerprint(self.role_ids(role))
 
     def role_view(self, role: str) -> list[Any]:
         """Return what determines the pixels of a role that a model reads, in addition to the ids."""
@@ -253,6 +289,10 @@ class Scenario:
             parts["short_side_cache"] = data.short_side_cache
         source = models.source_fingerprint(model.name)
         return parts if source is None else {**parts, "source": source}
+
+
+def _fingerprint(ids: np.ndarray) -> str:
+    return hashlib.blake2b(np.sort(ids).tobytes(), digest_size=8).hexdigest()
 
 
 @functools.lru_cache(maxsize=4)

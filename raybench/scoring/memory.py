@@ -135,12 +135,14 @@ class Audits:
         """Return the rows of `exposure`: one per method and forget sample."""
         retrained, originals = self._stack(self._retrained), self._stack(self._originals)
         rows = []
-        for method, runs in self._methods().items():
-            result = self._attempt(runs)
-            if isinstance(result, str):
+        for method, runs in {"retrained": self._retrained, **self._methods()}.items():
+            audits = [self._attempt([run]) for run in runs] if method == "retrained" else [self._attempt(runs)]
+            exposures = [audit.exposure for audit in audits if isinstance(audit, ResidualMemory)]
+            if len(exposures) < len(audits) or not exposures:
                 continue
+            exposure = np.mean(exposures, axis=0)
             confidence = self._stack(runs).mean(axis=0)
-            columns = (self.ids, result.exposure, confidence, originals.mean(axis=0), retrained.mean(axis=0))
+            columns = (self.ids, exposure, confidence, originals.mean(axis=0), retrained.mean(axis=0))
             names = ("id", "exposure", "confidence", "original_confidence", "retrained_confidence")
             rows += [{"method": method, **dict(zip(names, values))} for values in zip(*(c.tolist() for c in columns))]
         return rows

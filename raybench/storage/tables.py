@@ -1,4 +1,4 @@
-"""The schemas of the eight tables of a run, in Parquet that pandas, polars and DuckDB read without Ray.
+"""The schemas of the nine tables of a run, in Parquet that pandas, polars and DuckDB read without Ray.
 
 The report adds `leaderboard` and, if the experiment names a table of reported results, `reported`. Arrays are plain
 lists. The version is in the metadata of the schema; it increases when a column
@@ -41,6 +41,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         [
             pa.field("id", pa.int64()),
             pa.field("role", pa.string()),
+            pa.field("tuning", pa.string()),  # forget, retain: what a search uses a retain sample for; null: reported
             pa.field("label", pa.int64()),  # null for multi-label data
             pa.field("labels", pa.list_(pa.int64())),  # null for single-label data
             pa.field("group", pa.int64()),  # identity; null if the data set has none
@@ -73,7 +74,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         [
             pa.field("trial", pa.string()),  # fingerprint
             pa.field("method", pa.string()),
-            pa.field("phase", pa.string()),  # search, final
+            pa.field("phase", pa.string()),  # search, finalist (the best settings again), final
             pa.field("seed", pa.int64()),
             pa.field("original", pa.int64()),  # number of the original that it started from
             pa.field("epoch", pa.int64()),
@@ -81,12 +82,24 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("status", pa.string()),  # finished, stopped, failed
             pa.field("reason", pa.string()),
             pa.field("traceback", pa.string()),
-            pa.field("chosen", pa.bool_()),
+            pa.field("chosen", pa.bool_()),  # runs of the chosen setting, in every phase
             pa.field("last", pa.bool_()),  # the trial's last row
             pa.field("objective", pa.float64()),
             pa.field("budget_trials", pa.int64()),  # trials that the experiment allows each method
             *_AUDIT,
             *_LEDGER,
+        ]
+    ),
+    # one row per searched method and number of trials; absent if nothing was searched
+    "search": pa.schema(
+        [
+            pa.field("method", pa.string()),
+            pa.field("objective", pa.string()),
+            pa.field("trials", pa.int64()),
+            pa.field("expected_best", pa.float64()),  # objective of the best of so many trials, over their subsets
+            pa.field("chosen_value", pa.float64()),  # objective of the chosen setting in its trial
+            pa.field("chosen_again", pa.float64()),  # mean objective of its further runs; null without
+            pa.field("runs_again", pa.int64()),
         ]
     ),
     # one row per model, split and sample

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raybench import data as datasets
+from raybench.data.drawing import majority_label
 from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN
 from raybench.data.mislabel import mislabel
-from raybench.data.splits import DRAWN, ROLES, Splits, majority_label, make_splits, verify
+from raybench.data.splits import DRAWN, ROLES, Splits, make_splits, verify
 from raybench.errors import UserError
 
 SIZES = {"train": 24, "validation": 6, "calibration": 6, "test": 12, "unseen": None}

@@ -28,11 +28,19 @@ def keys(make_scenario):
         models = plan.train_jobs(scenario)
         original, retrained = models[0], [job for job in models if job.kind == "retrained"]
         trials = plan.search_jobs(scenario, original.key)
+        settings = {
+            method: {key: space.values[0] for key, space in scenario.experiment.spaces(method).items()}
+            for method in scenario.experiment.methods
+        }
+        final = {name: [] for name in settings}
+        for job in plan.final_jobs(scenario, [original.key], settings):
+            final[job.method].append(job.key)
         return {
             "original": original.key,
             "retrained": [job.key for job in retrained],
             "audits": [job.audit_key for job in (original, *retrained)],
             "trials": {method: [job.key for job in jobs] for method, jobs in trials.items()},
+            "final": final,
         }
 
     return read
@@ -58,7 +66,10 @@ def test_keys_are_the_same_every_time(keys):
     ids=str,
 )
 def test_what_is_measured_named_or_reserved_changes_no_model_and_no_trial(keys, changes):
-    assert keys(**changes) == keys()
+    before, after = keys(), keys(**changes)
+    for method, runs in before["final"].items():  # sweep.seeds adds runs and keeps those that are there
+        assert after["final"][method][: len(runs)] == runs
+    assert after | {"final": before["final"]} == before
 
 
 def test_changing_what_is_forgotten_keeps_the_original_and_trains_new_references(keys):
@@ -96,7 +107,7 @@ def test_another_recipe_for_the_retrained_models_keeps_the_original(keys):
     assert after["original"] == before["original"]
     assert after["audits"][0] == before["audits"][0]
     assert not set(after["retrained"]) & set(before["retrained"])
-    assert not set(after["trials"]["retrain"]) & set(before["trials"]["retrain"])
+    assert not set(after["final"]["retrain"]) & set(before["final"]["retrain"])
 
 
 def test_a_retrained_recipe_that_says_what_the_recipe_says_changes_nothing(keys):
@@ -141,14 +152,11 @@ def test_a_longer_sweep_keeps_the_trials_that_are_there(keys):
     assert keys(sweep__trials=5)["trials"]["finetune"][:2] == keys()["trials"]["finetune"]
 
 
-def test_every_method_gets_the_same_budget_and_one_trial_where_nothing_is_searched(keys):
-    trials = keys(sweep__trials=5)["trials"]
-    assert {method: len(jobs) for method, jobs in trials.items()} == {
-        "retrain": 1,
-        "finetune": 5,
-        "gradient_ascent": 1,
-        "own_tiny_methods.crash": 1,
-    }
+def test_every_method_gets_the_same_budget_and_none_where_nothing_is_searched(keys):
+    trials = keys(sweep__trials=5, methods__gradient_ascent={"lr": {"choice": [1, 2, 3, 4, 5, 6, 7]}})["trials"]
+    assert set(trials) == {"finetune", "gradient_ascent"}
+    assert len(trials["finetune"]) == 5
+    assert 1 < len(trials["gradient_ascent"]) <= 5  # a setting that is drawn again is no new trial
 
 
 @pytest.mark.parametrize("values", [{"lr": 0.1, "epochs": 1}, {"lr": "1e-1", "epochs": 1.0}, {"epochs": 1, "lr": 0.10}])
@@ -163,7 +171,7 @@ def test_a_default_that_is_written_out_is_the_same_trial(keys):
 
     defaults = {name: field.default for name, field in hyperparameters(get("finetune")).model_fields.items()}
     numbers = {key: value for key, value in defaults.items() if isinstance(value, int | float | str)}
-    assert keys(methods={"finetune": numbers})["trials"] == keys(methods={"finetune": {}})["trials"]
+    assert keys(methods={"finetune": numbers})["final"] == keys(methods={"finetune": {}})["final"]
 
 
 def test_a_file_and_its_rewriting_have_the_same_keys(write_file, tiny, trained):
@@ -189,8 +197,8 @@ def test_editing_one_methods_file_makes_the_trials_of_that_method_stale_and_no_o
     del sys.modules["edited_method"]
     assert after["original"] == before["original"]
     assert after["retrained"] == before["retrained"]
-    assert after["trials"]["finetune"] == before["trials"]["finetune"]
-    assert after["trials"]["edited_method.mine"] != before["trials"]["edited_method.mine"]
+    assert after["final"]["finetune"] == before["final"]["finetune"]
+    assert after["final"]["edited_method.mine"] != before["final"]["edited_method.mine"]
 
 
 def test_a_method_without_a_file_cannot_be_told_from_its_next_version_and_is_refused():

@@ -29,7 +29,7 @@ def tables(storage: Path) -> dict[str, pd.DataFrame]:
 
 def assert_same(storage: Path, other: Path) -> None:
     left, right = tables(storage), tables(other)
-    assert set(left) == {"splits", "models", "trials", "predictions", "samples", "metrics", "leaderboard"}
+    assert set(left) == {"splits", "models", "trials", "search", "predictions", "samples", "metrics", "leaderboard"}
     for name in left:
         pd.testing.assert_frame_equal(left[name], right[name], check_exact=True, obj=name)
 

@@ -15,7 +15,7 @@ from raybench.distributed.cluster import Cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 Succeed = Callable[..., str]
-TABLES = ("splits", "models", "trials", "samples", "metrics")
+TABLES = ("splits", "models", "trials", "search", "samples", "metrics")
 
 
 def read(storage: Path, table: str) -> pd.DataFrame:
@@ -32,6 +32,7 @@ def test_a_run_prints_stages_the_leaderboard_and_where_its_files_are(finished: P
     for words in (
         "train ",
         "sweep ",
+        "finalists",
         "evaluate ",
         "retrained",
         "original",
@@ -44,15 +45,16 @@ def test_a_run_prints_stages_the_leaderboard_and_where_its_files_are(finished: P
     assert "Traceback" not in printed
 
 
-def test_a_run_ends_in_six_tables_that_duckdb_reads(finished: Path) -> None:
+def test_a_run_ends_in_seven_tables_that_duckdb_reads(finished: Path) -> None:
     folder = finished / "small" / "tables"
     for table in TABLES:
         assert duckdb.sql(f"SELECT count(*) FROM '{folder}/{table}.parquet'").fetchall()[0][0] > 0
     models, rows = duckdb.sql(
         f"SELECT count(DISTINCT model), count(*) FROM '{folder}/predictions/*.parquet'"
     ).fetchall()[0]
-    samples = len(read(finished, "splits"))
-    assert rows == models * samples
+    reported = read(finished, "splits").tuning.isna()
+    assert 0 < reported.sum() < len(reported)
+    assert rows == models * reported.sum()
 
 
 def test_every_metric_row_has_a_number_with_n_and_interval_or_a_reason(finished: Path) -> None:
@@ -169,7 +171,7 @@ def test_optuna_with_asha_keeps_to_the_budget_and_continues_from_finished_trials
     storage = tmp_path / "copy"
     shutil.copytree(finished, storage)
     words = ["--storage", str(storage), "--set", "sweep.search=optuna", "--set", "sweep.scheduler=asha"]
-    words += ["--set", "methods.finetune={lr: {loguniform: [0.001, 0.1]}, epochs: 3}", "--set", "sweep.seeds=1"]
+    words += ["--set", "methods.finetune={lr: {loguniform: [0.001, 0.1]}, epochs: 3}", "--set", "sweep.originals=1"]
     for other in ("retrain", "user_code.shrink", "user_code.broken"):
         words += ["--set", f"methods.{other}=null"]
     succeed(

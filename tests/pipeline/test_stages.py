@@ -4,7 +4,7 @@ import pytest
 
 from raybench.commands.check import plan_lines
 from raybench.jobs import plan
-from raybench.jobs.specs import SearchJob, TrialJob
+from raybench.jobs.specs import SearchJob
 from raybench.jobs.trial import trial_job
 from raybench.pipeline import stages
 from raybench.pipeline.results import Swept, Trained
@@ -54,13 +54,11 @@ def test_an_adaptive_search_is_one_for_run_and_for_check(make_scenario, trained,
     scenario = make_scenario(**changes)
     _, swept, search = stages_of(scenario)
     kinds = {method: {type(job) for job in jobs} for method, jobs in swept.planned.items()}
-    assert kinds["finetune"] == {SearchJob}
-    assert kinds["retrain"] == {TrialJob}  # nothing to search
-    total = trials + 3
-    assert search.total == total
+    assert kinds == {"finetune": {SearchJob}}  # the other methods have nothing to search
+    assert search.total == trials
     lines = list(plan_lines(scenario.experiment, scenario.store))
     assert any(line.split()[:2] == ["finetune", str(trials)] for line in lines)
-    assert any(line.startswith(f"sweep        {total} trials (optuna") for line in lines)
+    assert any(line.startswith(f"sweep        {trials} trials (optuna") for line in lines)
 
 
 def test_check_counts_cached_predictions_once_all_models_exist(trained, swept, evaluated):
@@ -79,12 +77,12 @@ def test_check_counts_cached_predictions_once_all_models_exist(trained, swept, e
 
 def test_failed_trials_are_forgotten_and_others_kept(trained, swept):
     scenario = trained.scenario
-    _, _, search = stages_of(scenario)
-    keys = {job.outputs[0]: scenario.store.read_json(job.outputs[0]) for job in search.jobs}
+    final = stages.final_stage(scenario, trained, swept)
+    keys = {job.outputs[0]: scenario.store.read_json(job.outputs[0]) for job in final.jobs}
     failed = {key for key, record in keys.items() if record["status"] == "failed"}
     assert failed
     try:
-        stages.forget_failures(scenario.store, search.jobs)
+        stages.forget_failures(scenario.store, final.jobs)
         assert {key for key in keys if not scenario.store.exists(key)} == failed
     finally:
         for key, record in keys.items():

@@ -219,3 +219,19 @@ def test_every_metric_of_the_run_is_in_the_evidence(report, tables_folder):
     assert len(found["metrics"]) == len(own)
     assert [row["metric"] for row in found["metrics"]] == own.metric.tolist()
     assert all(row["value"] is None or math.isfinite(row["value"]) for row in found["metrics"])
+
+
+@pytest.mark.parametrize(
+    ("sweep", "words"),
+    [
+        ({"tuning_request": "separate", "searched": ["near"]}, "on another deletion request of the same kind and size"),
+        ({"tuning_request": "same", "searched": ["near"]}, "with the same retrained models (if any) that judge"),
+        ({"tuning_request": "same", "searched": ["other"]}, "Best of the methods that were run.\n"),
+    ],
+)
+def test_the_page_says_what_the_search_saw(content, sweep, words):
+    done = content({"near": NEAR})
+    done["unlearning"]["sweep"] = done["unlearning"]["sweep"] | sweep
+    text = written(done)
+    assert words in text
+    assert ("were selected by" in text) == (sweep["searched"] == ["near"])

@@ -16,7 +16,7 @@ sys.modules["ray"] = sys.modules["raybench"] = sys.modules["torch"] = None  # im
 import duckdb, pandas, polars
 import pyarrow.parquet
 folder, found = sys.argv[1], {}
-for name in ("splits", "models", "trials", "metrics", "samples", "predictions"):
+for name in ("splits", "models", "trials", "search", "metrics", "samples", "predictions"):
     file = f"{folder}/{name}.parquet" if name != "predictions" else f"{folder}/predictions/*.parquet"
     many = f"{folder}/predictions" if name == "predictions" else file
     frame, lazy = pandas.read_parquet(many), polars.scan_parquet(file).collect()

@@ -12,7 +12,7 @@ from raybench.data.forget_rules.framework.classes import class_id, samples_of
 from raybench.data.forget_rules.framework.spec import Candidates, forget_rule
 
 
-@forget_rule(source="class-wise forgetting, e.g. Golatkar et al. 2020, arXiv 1911.04933")
+@forget_rule(source="class-wise forgetting, e.g. Golatkar et al. 2020, arXiv 1911.04933", counterpart="classes")
 def class_(
     candidates: Candidates,
     *,

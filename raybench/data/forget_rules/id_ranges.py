@@ -10,7 +10,9 @@ from raybench.data.forget_rules.framework.spec import Candidates, forget_rule
 from raybench.errors import UserError
 
 
-@forget_rule(source="Choi and Na 2023, arXiv 2311.02240: MUCAC forgets the identities from 190 to 1,249")
+@forget_rule(
+    source="Choi and Na 2023, arXiv 2311.02240: MUCAC forgets the identities from 190 to 1,249", counterpart="groups"
+)
 def id_ranges(
     candidates: Candidates, *, ranges: Sequence[Sequence[int]], of: Literal["group", "sample"] = "group"
 ) -> np.ndarray:

@@ -16,7 +16,9 @@ MAX_PASSES = 20  # over the forgotten groups; the search usually converges after
 
 
 @forget_rule(
-    source="identity forgetting, e.g. Choi and Na 2023, arXiv 2311.02240 (by person, not by row)", whole_groups=True
+    source="identity forgetting, e.g. Choi and Na 2023, arXiv 2311.02240 (by person, not by row)",
+    whole_groups=True,
+    counterpart="groups",
 )
 def identity(
     candidates: Candidates,

@@ -13,7 +13,7 @@ from raybench.data.formats.cifar100 import SUPERCLASSES
 from raybench.errors import UserError, unknown
 
 
-@forget_rule(source="the coarse labels of CIFAR-100, Krizhevsky 2009")
+@forget_rule(source="the coarse labels of CIFAR-100, Krizhevsky 2009", counterpart="classes")
 def superclass(
     candidates: Candidates, *, superclasses: str | Sequence[str], file: str | Path | None = None
 ) -> np.ndarray:

@@ -9,13 +9,14 @@ the forget set cannot depend on the data that it is evaluated on.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from raybench.registry import attach
 
 Function = TypeVar("Function", bound=Callable[..., np.ndarray])
+Counterpart = Literal["samples", "classes", "groups"]
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,23 @@ class Candidates:
 
 @dataclass(frozen=True)
 class ForgetRuleSpec:
-    """What `raybench list` shows of a forget rule; `whole_groups` promises that no group is split."""
+    """What `raybench list` shows of a forget rule.
+
+    `whole_groups` promises that no group is split. `counterpart`: what a second request of the same kind consists of,
+    on which a sweep tunes hyperparameters (`framework/counterpart.py`).
+    """
 
     source: str
     whole_groups: bool
+    counterpart: Counterpart
 
 
-def forget_rule(*, source: str, whole_groups: bool = False) -> Callable[[Function], Function]:
+def forget_rule(
+    *, source: str, whole_groups: bool = False, counterpart: Counterpart = "samples"
+) -> Callable[[Function], Function]:
     """Declare a function of `Candidates` as a forget rule; its name is the name of the function."""
 
     def decorate(function: Function) -> Function:
-        return attach(function, ForgetRuleSpec(source, whole_groups))
+        return attach(function, ForgetRuleSpec(source, whole_groups, counterpart))
 
     return decorate
