@@ -4,13 +4,13 @@ import logging
 import os
 import socket
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from urllib.parse import urlsplit
 
+from raybench.distributed.session_folder import SessionFolder, remove_stale
 from raybench.errors import UserError
 
 # By default glibc returns every freed activation to the system, which zeroes the pages again at each step: a quarter
@@ -48,6 +48,7 @@ class Cluster:
     def __init__(self, address: str | None = None, *, quiet: bool = True) -> None:
         """Check `address`: auto, host:port, ray://host:port, or None for a local Ray (inside a job: its cluster)."""
         self._address, self._quiet, self._started = address, quiet, False
+        self._folder: SessionFolder | None = None
         if address is not None:
             check_address(address)
 
@@ -61,6 +62,9 @@ class Cluster:
             import ray
 
             ray.shutdown()
+        # after an error of Ray or of raybench, the logs in it may be needed; the next run removes it
+        if self._folder is not None and (kind is None or issubclass(kind, UserError | KeyboardInterrupt)):
+            self._folder.remove()
 
     def start(self) -> None:
         """Connect to Ray; later calls do nothing."""
@@ -90,12 +94,14 @@ class Cluster:
                         runtime_env={"env_vars": variables},
                     )
                 else:
+                    remove_stale()
+                    self._folder = SessionFolder()
                     ray.init(
                         address="local",
                         include_dashboard=False,
                         log_to_driver=not self._quiet,
                         logging_level=level,
-                        _temp_dir=tempfile.mkdtemp(prefix="rb-", dir=_short_folder()),
+                        _temp_dir=str(self._folder.path),
                     )
         except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
             action = f"connect to Ray at {address}" if address else "start a local Ray"
@@ -120,11 +126,6 @@ def _without_stderr(quiet: bool) -> Iterator[None]:
         os.dup2(original, 2)
         os.close(original)
         os.close(devnull)
-
-
-def _short_folder() -> str | None:
-    """Return /tmp instead of a long TMPDIR: socket paths are limited to about 107 characters."""
-    return None if len(tempfile.gettempdir()) <= 40 or sys.platform == "win32" else "/tmp"
 
 
 def check_address(address: str) -> None:

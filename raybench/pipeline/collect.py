@@ -40,8 +40,7 @@ def collect_tables(
     for stale in set(store.keys(f"{folder}/predictions")) - set(current):  # from an earlier version of this run
         store.delete(stale)
     for target, key in current.items():
-        if not store.exists(target):
-            store.share(key, target)
+        store.share(key, target)
     keys = [*(job.samples_key for job in scored), *(job.samples_key for job in populations)]
     samples = [store.read_table(key) for key in keys]
     store.write_table(f"{folder}/samples.parquet", tables.cast("samples", pa.concat_tables(samples)))

@@ -4,6 +4,7 @@ Datasets that fit into memory are decoded; larger ones are listed, checked and s
 """
 
 import functools
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,7 @@ def _decode_or_check(
     corrupt_by_id = store.read_json(f"{key}.json")["corrupt"]
     _report_corrupt(list(corrupt_by_id.values()), len(encoded), config.on_corrupt, reporter)
     if not streamed:
+        _verify(store, key)
         return open_images(store.uri, key)
     part = np.array(images.part)
     part[[int(i) for i in corrupt_by_id]] = LEFT_OUT
@@ -100,7 +102,22 @@ def publish(images: ImageData, store: Store) -> str:
     key = f"artifacts/data/{images.fingerprint()}"
     if not store.exists(f"{key}/meta.json"):
         _save(images, store, key)
+    else:
+        _verify(store, key)
     return key
+
+
+def _verify(store: Store, key: str) -> None:
+    """Compare the files of a key with their checksums, once per run; raise DamagedError if they differ."""
+    folder = _folder(store, key)
+    if not store.is_local and (not (folder / "meta.json").is_file() or resident.damage(folder)):
+        shutil.rmtree(folder, ignore_errors=True)
+        _fetch(store, key, folder)
+    if reason := resident.damage(folder):
+        open_images.cache_clear()
+        if not store.is_local:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise store.set_aside(key, reason)
 
 
 def open_short_side_cache(root: str, uri: str, key: str, short_side_pixels: int, reporter: Reporter) -> ShortSide:
@@ -144,10 +161,15 @@ def _save(images: ImageData, store: Store, key: str) -> None:
 def open_images(uri: str, key: str) -> ImageData:
     """Map the images of a key into memory; fetch them into the node's cache first if they are not there."""
     store = Store(uri)
-    folder = Path(store.path(key)) if store.is_local else CACHE.expanduser() / key
+    folder = _folder(store, key)
     if not (folder / "meta.json").is_file():
         _fetch(store, key, folder)
     return resident.open_resident(folder)
+
+
+def _folder(store: Store, key: str) -> Path:
+    """Return where this node reads the files of a key: the storage, or the cache of a remote one."""
+    return Path(store.path(key)) if store.is_local else CACHE.expanduser() / key
 
 
 def _fetch(store: Store, key: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ def publish(path: str, store: Store) -> str:
     except OSError as error:
         raise UserError(f"model.init = {path!r} cannot be read: {error.strerror}") from error
     models.read_weights(content, name=path)
-    key = f"artifacts/inits/{hashlib.blake2b(content, digest_size=8).hexdigest()}.pt"
+    key = f"artifacts/inits/{_hash(content)}.pt"
     if not store.exists(key):
         store.write_bytes(key, content)
     return key
@@ -26,4 +26,11 @@ def publish(path: str, store: Store) -> str:
 
 def load(model: nn.Module, store: Store, key: str, *, name: str) -> list[str]:
     """Load the weights into the model; return the head tensors of another size, which keep their random values."""
-    return models.start_from(model, models.read_weights(store.read_bytes(key), name=name), name=name)
+    content = store.read_bytes(key)
+    if _hash(content) not in key:
+        raise store.set_aside(key, "its content differs from the hash in its name")
+    return models.start_from(model, models.read_weights(content, name=name), name=name)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
