@@ -19,14 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyarrow import fs
 
 from raybench.errors import UserError
-
-if TYPE_CHECKING:
-    from raybench.storage.store import Store
 
 STALE_SECONDS = 120.0  # a claim that was not renewed for this long has expired
 PAUSE_SECONDS = 0.5  # before another attempt if two drivers start at the same moment
@@ -58,13 +55,13 @@ def local_lock(path: str, key: str) -> Iterator[None]:
 
 
 @contextmanager
-def claim_lock(store: "Store", key: str) -> Iterator[None]:
-    """Claim a key of a remote store; a thread renews the claim until the end of the block.
+def claim_lock(filesystem: fs.FileSystem, folder: str, key: str) -> Iterator[None]:
+    """Claim the folder of a key on a remote filesystem; a thread renews the claim until the end of the block.
 
     Raises UserError if another driver holds it. If the claim is lost meanwhile (this process was suspended for minutes,
     and another driver took over), the main thread is interrupted and the block ends with a UserError.
     """
-    claim = _Claim(store, key)
+    claim = _Claim(filesystem, folder)
     _acquire(claim, key)
     done, lost, main = threading.Event(), threading.Event(), threading.main_thread()
 
@@ -121,8 +118,8 @@ class _File:
 class _Claim:
     """A file of this driver in the folder of a lock."""
 
-    def __init__(self, store: "Store", key: str) -> None:
-        self._filesystem, self._folder = store.filesystem, store.path(key)
+    def __init__(self, filesystem: fs.FileSystem, folder: str) -> None:
+        self._filesystem, self._folder = filesystem, folder
         self._path = f"{self._folder}/{uuid.uuid4().hex}.json"
         self._owner = owner()
         self._modified: datetime | None = None

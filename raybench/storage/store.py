@@ -288,6 +288,8 @@ class Store:
         """
         with ExitStack() as stack:
             with self._errors(key, writing=True):
-                lock = local_lock(self.path(key), key) if self.is_local else claim_lock(self, key)
-                stack.enter_context(lock)
+                if self.is_local:
+                    stack.enter_context(local_lock(self.path(key), key))
+                else:
+                    stack.enter_context(claim_lock(self.filesystem, self.path(key), key))
             yield
