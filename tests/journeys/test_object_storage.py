@@ -23,7 +23,7 @@ def test_a_run_on_s3_ends_in_the_tables_of_a_run_on_a_disk(
 ) -> None:
     uri = s3_uri.format(folder="whole")
     store, local = Store(uri), Store(str(tmp_path))
-    succeed(*words, uri)
+    assert "secret" not in succeed(*words, uri)
     succeed(*words, str(tmp_path))
     for name in ("metrics", "models", "trials", "samples", "splits", "leaderboard"):
         key = f"remote/tables/{name}.parquet"
