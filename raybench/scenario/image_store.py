@@ -4,6 +4,7 @@ Datasets that fit into memory are decoded; larger ones are listed, checked and s
 """
 
 import functools
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,10 +22,12 @@ from raybench.data.reading.encoded import CHANNELS, Encoded
 from raybench.data.reading.short_side import ShortSide, cache
 from raybench.errors import UserError
 from raybench.progress import Reporter
+from raybench.storage import seals
 from raybench.storage.store import Store, fingerprint
 
 DECODER = 1  # increase it when a code change changes decoded pixels
 RESIDENT_LIMIT = 8 * 10**9  # bytes of pixels above which `stream: auto` decodes for every use
+CHECKSUMS = "checksums.json"  # of all other files in a folder of images
 CACHE = Path("~/.cache/raybench")  # where a node keeps images of a remote store
 
 
@@ -110,10 +113,10 @@ def publish(images: ImageData, store: Store) -> str:
 def _verify(store: Store, key: str) -> None:
     """Compare the files of a key with their checksums, once per run; raise DamagedError if they differ."""
     folder = _folder(store, key)
-    if not store.is_local and (not (folder / "meta.json").is_file() or resident.damage(folder)):
+    if not store.is_local and (not (folder / "meta.json").is_file() or _damage(folder)):
         shutil.rmtree(folder, ignore_errors=True)
         _fetch(store, key, folder)
-    if reason := resident.damage(folder):
+    if reason := _damage(folder):
         open_images.cache_clear()
         if not store.is_local:
             shutil.rmtree(folder, ignore_errors=True)
@@ -148,13 +151,36 @@ def image_size(images: ImageData, config: Images) -> int | None:
 def _save(images: ImageData, store: Store, key: str) -> None:
     """Save the images under a key: directly in a local store, through the node's cache in a remote one."""
     if store.is_local:
-        resident.save(images, Path(store.path(key)))
+        resident.save(images, Path(store.path(key)), finish=_write_checksums)
         return
     folder = CACHE.expanduser() / key
-    resident.save(images, folder)
+    resident.save(images, folder, finish=_write_checksums)
     # meta.json last: its existence marks the others as complete
     for file in sorted(folder.iterdir(), key=lambda path: path.name == "meta.json"):
         store.write_bytes(f"{key}/{file.name}", file.read_bytes())
+
+
+def _write_checksums(folder: Path) -> None:
+    checksums = {path.name: _checksum(path) for path in folder.iterdir()}
+    (folder / CHECKSUMS).write_bytes(seals.json_bytes(checksums))
+
+
+def _damage(folder: Path) -> str | None:
+    """Return what is wrong with the files of a folder, in words; None if they are byte for byte as written."""
+    try:
+        checksums = seals.read_json((folder / CHECKSUMS).read_bytes())
+        damaged = [name for name, value in checksums.items() if _checksum(folder / name) != value]
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    except seals.Damaged as error:
+        return f"{CHECKSUMS}: {error}"
+    return f"{damaged[0]} differs from its checksum" if damaged else None
+
+
+def _checksum(path: Path) -> str:
+    """Hash a file; one gigabyte takes about a second."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @functools.lru_cache(maxsize=16)
