@@ -22,10 +22,10 @@ class ReadOnlyStore(Store):
     def share(self, source: str, target: str) -> None:
         """Do nothing."""
 
-    def set_aside(self, key: str, reason: str) -> DamagedError:
+    def set_aside(self, key: str, reason: str | None = None) -> DamagedError:
+        problem = "is missing" if reason is None else f"is damaged ({reason})"
         return DamagedError(
-            f"storage {self.shown!r}: {key} is damaged ({reason}); the storage cannot be written, so it stays there",
-            key,
+            f"storage {self.shown!r}: {key} {problem}; the storage cannot be written, so it is not set aside", key
         )
 
 

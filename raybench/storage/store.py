@@ -138,7 +138,7 @@ class Store:
 
     def read_archive(self, key: str) -> bytes:
         """Return what torch.save wrote, its checksum verified; raise DamagedError if it is damaged or missing."""
-        return self._verified(key, _archive, required=True)
+        return self._verified(key, _archive)
 
     def write_archive(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Write the output of torch.save with a checksum, which torch.load ignores."""
@@ -157,15 +157,15 @@ class Store:
         with self._errors(key), self.filesystem.open_input_file(self.path(key)) as stream:
             return stream.read_buffer()
 
-    def _verified(self, key: str, parse: Callable[[pa.Buffer], T], *, required: bool = False) -> T:
-        """Return a parsed file; set it aside if it is damaged, or its record if a required file is missing."""
+    def _verified(self, key: str, parse: Callable[[pa.Buffer], T]) -> T:
+        """Return a parsed file; set an artifact aside if a file of it is damaged or missing."""
         for attempt in range(2):
             try:
                 data = self._read(key)
             except FileNotFoundError:
-                if not required:
+                if not key.startswith("artifacts/"):
                     raise
-                raise self.set_aside(key, "it is missing") from None
+                raise self.set_aside(key) from None
             try:
                 with self._errors(key):
                     return parse(data)
@@ -174,17 +174,19 @@ class Store:
                     raise self.set_aside(key, str(error)) from None
         raise AssertionError
 
-    def set_aside(self, key: str, reason: str) -> DamagedError:
-        """Move a damaged artifact to `damaged/`, with the files that belong to it, and return the error to raise."""
+    def set_aside(self, key: str, reason: str | None = None) -> DamagedError:
+        """Move an artifact to `damaged/`, with all its files, and return the error to raise.
+
+        `reason`: in what way it is damaged; None if the file is missing.
+        """
+        problem = "is missing" if reason is None else f"is damaged ({reason})"
         try:
             move_aside(self.filesystem, self.root, key)
-            outcome = f"was moved to {DAMAGED}/"
+            outcome = f"was moved to {DAMAGED}/" if reason else f"its record was moved to {DAMAGED}/"
         except (OSError, pa.ArrowException) as error:
             outcome = f"cannot be moved to {DAMAGED}/ ({error}), so delete it"
         return DamagedError(
-            f"storage {self.shown!r}: {key} is damaged ({reason}) and {outcome}; run the same command again to make it "
-            "again",
-            key,
+            f"storage {self.shown!r}: {key} {problem} and {outcome}; `raybench run` makes it again", key
         )
 
     @contextmanager

@@ -61,7 +61,7 @@ def test_a_damaged_file_is_named_in_one_sentence_and_set_aside(store, key):
     message = str(caught.value)
     assert key in message
     assert "damaged" in message
-    assert "run the same command again" in message
+    assert "`raybench run` makes it again" in message
     assert "\n" not in message
     assert caught.value.artifact == key
     assert not store.exists(key)
@@ -97,9 +97,18 @@ def test_a_neighbor_with_a_similar_name_stays(store):
 
 def test_the_record_of_a_missing_model_is_set_aside(store):
     store.write_json("artifacts/models/a.json", {"key": "a"})
-    with pytest.raises(DamagedError, match="it is missing"):
+    with pytest.raises(DamagedError, match=r"a\.pt is missing"):
         store.read_archive("artifacts/models/a.pt")
     assert not store.exists("artifacts/models/a.json")
+
+
+def test_a_missing_artifact_takes_its_record_with_it_and_other_missing_files_do_not_matter(store):
+    write(store, "artifacts/scores/a.parquet")
+    with pytest.raises(DamagedError, match=r"a-samples\.parquet is missing"):
+        store.read_table("artifacts/scores/a-samples.parquet")
+    assert store.keys("artifacts/scores") == []
+    with pytest.raises(FileNotFoundError):
+        store.read_json("run/manifest.json")
 
 
 def test_a_file_of_another_program_is_no_artifact(store):
