@@ -216,8 +216,8 @@ def main() -> None:
         f"Generated on {datetime.date.today():%Y-%m-%d} by `OMP_NUM_THREADS=1 python benchmarks/residual_memory.py "
         f"--data DATA --out docs/power.md` on one core (of {os.cpu_count()}) of a {platform.system()} "
         f"{platform.machine()} machine, torch {torch.__version__.split('+')[0]}, in "
-        f"{(time.perf_counter() - started) / 60:.0f} minutes. `models`: trained models of the dose that the audits draw "
-        "from; audits share models, so a rate near 50 % is uncertain by 1 / (2 sqrt(models))."
+        f"{(time.perf_counter() - started) / 60:.0f} minutes. `models`: trained models of that dose, which the audits "
+        "draw from and share, so a rate near 50 % is uncertain by 1 / (2 sqrt(models))."
     )
     text = "\n".join([HEADING, "", TEXT, origin, "", table(head, rows)])
     print(text)

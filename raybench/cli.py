@@ -119,11 +119,15 @@ def report(run: RunName, storage: Storage = RUNS) -> None:
     from raybench.pipeline.run import require_tables
     from raybench.progress import Reporter
     from raybench.report import write_report
+    from raybench.storage.read_only import ReadOnlyStore, open_for_report
     from raybench.storage.store import Store
 
-    store, name = Store(storage), _run_name(run)
-    require_tables(store, name)
-    write_report(store, name, Reporter(_console()))
+    name, reporter = _run_name(run), Reporter(_console())
+    require_tables(Store(storage), name)
+    store = open_for_report(storage)
+    write_report(store, name, reporter)
+    if isinstance(store, ReadOnlyStore):
+        reporter.print(f"storage {store.shown!r} cannot be written: the files of the report are left as they are")
 
 
 @app.command()

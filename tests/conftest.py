@@ -1,9 +1,11 @@
 """Run a tiny real experiment on scikit-learn's digits once per session, without Ray: train, sweep, predict, score."""
 
 import copy
+import logging
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +61,32 @@ def pytest_configure() -> None:
     """Deliver Ctrl-C to child processes even if the suite runs in the background, where the signal is ignored."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def s3_uri() -> Iterator[str]:
+    """Start moto's S3 server on the loopback interface; return a storage URI on it, to be completed by a folder."""
+    moto = pytest.importorskip("moto.server", reason="needs moto[server], a local S3 server")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = f"scheme=http&endpoint_override={host}:{port}&region=us-east-1&allow_bucket_creation=true"
+    yield f"s3://key:secret@bucket/{{folder}}?{options}"  # workers that run already do not see new variables
+    server.stop()
+
+
+@pytest.fixture
+def make_remote(request: pytest.FixtureRequest) -> Callable[[str], Store]:
+    """Return a new store that is not on a local disk: in `memory` through fsspec, or on an `s3` server."""
+
+    def make(kind: str) -> Store:
+        folder = uuid.uuid4().hex
+        if kind == "memory":
+            return Store(f"fsspec+memory://{folder}/runs")
+        return Store(request.getfixturevalue("s3_uri").format(folder=folder))
+
+    return make
 
 
 # tests that start Ray, by the start of their id; the first match counts

@@ -26,7 +26,7 @@ def export(store: Store, run: str, method: str, out: Path) -> str:
     for seed, model, original in models:
         weights = f"artifacts/models/{model}.pt"
         if store.exists(weights):
-            _write(out, store.read_bytes(weights))
+            _write(out, store.read_archive(weights))
             return f"{out}: {method}, seed {seed}, from original {original}, of run {run} (model {model})"
     errors = [row["reason"] for row in trials if row["method"] == method and row["reason"]]
     reason = errors[0] if errors and not models else f"its weights are no longer on {store.uri}"

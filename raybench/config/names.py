@@ -6,7 +6,7 @@ from raybench import limits
 from raybench.config.yaml_text import quote
 from raybench.errors import UserError
 
-RESERVED = ("artifacts", "artefacts")  # folders of the storage that are no run
+RESERVED = ("artifacts", "artefacts", "damaged")  # folders of the storage that are no run
 PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 ALLOWED = (
     f"1 to {limits.NAME} letters of the Latin alphabet, digits, '.', '_' and '-', beginning with a letter, a digit or "

@@ -5,7 +5,6 @@ import os
 import site
 import socket
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from raybench.distributed.resources import Need, require
+from raybench.distributed.session_folder import SessionFolder, remove_stale
 from raybench.errors import UserError
 from raybench.registry import MODULES
 
@@ -64,6 +64,7 @@ class Cluster:
         """
         self._address, self._quiet, self._started = address, quiet, False
         self._needs, self._report = needs, report
+        self._folder: SessionFolder | None = None
         if address is not None:
             check_address(address)
 
@@ -77,6 +78,9 @@ class Cluster:
             import ray
 
             ray.shutdown()
+        # after an error of Ray or of raybench, the logs in it may be needed; the next run removes it
+        if self._folder is not None and (kind is None or issubclass(kind, UserError | KeyboardInterrupt)):
+            self._folder.remove()
 
     def start(self) -> None:
         """Connect to Ray; later calls do nothing."""
@@ -107,13 +111,15 @@ class Cluster:
                         **_job_config(address),
                     )
                 else:
+                    remove_stale()
+                    self._folder = SessionFolder()
                     ray.init(
                         address="local",
                         include_dashboard=False,
                         **_job_config("local"),
                         log_to_driver=not self._quiet,
                         logging_level=level,
-                        _temp_dir=tempfile.mkdtemp(prefix="rb-", dir=_short_folder()),
+                        _temp_dir=str(self._folder.path),
                     )
         except ray.exceptions.AuthenticationError as error:
             raise UserError(
@@ -170,11 +176,6 @@ def _without_stderr(quiet: bool) -> Iterator[None]:
         os.dup2(original, 2)
         os.close(original)
         os.close(devnull)
-
-
-def _short_folder() -> str | None:
-    """Return /tmp instead of a long TMPDIR: socket paths are limited to about 107 characters."""
-    return None if len(tempfile.gettempdir()) <= 40 or sys.platform == "win32" else "/tmp"
 
 
 def check_address(address: str) -> None:

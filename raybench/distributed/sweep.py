@@ -147,21 +147,23 @@ def _fit(
     resources, store = scenario.experiment.resources, scenario.store
     name = f"sweep-{uuid.uuid4().hex[:12]}"
     each = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
-    tuner = tune.Tuner(
+    folder = store.scratch(scenario.experiment.name)
+    # not `Tuner.fit`, which unpickles the errors of trials from the storage, where others may be able to write
+    tune.run(
         tune.with_resources(trainable, each),
-        param_space=param_space or {},
-        tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id, **settings),
-        run_config=tune.RunConfig(
-            name=name,
-            storage_path=store.path(".ray"),
-            storage_filesystem=store.filesystem,
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=resources.retries),
-            callbacks=[_Listener(on_record)],
-        ),
+        config=param_space or {},
+        name=name,
+        storage_path=store.path(folder),
+        storage_filesystem=store.filesystem,
+        reuse_actors=True,
+        trial_dirname_creator=lambda trial: str(trial.trial_id),
+        max_failures=resources.retries,
+        raise_on_failed_trial=False,
+        verbose=0,
+        callbacks=[_Listener(on_record)],
+        **settings,
     )
-    tuner.fit()
-    store.filesystem.delete_dir(store.path(f".ray/{name}"))
+    store.filesystem.delete_dir(store.path(f"{folder}/{name}"))
 
 
 class _Listener(tune.Callback):
@@ -222,7 +224,8 @@ def _run(
 
 
 def _weights(scenario: Scenario, original: str) -> Weights:
-    return {k: v.numpy() for k, v in read_weights(scenario.store.read_bytes(f"{original}.pt"), name=original).items()}
+    weights = read_weights(scenario.store.read_archive(f"{original}.pt"), name=original)
+    return {name: value.numpy() for name, value in weights.items()}
 
 
 def _asha(scenario: Scenario) -> ASHAScheduler:

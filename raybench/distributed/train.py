@@ -60,7 +60,7 @@ def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnMod
     """
     experiment, store = scenario.experiment, scenario.store
     resources = experiment.resources
-    folder = f".ray/train-{uuid.uuid4().hex[:12]}"
+    folder, name = store.scratch(experiment.name), f"train-{uuid.uuid4().hex[:12]}"
     trainer = TorchTrainer(
         _train_all,
         train_loop_config={"scenario": scenario, "jobs": list(jobs)},
@@ -71,8 +71,8 @@ def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnMod
             | ({"GPU": resources.gpus_per_model} if resources.gpus_per_model else {}),
         ),
         run_config=ray.train.RunConfig(
-            name=folder.rsplit("/", 1)[-1],
-            storage_path=store.path(".ray"),
+            name=name,
+            storage_path=store.path(folder),
             storage_filesystem=store.filesystem,
             failure_config=ray.train.FailureConfig(max_failures=resources.retries),
         ),
@@ -101,7 +101,7 @@ def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnMod
             f"data-parallel training failed after {resources.retries} retries: {error}. Finished models and epochs are "
             "kept; run the same command again to continue"
         ) from error
-    store.filesystem.delete_dir(store.path(folder))
+    store.filesystem.delete_dir(store.path(f"{folder}/{name}"))
 
 
 def _train_all(config: dict[str, Any]) -> None:

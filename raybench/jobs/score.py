@@ -61,7 +61,7 @@ class Scorer:
         store.write_table(job.key, tables.table("metrics", rows))
 
     def _read_weights(self, key: str) -> dict[str, np.ndarray]:
-        stored = models.read_weights(self._scenario.store.read_bytes(f"{key}.pt"), name=key)
+        stored = models.read_weights(self._scenario.store.read_archive(f"{key}.pt"), name=key)
         return {name: values.numpy() for name, values in stored.items() if not name.endswith(BATCH_NORM_STATISTICS)}
 
     def _samples(self, model: EvaluatedModel, alpha: float) -> pa.Table:

@@ -172,7 +172,7 @@ class ScoreJob(Job):
 
     @property
     def samples_key(self) -> str:
-        return self.key.replace("/scores/", "/samples/")
+        return self.key.replace(".parquet", "-samples.parquet")
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
         except Exception as error:
             raise training_failed(f"training {job.name}", error, log=_log(scenario, job)) from error
         if workers.rank == 0:
-            store.write_bytes(f"{job.key}.pt", models.to_bytes(model))
+            store.write_archive(f"{job.key}.pt", models.to_bytes(model))
             store.write_json(f"{job.key}.json", record)
             store.delete(_checkpoint(job))
         # once per model: a report waits some 2 s for the controller, more than a small epoch takes
@@ -103,7 +103,7 @@ def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
         "loss": None,
         "workers": 1,
     }
-    scenario.store.write_bytes(f"{job.key}.pt", models.to_bytes(model))
+    scenario.store.write_archive(f"{job.key}.pt", models.to_bytes(model))
     scenario.store.write_json(f"{job.key}.json", record)
 
 
@@ -133,7 +133,7 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
     checkpoint: dict[str, Any] | None = None
     # every worker must resume from the same epoch, whatever it can see of the store
     if workers.from_first(store.exists(_checkpoint(job))):
-        content = io.BytesIO(store.read_bytes(_checkpoint(job)))
+        content = io.BytesIO(store.read_archive(_checkpoint(job)))
         checkpoint = torch.load(content, map_location=scenario.device, weights_only=True)
         model.load_state_dict(checkpoint["model"])
     seconds_before = float(checkpoint["seconds"]) if checkpoint else 0.0
@@ -150,7 +150,7 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        store.write_bytes(_checkpoint(job), buffer.getvalue())
+        store.write_archive(_checkpoint(job), buffer.getvalue(), durable=False)
 
     with ExitStack() as stack:
         curves: Board | None = None

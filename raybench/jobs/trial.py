@@ -21,7 +21,7 @@ from raybench.methods.framework.run import run
 from raybench.methods.framework.spec import check
 from raybench.methods.framework.task import Ledger, UnlearningTask
 from raybench.scenario.scenario import Scenario
-from raybench.storage.store import StorageError
+from raybench.storage.errors import StorageError
 from raybench.storage.tensorboard import board
 
 Weights = dict[str, Tensor]
@@ -129,7 +129,8 @@ def _run(
             epochs.append(row)
             curves.log(epoch, {**audit_values, experiment.sweep.objective: value})
             if report is not None:
-                scenario.store.write_json(f"{job.key}.partial", {**_job_fields(job), "epochs": epochs})
+                partial = {**_job_fields(job), "epochs": epochs}
+                scenario.store.write_json(f"{job.key}.partial", partial, durable=False)
                 report({**row, "objective": value})
             return row
 
@@ -164,7 +165,7 @@ def _run(
             {**final_audit, experiment.sweep.objective: objective(experiment.sweep.objective, final_audit, retrained)},
         )
     if job.phase == "final":
-        scenario.store.write_bytes(f"{job.key}.pt", models.to_bytes(outcome.model))
+        scenario.store.write_archive(f"{job.key}.pt", models.to_bytes(outcome.model))
     status = {"status": "stopped" if stopped else "finished", "reason": stopped}
     return {**status, "epochs": epochs, "audit": final_audit, "ledger": ledger}
 

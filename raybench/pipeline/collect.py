@@ -48,8 +48,7 @@ def collect_tables(
     for stale in set(store.keys(f"{folder}/predictions")) - set(current):  # from an earlier version of this run
         store.delete(stale)
     for target, key in current.items():
-        if not store.exists(target):
-            store.share(key, target)
+        store.share(key, target)
     samples = [*(_samples(scenario, job) for job in scored), *(_samples(scenario, job) for job in populations)]
     store.write_table(f"{folder}/samples.parquet", tables.cast("samples", pa.concat_tables(samples)))
     audits = _audits(scenario, evaluated, samples[: len(scored)])

@@ -18,6 +18,7 @@ from raybench.progress import Reporter
 from raybench.report import write_report
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
+from raybench.storage.errors import DamagedError
 from raybench.storage.store import Store
 
 Until = Literal["train", "sweep", "evaluate", "report"]
@@ -35,27 +36,52 @@ def run(
 ) -> None:
     """Run the experiment up to and including a stage, skipping whatever the store holds.
 
-    Raises UserError for anything that the user can fix; nothing finished is lost by it.
+    A damaged artifact is set aside, named and made again. Raises UserError for anything that the user can fix; nothing
+    finished is lost by it.
     """
     store.probe()
     store.sweep_partial()
     ray = Cluster(address, quiet=reporter.verbosity < 1, needs=needs(experiment), report=reporter.print)
     with store.lock(f"{experiment.name}/lock"), ray as cluster:
-        scenario = prepare(experiment, store, reporter)
-        reporter.print(headline(scenario))
-        for notice in assumptions(scenario):
-            reporter.print(notice)
-        _write_manifest(scenario, text)
-        trained = _train(scenario, cluster, reporter)
-        if until == "train":
-            return
-        swept = _sweep(scenario, trained, cluster, reporter, retry_failed=retry_failed)
-        if until == "sweep":
-            return
-        _evaluate(scenario, trained, swept, cluster, reporter)
-        if until == "evaluate":
-            return
-        write_report(store, experiment.name, reporter)
+        store.remove_scratch(experiment.name)  # of a run that was killed
+        damaged: set[str] = set()
+        while True:
+            try:
+                _run(experiment, text, store, reporter, cluster, until, retry_failed=retry_failed)
+                break
+            except DamagedError as error:
+                if error.artifact in damaged:  # made again and damaged again: a failing disk
+                    raise
+                damaged.add(error.artifact)
+                reporter.print(f"raybench: {str(error).rpartition(';')[0]}; it is made again")
+        store.remove_scratch(experiment.name)
+
+
+def _run(
+    experiment: Experiment,
+    text: str,
+    store: Store,
+    reporter: Reporter,
+    cluster: Cluster,
+    until: Until,
+    *,
+    retry_failed: bool,
+) -> None:
+    scenario = prepare(experiment, store, reporter)
+    reporter.print(headline(scenario))
+    for notice in assumptions(scenario):
+        reporter.print(notice)
+    _write_manifest(scenario, text)
+    trained = _train(scenario, cluster, reporter)
+    if until == "train":
+        return
+    swept = _sweep(scenario, trained, cluster, reporter, retry_failed=retry_failed)
+    if until == "sweep":
+        return
+    _evaluate(scenario, trained, swept, cluster, reporter)
+    if until == "evaluate":
+        return
+    write_report(store, experiment.name, reporter)
 
 
 def _write_manifest(scenario: Scenario, text: str) -> None:

@@ -165,16 +165,24 @@ def _copy_weights(store: Store, target: str, unlearning: Evidence | None, previo
     if unlearning is None:
         store.delete(target)
         return {"file": None, "reason": "no method could be ranked"}
-    if previous is not None and previous.get("model") == unlearning["model"] and store.exists(target):
+    if (
+        previous is not None
+        and previous.get("model") == unlearning["model"]
+        and _digest(store, target) == previous["sha256"]
+    ):
         return previous
     source = f"artifacts/models/{unlearning['model']}.pt"
     if not store.exists(source):
         store.delete(target)
         return {"file": None, "reason": "its weights are no longer in the store"}
-    weights = store.read_bytes(source)
+    weights = store.read_archive(source)
     store.write_bytes(target, weights)
     digest = hashlib.sha256(weights).hexdigest()
     return {"file": "unlearned.pt", "model": unlearning["model"], "sha256": digest, "reason": None}
+
+
+def _digest(store: Store, key: str) -> str | None:
+    return hashlib.sha256(store.read_bytes(key)).hexdigest() if store.exists(key) else None
 
 
 def _table_line(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str, original: str) -> Evidence:

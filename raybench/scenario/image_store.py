@@ -4,6 +4,8 @@ Datasets that fit into memory are decoded; larger ones are listed, checked and s
 """
 
 import functools
+import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +22,12 @@ from raybench.data.reading.encoded import CHANNELS, Encoded
 from raybench.data.reading.short_side import ShortSide, cache
 from raybench.errors import UserError
 from raybench.progress import Reporter
+from raybench.storage import seals
 from raybench.storage.store import Store, fingerprint
 
 DECODER = 1  # increase it when a code change changes decoded pixels
 RESIDENT_LIMIT = 8 * 10**9  # bytes of pixels above which `stream: auto` decodes for every use
+CHECKSUMS = "checksums.json"  # of all other files in a folder of images
 CACHE = Path("~/.cache/raybench")  # where a node keeps images of a remote store
 
 
@@ -80,6 +84,7 @@ def _decode_or_check(
     corrupt_by_id = store.read_json(f"{key}.json")["corrupt"]
     _report_corrupt(list(corrupt_by_id.values()), len(encoded), config.on_corrupt, reporter)
     if not streamed:
+        _verify(store, key)
         return open_images(store.uri, key)
     part = np.array(images.part)
     part[[int(i) for i in corrupt_by_id]] = LEFT_OUT
@@ -100,7 +105,22 @@ def publish(images: ImageData, store: Store) -> str:
     key = f"artifacts/data/{images.fingerprint()}"
     if not store.exists(f"{key}/meta.json"):
         _save(images, store, key)
+    else:
+        _verify(store, key)
     return key
+
+
+def _verify(store: Store, key: str) -> None:
+    """Compare the files of a key with their checksums, once per run; raise DamagedError if they differ."""
+    folder = _folder(store, key)
+    if not store.is_local and (not (folder / "meta.json").is_file() or _damage(folder)):
+        shutil.rmtree(folder, ignore_errors=True)
+        _fetch(store, key, folder)
+    if reason := _damage(folder):
+        open_images.cache_clear()
+        if not store.is_local:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise store.set_aside(key, reason)
 
 
 def open_short_side_cache(root: str, uri: str, key: str, short_side_pixels: int, reporter: Reporter) -> ShortSide:
@@ -131,23 +151,51 @@ def image_size(images: ImageData, config: Images) -> int | None:
 def _save(images: ImageData, store: Store, key: str) -> None:
     """Save the images under a key: directly in a local store, through the node's cache in a remote one."""
     if store.is_local:
-        resident.save(images, Path(store.path(key)))
+        resident.save(images, Path(store.path(key)), finish=_write_checksums)
         return
     folder = CACHE.expanduser() / key
-    resident.save(images, folder)
+    resident.save(images, folder, finish=_write_checksums)
     # meta.json last: its existence marks the others as complete
     for file in sorted(folder.iterdir(), key=lambda path: path.name == "meta.json"):
         store.write_bytes(f"{key}/{file.name}", file.read_bytes())
+
+
+def _write_checksums(folder: Path) -> None:
+    checksums = {path.name: _checksum(path) for path in folder.iterdir()}
+    (folder / CHECKSUMS).write_bytes(seals.json_bytes(checksums))
+
+
+def _damage(folder: Path) -> str | None:
+    """Return what is wrong with the files of a folder, in words; None if they are byte for byte as written."""
+    try:
+        checksums = seals.read_json((folder / CHECKSUMS).read_bytes())
+        damaged = [name for name, value in checksums.items() if _checksum(folder / name) != value]
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    except seals.Damaged as error:
+        return f"{CHECKSUMS}: {error}"
+    return f"{damaged[0]} differs from its checksum" if damaged else None
+
+
+def _checksum(path: Path) -> str:
+    """Hash a file; one gigabyte takes about a second."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @functools.lru_cache(maxsize=16)
 def open_images(uri: str, key: str) -> ImageData:
     """Map the images of a key into memory; fetch them into the node's cache first if they are not there."""
     store = Store(uri)
-    folder = Path(store.path(key)) if store.is_local else CACHE.expanduser() / key
+    folder = _folder(store, key)
     if not (folder / "meta.json").is_file():
         _fetch(store, key, folder)
     return resident.open_resident(folder)
+
+
+def _folder(store: Store, key: str) -> Path:
+    """Return where this node reads the files of a key: the storage, or the cache of a remote one."""
+    return Path(store.path(key)) if store.is_local else CACHE.expanduser() / key
 
 
 def _fetch(store: Store, key: str, folder: Path) -> None:

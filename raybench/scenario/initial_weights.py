@@ -22,7 +22,7 @@ def publish(path: str, store: Store) -> str:
     except RuntimeError as error:  # ~user without such a user
         raise UserError(f"model.init = {path!r} cannot be read: {error}") from error
     models.read_weights(content, name=path)
-    key = f"artifacts/inits/{hashlib.blake2b(content, digest_size=8).hexdigest()}.pt"
+    key = f"artifacts/inits/{_hash(content)}.pt"
     if not store.exists(key):
         store.write_bytes(key, content)
     return key
@@ -30,7 +30,14 @@ def publish(path: str, store: Store) -> str:
 
 def load(model: nn.Module, store: Store, key: str, *, name: str) -> list[str]:
     """Load the weights into the model; return the head tensors of another size, which keep their random values."""
-    weights = models.read_weights(store.read_bytes(key), name=name)
+    content = store.read_bytes(key)
+    if _hash(content) not in key:
+        raise store.set_aside(key, "its content differs from the hash in its name")
+    weights = models.read_weights(content, name=name)
     resized = models.start_from(model, weights, name=name)
     models.require_finite(weights, name=name)
     return resized
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

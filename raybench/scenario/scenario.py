@@ -236,7 +236,7 @@ class Scenario:
 
     def load(self, model_key: str) -> nn.Module:
         """Load a finished model by its key."""
-        weights = models.read_weights(self.store.read_bytes(f"{model_key}.pt"), name=model_key)
+        weights = models.read_weights(self.store.read_archive(f"{model_key}.pt"), name=model_key)
         return self.with_weights(weights, name=model_key)
 
     def with_weights(self, weights: dict[str, Tensor], *, name: str = "weights") -> nn.Module:

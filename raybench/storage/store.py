@@ -1,7 +1,9 @@
 """Artifacts by key, written atomically, on a local disk or any filesystem that pyarrow opens by URI.
 
-A write goes to a partial file which is then renamed, so a file that exists is complete, and killing a process at any
-moment loses at most the artifact it was writing. Keys are relative paths; those under `artifacts/` contain a
+A write goes to a partial file, which is synced to the disk and then renamed, so a file that exists is complete, and
+killing a process or the power at any moment loses at most the artifact it was writing. JSON, tables and models contain
+a checksum (`seals`) that every read verifies: a damaged artifact is moved to `damaged/`, and the next run makes it
+again. Keys are relative paths; those under `artifacts/` contain a
 fingerprint of everything that decides the content, so artifacts are shared by every run on the same storage and never
 change.
 """
@@ -9,27 +11,33 @@ change.
 import hashlib
 import json
 import os
-import socket
-import threading
+import re
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
-from raybench.errors import UserError
+from raybench.storage import seals
+from raybench.storage.damage import DAMAGED, move_aside
+from raybench.storage.durable import replace, sync_folder_soon
+from raybench.storage.errors import DamagedError, StorageError
+from raybench.storage.locks import claim_lock, local_lock
 
 PARTIAL = ".partial"
-STALE_SECONDS = 120.0  # a lock on a remote filesystem that was not refreshed for this long is dead
+END_BYTES = 1 << 16  # of a table: the part of its footer with the checksum
+
+T = TypeVar("T")
 
 
-class StorageError(UserError):
-    """Raised when the storage cannot be read or written (full, read-only, unreachable)."""
+def _archive(data: pa.Buffer) -> bytes:
+    content = bytes(data)
+    seals.verify_archive(content)
+    return content
 
 
 def fingerprint(*parts: Any) -> str:
@@ -58,9 +66,15 @@ class Store:
                 self.uri = self.root
         except (pa.ArrowException, OSError) as error:
             raise StorageError(f"storage {uri!r} cannot be opened: {error}") from error
+        self._folders: set[str] = set()
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
         return Store, (self.uri,)
+
+    @property
+    def shown(self) -> str:
+        """Return the URI for messages, without the password in it."""
+        return re.sub(r"//[^/@]*@", "//***@", self.uri)
 
     @property
     def is_local(self) -> bool:
@@ -78,7 +92,7 @@ class Store:
             if isinstance(error, FileNotFoundError) and not writing:
                 raise
             raise StorageError(
-                f"storage {self.uri!r} failed at {key}: {error}. Finished work is kept; free space, fix "
+                f"storage {self.shown!r} failed at {key}: {error}. Finished work is kept; free space, fix "
                 "permissions or choose another --storage, and run the same command again"
             ) from error
 
@@ -107,41 +121,105 @@ class Store:
         return [f"{prefix}/{name}" for name in sorted(names) if name.endswith(suffix)]
 
     def read_bytes(self, key: str) -> bytes:
-        with self._errors(key), self.filesystem.open_input_file(self.path(key)) as stream:
-            return bytes(stream.read())
+        """Return a file without a checksum: text, images."""
+        return bytes(self._read(key))
 
     def write_bytes(self, key: str, data: bytes) -> None:
         with self._replacing(key) as stream:
             stream.write(data)
 
     def read_json(self, key: str) -> Any:
-        return json.loads(self.read_bytes(key))
+        """Return an object that `write_json` wrote; raise DamagedError for any other content."""
+        return self._verified(key, lambda data: seals.read_json(bytes(data)))
 
-    def write_json(self, key: str, value: Any) -> None:
-        self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode())
+    def write_json(self, key: str, value: Mapping[str, Any], *, durable: bool = True) -> None:
+        with self._replacing(key, durable=durable) as stream:
+            stream.write(seals.json_bytes(value))
+
+    def read_archive(self, key: str) -> bytes:
+        """Return what torch.save wrote, its checksum verified; raise DamagedError if it is damaged or missing."""
+        return self._verified(key, _archive)
+
+    def write_archive(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        """Write the output of torch.save with a checksum, which torch.load ignores."""
+        with self._replacing(key, durable=durable) as stream:
+            stream.write(seals.archive_bytes(data))
 
     def read_table(self, key: str, *, columns: list[str] | None = None) -> pa.Table:
-        with self._errors(key):
-            return pq.read_table(self.path(key), filesystem=self.filesystem, columns=columns)
+        """Return a table; raise DamagedError unless it is byte for byte what `write_table` wrote."""
+        return self._verified(key, lambda data: seals.read_parquet(data, columns=columns))
 
     def write_table(self, key: str, table: pa.Table) -> None:
         with self._replacing(key) as stream:
-            pq.write_table(table, stream, compression="zstd")
+            seals.write_parquet(table, stream)
+
+    def _read(self, key: str) -> pa.Buffer:
+        with self._errors(key), self.filesystem.open_input_file(self.path(key)) as stream:
+            return stream.read_buffer()
+
+    def _verified(self, key: str, parse: Callable[[pa.Buffer], T]) -> T:
+        """Return a parsed file; set an artifact aside if a file of it is damaged or missing."""
+        for attempt in range(2):
+            try:
+                data = self._read(key)
+            except FileNotFoundError:
+                if not key.startswith("artifacts/"):
+                    raise
+                raise self.set_aside(key) from None
+            try:
+                with self._errors(key):
+                    return parse(data)
+            except seals.Damaged as error:
+                if attempt:  # read twice: it may have been replaced, or the transfer may have failed
+                    raise self.set_aside(key, str(error)) from None
+        raise AssertionError
+
+    def set_aside(self, key: str, reason: str | None = None) -> DamagedError:
+        """Move an artifact to `damaged/`, with all its files, and return the error to raise.
+
+        `reason`: in what way it is damaged; None if the file is missing.
+        """
+        problem = "is missing" if reason is None else f"is damaged ({reason})"
+        try:
+            move_aside(self.filesystem, self.root, key)
+            outcome = f"was moved to {DAMAGED}/" if reason else f"its record was moved to {DAMAGED}/"
+        except (OSError, pa.ArrowException) as error:
+            outcome = f"cannot be moved to {DAMAGED}/ ({error}), so delete it"
+        return DamagedError(
+            f"storage {self.shown!r}: {key} {problem} and {outcome}; `raybench run` makes it again", key
+        )
 
     @contextmanager
-    def _replacing(self, key: str) -> Iterator[pa.NativeFile]:
-        """Open a partial file that replaces the key's file if the block ends without an error."""
+    def _replacing(self, key: str, *, durable: bool = True) -> Iterator[Any]:
+        """Open a partial file that replaces the key's file if the block ends without an error.
+
+        `durable`: whether the file must survive a loss of power, which costs milliseconds on a local disk.
+        """
         partial = f"{PARTIAL}/{uuid.uuid4().hex}"
         with self._errors(key, writing=True):
-            self.filesystem.create_dir(self.path(PARTIAL), recursive=True)
-            self.filesystem.create_dir(os.path.dirname(self.path(key)), recursive=True)
+            for folder in (self.path(PARTIAL), os.path.dirname(self.path(key))):
+                self._create_folder(folder)
             try:
-                with self.filesystem.open_output_stream(self.path(partial)) as stream:
+                with self._open(partial) as stream:
                     yield stream
-                self.filesystem.move(self.path(partial), self.path(key))
+                if self.is_local and durable:
+                    replace(self.path(partial), self.path(key))
+                else:
+                    self.filesystem.move(self.path(partial), self.path(key))
             except BaseException:
-                self.delete(partial)  # frees space on a full disk
+                with suppress(StorageError):
+                    self.delete(partial)  # frees space on a full disk
                 raise
+
+    def _create_folder(self, folder: str) -> None:
+        """Create a folder; once per process on a remote filesystem, where it takes several requests."""
+        if self.is_local or folder not in self._folders:
+            self.filesystem.create_dir(folder, recursive=True)
+            self._folders.add(folder)
+
+    def _open(self, key: str) -> Any:
+        path = self.path(key)
+        return open(path, "wb") if self.is_local else self.filesystem.open_output_stream(path)
 
     def delete(self, key: str) -> None:
         """Remove a file if it exists."""
@@ -151,8 +229,22 @@ class Store:
             except FileNotFoundError:
                 return
 
+    def scratch(self, run: str) -> str:
+        """Return the folder that Ray writes to during a run; nothing in it is ever read again."""
+        return f".ray/{run}"
+
+    def remove_scratch(self, run: str) -> None:
+        """Remove what Ray left in its folder; the caller has the run's lock."""
+        with self._errors(self.scratch(run)), suppress(FileNotFoundError):
+            self.filesystem.delete_dir(self.path(self.scratch(run)))
+
     def share(self, source: str, target: str) -> None:
-        """Make the file at `source` available at `target` too: a hard link on a local disk, a copy elsewhere."""
+        """Make the table at `source` available at `target` too: a hard link on a local disk, a copy elsewhere.
+
+        A target that is complete is left alone. Raises DamagedError if the source was cut off.
+        """
+        if self._is_shared(source, target):
+            return
         if self.is_local:
             with self._errors(target):
                 os.makedirs(os.path.dirname(self.path(target)), exist_ok=True)
@@ -160,10 +252,28 @@ class Store:
                 try:
                     os.link(self.path(source), link)
                     os.replace(link, self.path(target))
+                    sync_folder_soon(os.path.dirname(self.path(target)))
                     return
                 except OSError:  # a filesystem without hard links: copy below
                     Path(link).unlink(missing_ok=True)
         self.write_bytes(target, self.read_bytes(source))
+
+    def _is_shared(self, source: str, target: str) -> bool:
+        """Compare the ends of both files, which contain their checksums; a file that was cut off has another end."""
+        with self._errors(source):
+            infos = self.filesystem.get_file_info([self.path(source), self.path(target)])
+            if infos[0].type == fs.FileType.NotFound or not seals.has_parquet_end(self._end(source, infos[0].size)):
+                raise self.set_aside(source, "it was cut off")
+            if infos[1].type == fs.FileType.NotFound or infos[0].size != infos[1].size:
+                return False
+            if self.is_local and os.path.samefile(self.path(source), self.path(target)):
+                return True
+            return self._end(source, infos[0].size) == self._end(target, infos[0].size)
+
+    def _end(self, key: str, size: int) -> bytes:
+        with self.filesystem.open_input_file(self.path(key)) as stream:
+            stream.seek(max(0, size - END_BYTES))
+            return bytes(stream.read())
 
     def sweep_partial(self, *, older_than_seconds: float = 86400.0) -> None:
         """Remove partial files that killed writers left a day or more ago."""
@@ -176,64 +286,12 @@ class Store:
     def lock(self, key: str) -> Iterator[None]:
         """Lock a run for one driver; raise UserError that names the owner if another driver has the lock.
 
-        A local lock ends with its process, however it dies. A remote lock is refreshed by a thread and expires when it
-        has not been refreshed for two minutes.
+        A local lock ends with its process, however it dies; a remote one expires two minutes after its process died.
         """
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        acquire = self._local_lock if self.is_local else self._remote_lock
-        with acquire(key, owner):
+        with ExitStack() as stack:
+            with self._errors(key, writing=True):
+                if self.is_local:
+                    stack.enter_context(local_lock(self.path(key), key))
+                else:
+                    stack.enter_context(claim_lock(self.filesystem, self.path(key), key))
             yield
-
-    @contextmanager
-    def _local_lock(self, key: str, owner: dict[str, Any]) -> Iterator[None]:
-        import fcntl
-
-        with self._errors(key, writing=True):
-            os.makedirs(os.path.dirname(self.path(key)), exist_ok=True)
-            descriptor = os.open(self.path(key), os.O_RDWR | os.O_CREAT)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise _locked(key, os.read(descriptor, 4096)) from error
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps(owner).encode())
-            yield
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def _remote_lock(self, key: str, owner: dict[str, Any]) -> Iterator[None]:
-        if self.exists(key):
-            content = self.read_bytes(key)
-            if time.time() - float(json.loads(content).get("refreshed", 0)) < STALE_SECONDS:
-                raise _locked(key, content)
-        done = threading.Event()
-
-        def refresh() -> None:
-            while not done.wait(STALE_SECONDS / 4):
-                # a failed refresh only makes the lock look older; the next one may work
-                with suppress(StorageError):
-                    self.write_json(key, {**owner, "refreshed": time.time()})
-
-        self.write_json(key, {**owner, "refreshed": time.time()})
-        thread = threading.Thread(target=refresh, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-            self.delete(key)
-
-
-def _locked(key: str, content: bytes) -> UserError:
-    try:
-        owner = json.loads(content)
-        who = f"process {owner['pid']} on {owner['host']} since {owner['since']}"
-    except (ValueError, KeyError):
-        who = "another process"
-    return UserError(
-        f"this run is in progress: {who} holds the lock {key}. Wait for it, or choose another name (--set name=...) or "
-        "another --storage; runs of different names can share a storage"
-    )

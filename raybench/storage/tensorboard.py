@@ -55,7 +55,7 @@ def board(store: Store, key: str, *, purge_step: int | None = None) -> Iterator[
 
     `purge_step`: the first step of a resumed training; TensorBoard then hides what the killed one wrote after it.
     """
-    folder = Path(store.path(key)) if store.is_local else Path(tempfile.mkdtemp(prefix="raybench-curves-"))
+    folder = Path(store.path(key)) if store.is_local else Path(tempfile.mkdtemp(prefix="rb-curves-"))
     curves = Board(folder, store, key, purge_step)
     try:
         yield curves

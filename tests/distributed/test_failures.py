@@ -6,7 +6,7 @@ ray = pytest.importorskip("ray")
 
 from raybench.distributed.failures import original_errors, user_error  # noqa: E402
 from raybench.errors import UserError  # noqa: E402
-from raybench.storage.store import StorageError  # noqa: E402
+from raybench.storage.errors import StorageError  # noqa: E402
 
 
 def wrapped(error):

@@ -107,7 +107,7 @@ def test_a_model_that_does_not_get_there_has_a_reason_and_no_number(make_scenari
     model[-1].weight.data.zero_()
     model[-1].bias.data.zero_()
     model[-1].bias.data[0] = 1.0  # answers 0 whatever it sees
-    scenario.store.write_bytes(f"{blank}.pt", models.to_bytes(model))
+    scenario.store.write_archive(f"{blank}.pt", models.to_bytes(model))
     original = evaluated.audited[0]
     known = measure(scenario.load(original.key), scenario.split("forget"))[0]
     assert known > measure(model, scenario.split("forget"))[0] + 0.01

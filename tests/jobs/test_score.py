@@ -138,7 +138,7 @@ def test_a_model_that_diverged_has_reasons_and_no_numbers(trained, evaluated):
     model = scenario.fresh(0)
     torch.nn.init.constant_(model[-1].weight, math.nan)
     key = "artifacts/models/diverged"
-    scenario.store.write_bytes(f"{key}.pt", models.to_bytes(model))
+    scenario.store.write_archive(f"{key}.pt", models.to_bytes(model))
     audited = [*evaluated.audited, EvaluatedModel("diverged-1", "unlearned", "diverged", 1, key)]
     for job in plan.predict_jobs(scenario, audited):
         Predictor(scenario)(job)

@@ -17,7 +17,7 @@ from raybench.jobs import plan
 from raybench.jobs.train import train_job
 from raybench.jobs.trial import stopped_record, trial_job
 from raybench.methods.framework.ledger import Ledger
-from raybench.storage.store import StorageError
+from raybench.storage.errors import StorageError
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_a_driver_killed_in_training_sweep_and_predictions_ends_in_the_tables_of
 ) -> None:
     succeed("run", "small.yaml", "--storage", str(interrupted.storage))
     assert_same(interrupted.storage, finished)
+    assert not list((interrupted.storage / ".ray").iterdir())  # what Tune of the killed drivers left
 
 
 def test_workers_killed_in_training_sweep_and_evaluation_cost_nothing_but_time(

@@ -18,7 +18,7 @@ from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.metrics.regression import mean_absolute_error
 from raybench.scoring import metric_rows
 from raybench.scoring.average_gap import average_gap_rows
-from raybench.storage.store import StorageError
+from raybench.storage.errors import StorageError
 
 MODELS = ("original", "one", "two", "three", "mine")
 N = 12

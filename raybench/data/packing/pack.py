@@ -27,6 +27,7 @@ from raybench.data.images import ImageData
 from raybench.data.packing.shards import find_images, schema, write_shard
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
+from raybench.storage import durable
 
 PLAN, CORRUPT = "plan.json", "corrupt.txt"
 NUM_LISTED = 5  # corrupt images that an error names
@@ -118,7 +119,7 @@ def pack_shards(
         index = index.add_column(2, "length", pa.array(lengths, pa.int64()))
         index = index.replace_schema_metadata({"key": key_of(ids, sizes)})
         replace(rows, functools.partial(pq.write_table, index))
-        os.replace(partial, shard)  # last: a shard that exists is complete, and so are its rows
+        durable.replace(partial, shard)  # last: a shard that exists is complete, and so are its rows
     return corrupt
 
 
@@ -223,4 +224,4 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file under a temporary name, then rename it, so that it appears complete or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     write(partial)
-    os.replace(partial, path)
+    durable.replace(partial, path)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from raybench.errors import UserError
+from raybench.storage.durable import sync_file, sync_folder_soon
 
 STALE_SECONDS = 3600  # a partial folder without a write for this long belongs to a process that was killed
 
@@ -24,8 +25,11 @@ def write_folder(folder: Path, write: Callable[[Path], None], *, content: str, i
         remove_stale(folder)
         partial.mkdir()
         write(partial)
+        for file in partial.iterdir():
+            sync_file(file)
         try:
             os.rename(partial, folder)
+            sync_folder_soon(str(folder.parent))
         except OSError:
             if not is_complete():
                 raise

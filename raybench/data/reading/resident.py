@@ -5,6 +5,7 @@ written under a temporary name and renamed last.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,24 @@ ARRAYS = ("images", "labels", "part", "groups")
 ENCODED_ARRAYS = ("files", "file", "offset", "length")  # the arrays of an Encoded, instead of images
 
 
-def save(data: ImageData, folder: str | Path) -> None:
+def save(data: ImageData, folder: str | Path, *, finish: Callable[[Path], None] = lambda folder: None) -> None:
     """Write `data` to `folder`, which appears complete or not at all; do nothing if it already contains the same data.
 
-    Several processes may save the same data at once. Raises UserError if `folder` contains anything else or cannot be
-    written.
+    Several processes may save the same data at once. `finish` is called with the folder before it appears. Raises
+    UserError if `folder` contains anything else or cannot be written.
     """
     folder = Path(folder)
     fingerprint = data.fingerprint()
     if contains(folder, fingerprint):
         return
+
+    def write_all(partial: Path) -> None:
+        write(data, partial, fingerprint)
+        finish(partial)
+
     write_folder(
         folder,
-        lambda partial: write(data, partial, fingerprint),
+        write_all,
         content="the dataset",
         is_complete=lambda: contains(folder, fingerprint),
     )

@@ -1,0 +1,41 @@
+"""A whole run on a real object store: moto's S3 server on the loopback interface."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from raybench.storage.store import Store
+
+from .conftest import Command
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
+SMALLER = ("train.epochs=2", "sweep.trials=2", "sweep.seeds=1", "name=remote")
+
+
+@pytest.fixture
+def words(tmp_path: Path, project: Path) -> tuple[str, ...]:
+    return "run", "small.yaml", *(word for setting in SMALLER for word in ("--set", setting)), "--storage"
+
+
+def test_a_run_on_s3_ends_in_the_tables_of_a_run_on_a_disk(
+    words: tuple[str, ...], s3_uri: str, succeed: Callable[..., str], raybench: Command, in_tasks: None, tmp_path: Path
+) -> None:
+    uri = s3_uri.format(folder="whole")
+    store, local = Store(uri), Store(str(tmp_path))
+    assert "secret" not in succeed(*words, uri)
+    succeed(*words, str(tmp_path))
+    for name in ("metrics", "models", "trials", "samples", "splits", "leaderboard"):
+        key = f"remote/tables/{name}.parquet"
+        tables = [s.read_table(key) for s in (store, local)]
+        left, right = (t.drop_columns([c for c in ("seconds",) if c in t.column_names]) for t in tables)
+        assert left.equals(right), name
+    assert store.keys("remote/lock") == []
+    assert store.keys(".partial") == []
+
+    # a damaged artifact on the bucket is named and made again
+    key = store.keys("artifacts/trials", suffix=".json")[0]
+    store.write_bytes(key, store.read_bytes(key)[:-9])
+    assert f"{key} is damaged" in succeed(*words, uri)
+    with store.lock("remote/lock"):
+        assert raybench(*words, uri).code == 2
