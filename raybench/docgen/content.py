@@ -104,3 +104,31 @@ def _is_offered(module: ModuleType, name: str) -> bool:
     """Return whether a name is a function that the module exports, or defines if it has no `__all__`."""
     value, exported = getattr(module, name), getattr(module, "__all__", None)
     return inspect.isfunction(value) and (name in exported if exported else value.__module__ == module.__name__)
+
+
+MEMORY = {
+    "Computed": "for every run with at least 3 retrained models, from the losses on the forget set",
+    "Rows": "`residual_memory` of every model in `metrics.parquet`; `memory.parquet` has the methods with both scores, "
+    "`exposure.parquet` every forget sample",
+    "Direction": "match retrained; 0 as retrained models, 1 as the original",
+    "Cost": "(retrained models + originals) * forget samples; no forward pass",
+    "When not to trust it": "It sees confidences in the true label. A model that hides what it knows elsewhere passes "
+    "(the section on adversaries in docs/power.md). With one original, values refer to that original, and models that "
+    "did not start from it read less. A model that is far more confident than retrained models on all samples, unseen "
+    "ones included, reads as one that remembers. A share that a model was trained on is what it remembers only where samples "
+    "do not teach about each other: one image of a class teaches much about the class.",
+}
+OF_VERDICTS = """## Verdicts
+
+- `forgotten`: the upper bound is below `evaluate.margin` (10 %), and no memory column of the leaderboard is
+  significantly above the retrained models. This is a test of equivalence: the data rule out that more is left.
+- `remembers`: the lower bound is above 0, or a memory column is significantly above the retrained models.
+- `no difference`: neither. The verdict says how much could have been missed; more runs, more retrained models or more
+  forget samples lower it.
+- `withheld`: fewer than 5 retrained models, or an original that is hardly more confident of the forget samples than
+  retrained models are. The line says what is needed.
+
+A method is judged by all its runs together, each against the originals that it did not start from. The bounds hold for
+each method by itself, not for all methods of a table at once. `over-forgot` adds methods that *deny* forget samples:
+they are less confident of more samples than retrained models are (one-sided 99 % bound), as after training on wrong
+labels."""

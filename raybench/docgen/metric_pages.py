@@ -12,11 +12,16 @@ from raybench.docgen.markdown import page, table
 from raybench.engine import relearning
 from raybench.engine.relearning import relearn
 from raybench.metrics.framework.spec import MetricSpec
-from raybench.metrics.functions import epsilon, likelihood, population
+from raybench.metrics.functions import epsilon, likelihood, population, residual_memory
 
 DIRECTIONS = {"match": "match retrained", "raise": "higher is better", "lower": "lower is better"}
 HEADER = ("metric", "what it shows", "split", "direction", "range", "ideal", "protocol")
 RELEARNING, POPULATIONS, FUNCTIONS = "relearning", "populations", "functions"
+MEMORY = Family(
+    "Residual memory",
+    "How much of what the original knows about the forget set is left: the number of the verdict.",
+    (),
+)
 MORE: Mapping[str, Family] = {
     RELEARNING: Family("Relearning", "How fast a model relearns the forget set.", ()),
     POPULATIONS: Family("Populations", "Many runs of a method compared with many retrained models.", ()),
@@ -44,13 +49,16 @@ def families() -> Mapping[str, Family]:
     """Return every page under docs/metrics/, by file name."""
     has_other = any(family_of(function) == OTHER for function in _functions().values())
     other = {OTHER: Family("Other metrics", "Metrics of no other page.", ())} if has_other else {}
-    return {**FAMILIES, **other, **MORE}
+    return {"residual_memory": MEMORY, **FAMILIES, **other, **MORE}
 
 
 def family_page(name: str) -> str:
     """Return one page under docs/metrics/."""
     family = families()[name]
     back = "[All metrics](../metrics.md)"
+    if family is MEMORY:
+        facts = section(residual_memory.residual_memory.__name__, residual_memory.residual_memory, content.MEMORY)
+        return page(family.title, back, docstring(residual_memory), facts, content.OF_VERDICTS)
     if name == RELEARNING:
         return page(family.title, back, docstring(relearning), section("relearn", relearn, content.RELEARNING))
     if name == POPULATIONS:

@@ -12,8 +12,9 @@ whatever the score. Two scores are used, because memory comes in two forms:
 - `confidence`: the confidence above the retrained mean, weighted by that of the originals and by the inverse variance
   (the slope of a regression through zero). It finds a little memory of every sample.
 
-The residual memory is the larger of the two. Its lower bound is the larger of the two lower bounds, its upper bound the
-larger of the two upper bounds, each at a confidence of 95 %.
+The residual memory is the reading with the larger lower bound. Its lower bound is the larger of the two (which share
+the 5 % by which a bound may fail, 4 and 1), its upper bound the larger of the two upper bounds: at least one of them
+covers the true value at 95 %, and both have to stay below a margin before a model counts as having forgotten.
 """
 
 import math
