@@ -22,7 +22,7 @@ PACKAGE = "raybench"
 IGNORED = frozenset({"raybench", "raybench.errors", "raybench.registry", "raybench.fingerprints", "raybench.progress"})
 # arguments of @method, @metric, @dataset and @forget_rule that only describe
 PROSE = frozenset(
-    {"source", "formula", "passes", "needs", "cost", "caution", "released", "small_models", "summary", "description"}
+    {"source", "formula", "passes", "needs", "cost", "caution", "released", "limits", "summary", "description"}
 )
 
 

@@ -23,6 +23,8 @@ from raybench.errors import UserError, attach_key, format_validation_error, unkn
 from raybench.models import Stem
 
 METHOD = "method"  # key under `methods.<name>` that names the function, so that one method can run in several settings
+SEARCH = "search"  # key under `methods.<name>`, or its whole value: take the ranges that are shipped with the method
+ALL = "all"  # key under `methods:` that stands for every built-in method that has no entry
 
 __all__ = [
     "Data",
@@ -225,7 +227,8 @@ class Experiment(Section):
     )
     methods: dict[str, dict[str, Any]] = Field(
         description="Unlearning methods, each with fixed values and search spaces of its hyperparameters. A name "
-        "without values takes the defaults of the method. Your own method is `package.module.function`.",
+        "without values takes the defaults of the method; `search` takes the ranges that are shipped with it. The name "
+        "`all` stands for every built-in method without an entry. Your own method is `package.module.function`.",
         json_schema_extra={"keys_of": "methods"},
     )
     sweep: Sweep = Field(default=Sweep(), description="How hyperparameters are searched.")
@@ -255,10 +258,10 @@ class Experiment(Section):
     @field_validator("methods", mode="before")
     @classmethod
     def _fill_empty(cls, value: Any) -> Any:
-        """Read a method with nothing after its colon as one with default settings."""
+        """Read a method with nothing after its colon as one with default settings, and `search` as its own key."""
         if not isinstance(value, dict):
             return value
-        return {name: {} if settings is None else settings for name, settings in value.items()}
+        return {name: _entry(name, settings) for name, settings in value.items()}
 
     def function_name(self, method: str) -> str:
         """Return the name of the function that runs for a key of `methods:`, which its key `method` may set."""
@@ -267,3 +270,17 @@ class Experiment(Section):
     def spaces(self, method: str) -> dict[str, Space]:
         """Return the search spaces under a key of `methods:`; a fixed value is a space with one value."""
         return {key: Space.parse(key, value) for key, value in self.methods[method].items() if key != METHOD}
+
+
+def _entry(name: str, settings: Any) -> Any:
+    if settings is None:
+        return {}
+    if isinstance(settings, str):
+        if settings != SEARCH:
+            with attach_key("methods", name):
+                raise UserError(
+                    f"methods.{name} = {settings!r}: must be a mapping of hyperparameters, `{SEARCH}` for the shipped "
+                    "search ranges, or nothing for the defaults"
+                )
+        return {SEARCH: True}
+    return settings

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from raybench import methods
-from raybench.config.schema import METHOD, Experiment
+from raybench.config.schema import ALL, METHOD, SEARCH, Experiment
 from raybench.config.spaces import Space
 from raybench.engine import audit
 from raybench.errors import UserError, attach_key, unknown
+from raybench.methods.framework.defaults import Training
 from raybench.methods.framework.spec import check as check_method
+from raybench.methods.framework.spec import shipped_ranges
 from raybench.scoring import metric_rows
 
 
@@ -21,7 +23,7 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
     Raises pydantic's ValidationError for the mistakes within sections, all at once, and UserError, with its key, for
     the first mistake across sections.
     """
-    experiment = Experiment.model_validate(content)
+    experiment = _expand(Experiment.model_validate(content))
     for name, values in experiment.methods.items():
         _check_method(name, experiment.function_name(name), {k: v for k, v in values.items() if k != METHOD})
     with attach_key("evaluate", "metrics"):
@@ -30,6 +32,30 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
         audit.check_objective(experiment.sweep.objective, num_retrained=len(experiment.train.seeds))
     _check_population(experiment)
     return experiment
+
+
+def _expand(experiment: Experiment) -> Experiment:
+    """Replace the entry `all` by the methods it stands for, and `search` by the shipped ranges of each method.
+
+    What an entry sets itself replaces the shipped range. A method without ranges runs at its defaults.
+    """
+    entries = dict(experiment.methods)
+    if ALL in entries:
+        shared = entries.pop(ALL)
+        used = {experiment.function_name(name) for name in entries}
+        entries |= {name: shared for name in methods.names() if name not in used}
+    training = Training(experiment.train.recipe)
+    expanded = {}
+    for name, values in entries.items():
+        own = {key: value for key, value in values.items() if key != SEARCH}
+        if (search := values.get(SEARCH, False)) not in (True, False):
+            with attach_key("methods", name, SEARCH):
+                raise UserError(f"methods.{name}.{SEARCH} = {search!r}: must be true (the shipped ranges) or false")
+        if search:
+            with attach_key("methods", name):
+                own = {**shipped_ranges(methods.get(str(values.get(METHOD, name))), training), **own}
+        expanded[name] = own
+    return experiment.model_copy(update={"methods": expanded})
 
 
 def _check_method(name: str, function_name: str, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from raybench.docgen.plugin_schemas import properties
 from raybench.methods.framework.spec import MethodSpec, Settings, hyperparameters
 
 TARGETS = {"single_label": "single-label", "multi_label": "multi-label"}
-NOTES = {"small_models": "On small models", "released": "Released"}  # fields of a MethodSpec and their labels
+NOTES = {"limits": "On small models", "released": "Released"}  # fields of a MethodSpec and their labels
 HEADER = ("name", "default", "allowed", "meaning")
 INTRODUCTION = (
     "Every method runs in an experiment (`methods: {scrub: {lr: {loguniform: [1.0e-5, 1.0e-2]}}}`) and on its own "
