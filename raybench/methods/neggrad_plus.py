@@ -21,6 +21,7 @@ MUCAC = {**ADVANCED, "driver": "shortest", "first": "forget"}
         "mucac_binary": MUCAC,
         "conformal": {**CONFORMAL, "retain_weight": 1.0, "forget_weight": 0.001, "driver": "mixed"},
     },
+    settings={"schedule": "cosine"},
     search={
         "lr": {"loguniform": [0.05, 0.5]},
         "epochs": {"choice": [0.125, 0.25]},

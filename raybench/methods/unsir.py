@@ -31,6 +31,7 @@ NOTEBOOKS = {
         "tarun": {
             "optimizer": "adam",
             "weight_decay": 0.0,
+            "schedule": "constant",
             "batch_size": 256,
             "noise_samples": 256,
             "lr": 0.02,
@@ -40,6 +41,7 @@ NOTEBOOKS = {
             **NUMBERS,
         }
     },
+    settings={"schedule": "cosine"},
     search={
         "lr": {"loguniform": [0.1, 1.0]},
         "repair_lr": {"loguniform": [0.1, 0.5]},
@@ -106,6 +108,7 @@ def learn_noise(task: UnlearningTask, noise: Tensor, labels: Tensor, *, steps: i
         "mucac_multilabel": {**NOTEBOOKS, "noise_batch_norm": "train"},
         "mucac_binary": {**NOTEBOOKS, "noise_batch_norm": "train"},
     },
+    settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def unsir_mufac(
