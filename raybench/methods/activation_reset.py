@@ -26,12 +26,12 @@ from raybench.models import head_name
     "settings.",
     presets={"eth": {**ETH, **NUMBERS}},
     settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.25, 0.5]}, "positions": {"choice": [0.6, 0.8]}},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.25, 0.5]}, "positions": {"choice": [0.6, 0.8]}},
 )
 def activation_reset(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.3),
+    lr: Rate = of_lr(0.5),
     epochs: Count = of_epochs(0.25),
     positions: Fraction = 0.8,
     retain_fraction: Fraction = 0.02,

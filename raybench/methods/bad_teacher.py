@@ -33,7 +33,7 @@ from raybench.methods.framework.teaching import infer
 def bad_teacher(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.03),
+    lr: Rate = of_lr(0.05),
     epochs: Count = of_epochs(0.125),
     temperature: Rate = 1.0,
     retain_ratio: Weight = 4.0,

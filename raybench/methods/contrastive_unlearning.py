@@ -21,12 +21,12 @@ from raybench.methods.framework.task import Driver, UnlearningTask
     targets=("single_label",),
     presets={"uuef": {**UUEF, "against": "forget", "temperature": 1.0, "weight": 1.0, "driver": "shortest"}},
     settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
+    search={"lr": {"loguniform": [0.2, 2.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def contrastive_unlearning(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.6),
+    lr: Rate = of_lr(1),
     epochs: Count = of_epochs(0.25),
     weight: Weight = 1.0,
     temperature: Rate = 0.5,

@@ -116,12 +116,12 @@ def spkd(
         "uuef_il": {**RKD, "ce_weight": 20.0, "distance_weight": 20.0, "angle_weight": 20.0, "steps": "shortest"},
     },
     settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.05, 0.6]}, "epochs": {"choice": [0.125, 0.25]}},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def rkd(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.3),
+    lr: Rate = of_lr(0.6),
     epochs: Count = of_epochs(0.25),
     ce_weight: Weight = 1.0,
     distance_weight: Weight = 25.0,
@@ -154,12 +154,12 @@ def rkd(
     released="`uuef_il` is the AKD_IL of the code.",
     presets={"uuef": AKD, "uuef_pl": {**AKD, **PSEUDO_LABEL}, "uuef_il": {**AKD, "steps": "forget"}},
     settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.05, 0.6]}, "epochs": {"choice": [0.125, 0.25]}},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def akd(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.3),
+    lr: Rate = of_lr(0.5),
     epochs: Count = of_epochs(0.25),
     ce_weight: Weight = 1.0,
     feature_weight: Weight = 1.0,

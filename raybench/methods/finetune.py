@@ -24,9 +24,9 @@ from raybench.methods.framework.task import UnlearningTask
         "conformal": CONFORMAL,
     },
     settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.2, 2.0]}, "epochs": {"choice": [0.25, 0.5]}},
+    search={"lr": {"loguniform": [0.3, 3.0]}, "epochs": {"choice": [0.25, 0.5]}},
 )
-def finetune(task: UnlearningTask, *, lr: Rate = of_lr(1), epochs: Count = of_epochs(0.5)) -> None:
+def finetune(task: UnlearningTask, *, lr: Rate = of_lr(1.5), epochs: Count = of_epochs(0.5)) -> None:
     """Continue training on the retain set alone, so that the forget set fades."""
     fine_tune(task, lr=lr, epochs=epochs)
 
@@ -38,7 +38,7 @@ def finetune(task: UnlearningTask, *, lr: Rate = of_lr(1), epochs: Count = of_ep
     presets={"uuef": {**UUEF, "alpha": 0.2, "no_l1_epochs": 0}},
     settings={"schedule": "cosine"},
     search={
-        "lr": {"loguniform": [0.2, 1.2]},
+        "lr": {"loguniform": [0.3, 2.0]},
         "epochs": {"choice": [0.25, 0.5]},
         "alpha": {"loguniform": [0.0001, 0.001]},
     },
@@ -46,7 +46,7 @@ def finetune(task: UnlearningTask, *, lr: Rate = of_lr(1), epochs: Count = of_ep
 def finetune_l1(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(1),
+    lr: Rate = of_lr(1.2),
     epochs: Count = of_epochs(0.5),
     alpha: Weight = 5e-4,
     no_l1_epochs: Natural = 0,

@@ -29,12 +29,12 @@ from raybench.methods.framework.task import Batch, UnlearningTask
         "mucac_binary": {**MUFAC, "driver": "retain", "skip_incomplete": True},
         "conformal": {**CONFORMAL, "schedule": "constant"},
     },
-    search={"lr": {"loguniform": [0.02, 0.3]}},
+    search={"lr": {"loguniform": [0.01, 0.2]}},
 )
 def gradient_ascent(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.1),
+    lr: Rate = of_lr(0.03),
     epochs: Count = of_steps(20),
     driver: Literal["forget", "retain"] = "forget",
     targets: Literal["labels", "original"] = "labels",

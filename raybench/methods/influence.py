@@ -33,7 +33,7 @@ from raybench.methods.framework.task import UnlearningTask
 def influence(
     task: UnlearningTask,
     *,
-    alpha: Rate = 1.0,
+    alpha: Rate = 1.5,
     samples: Count = 64,
     dampening: Rate = 1.0,
     inverse: Literal["exact", "recursion"] = "exact",

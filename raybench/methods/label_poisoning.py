@@ -28,7 +28,7 @@ SOURCE = "Kraehenmann et al. 2023, Forget with Precision (ETH Zurich)"
 def label_poisoning(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.03),
+    lr: Rate = of_lr(0.05),
     epochs: Count = of_epochs(0.125),
     scope: Literal["forget", "full"] = "full",
     exclude_true: ExcludeTrue = False,

@@ -19,12 +19,12 @@ RELEASED = {**MUFAC, "stages": 3, "frozen_statistics": False}
     released="The running statistics of the frozen stages drift with the batches (`frozen_statistics: false`).",
     presets={"mufac": RELEASED, "mucac_multilabel": RELEASED, "mucac_binary": RELEASED},
     settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.3, 2.0]}, "epochs": {"choice": [0.25, 0.5]}, "stages": {"choice": [2, 3]}},
+    search={"lr": {"loguniform": [0.3, 3.0]}, "epochs": {"choice": [0.25, 0.5]}, "stages": {"choice": [2, 3]}},
 )
 def cf_k(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(1.5),
+    lr: Rate = of_lr(2),
     epochs: Count = of_epochs(0.5),
     stages: Count = 3,
     frozen_statistics: bool = True,

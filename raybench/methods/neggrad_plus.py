@@ -23,7 +23,7 @@ MUCAC = {**ADVANCED, "driver": "shortest", "first": "forget"}
     },
     settings={"schedule": "cosine"},
     search={
-        "lr": {"loguniform": [0.05, 0.5]},
+        "lr": {"loguniform": [0.1, 0.8]},
         "epochs": {"choice": [0.125, 0.25]},
         "forget_weight": {"uniform": [0.05, 0.4]},
     },
@@ -31,7 +31,7 @@ MUCAC = {**ADVANCED, "driver": "shortest", "first": "forget"}
 def neggrad_plus(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.2),
+    lr: Rate = of_lr(0.4),
     epochs: Count = of_epochs(0.25),
     retain_weight: Weight = 0.8,
     forget_weight: Weight = 0.2,

@@ -30,12 +30,12 @@ NOTEBOOKS = {**MUFAC, "temperature": 4.0, "order": "min_then_max"}
         "conformal": {**CONFORMAL, "schedule": "constant", "bn_mode": "train", "temperature": 2.0, "max_epochs": 6},
     },
     settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.15, 0.25]}, "max_epochs": {"choice": [2, 3]}},
+    search={"lr": {"loguniform": [0.2, 1.5]}, "epochs": {"choice": [0.15, 0.25]}, "max_epochs": {"choice": [2, 3]}},
 )
 def scrub(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.5),
+    lr: Rate = of_lr(0.6),
     epochs: Count = of_epochs(0.2),
     max_epochs: Natural | Literal["all"] = 3,
     temperature: Rate = 4.0,

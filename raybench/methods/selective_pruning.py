@@ -69,12 +69,12 @@ def selective_pruning(
     needs=NEEDS,
     presets={"eth": OVERFIT},
     settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.2, 1.5]}, "epochs": {"choice": [0.25, 0.5]}, "quantile": {"choice": [0.3, 0.9]}},
+    search={"lr": {"loguniform": [0.3, 2.0]}, "epochs": {"choice": [0.25, 0.5]}, "quantile": {"choice": [0.3, 0.9]}},
 )
 def selective_pruning_last(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(1),
+    lr: Rate = of_lr(1.5),
     epochs: Count = of_epochs(0.5),
     quantile: Quantile = 0.3,
     overfit_lr: OverfitRate = of_lr(0.1),

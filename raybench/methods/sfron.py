@@ -37,7 +37,7 @@ def sfron(
     lr: Rate = of_lr(1),
     iterations: Count = of_iterations(0.5),
     forget_every: Count = 1,
-    alpha: Rate = 5.0,
+    alpha: Rate = 3.0,
     ascent_clip_norm: Rate = 7.0,
     importance: Per = "batch",
 ) -> None:

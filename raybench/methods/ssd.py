@@ -35,7 +35,7 @@ PASSES = "once, forget and reference: 1 forward, 1 backward"
 def ssd(
     task: UnlearningTask,
     *,
-    selection: Selection = 2.0,
+    selection: Selection = 5.0,
     dampening: Rate = 1.0,
     exponent: Rate = 1.0,
     reference: Reference = "retain",

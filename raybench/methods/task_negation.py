@@ -15,7 +15,7 @@ from raybench.methods.framework.task import UnlearningTask
     search={"lr": {"loguniform": [0.1, 1.0]}, "scale": {"loguniform": [0.5, 4.0]}},
 )
 def task_negation(
-    task: UnlearningTask, *, lr: Rate = of_lr(1), epochs: Count = of_steps(10), scale: Weight = 2.0
+    task: UnlearningTask, *, lr: Rate = of_lr(0.3), epochs: Count = of_steps(10), scale: Weight = 1.0
 ) -> None:
     """Fine-tune a copy on the forget set and move the model in the opposite direction.
 

@@ -114,7 +114,7 @@ def learn_noise(task: UnlearningTask, noise: Tensor, labels: Tensor, *, steps: i
 def unsir_mufac(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.3),
+    lr: Rate = of_lr(0.5),
     epochs: Count = of_epochs(0.25),
     repair_epochs: Natural = of_epochs(0.05),
     noise_steps: Count = 5,
