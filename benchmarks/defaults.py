@@ -38,8 +38,9 @@ from raybench.engine.audit import GAP, Audit, audit, objective, reference
 from raybench.jobs import plan
 from raybench.jobs.train import train_job
 from raybench.methods.framework.run import run
-from raybench.methods.framework.spec import check, shipped_ranges
+from raybench.methods.framework.spec import MethodSpec, check, shipped_ranges
 from raybench.methods.framework.task import UnlearningTask
+from raybench.registry import spec_of
 from raybench.scenario.prepare import prepare
 from raybench.storage.store import Store
 
@@ -143,7 +144,7 @@ def measure(measured: Measured, method: str, *, draws: int) -> dict[str, Any]:
         return row
     settings = draw_settings({key: Space.parse(key, value) for key, value in ranges.items()}, trials=draws, seed=0)
     gaps = [measured.gap(measured.trial(method, setting, number=0, seed=20)[0]) for setting in settings]
-    best = settings[int(np.argmin(gaps))]
+    best, ranges_of = settings[int(np.argmin(gaps))], spec_of(methods.get(method), MethodSpec).search
     values, _ = measured.trial(method, best, number=1, seed=21)
     searched = measured.gap(values)
     return row | {
@@ -152,7 +153,9 @@ def measure(measured: Measured, method: str, *, draws: int) -> dict[str, Any]:
         "searched_forget_accuracy": _mean([(values, 0.0)], "forget_accuracy"),
         "searched_validation_accuracy": _mean([(values, 0.0)], "validation_accuracy"),
         "draws": len(settings),
-        "setting": json.dumps({k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in best.items()}),
+        "setting": json.dumps(
+            {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in best.items() if k in ranges_of}
+        ),
     }
 
 

@@ -53,7 +53,8 @@ def _expand(experiment: Experiment) -> Experiment:
                 raise UserError(f"methods.{name}.{SEARCH} = {search!r}: must be true (the shipped ranges) or false")
         if search:
             with attach_key("methods", name):
-                own = {**shipped_ranges(methods.get(str(values.get(METHOD, name))), training), **own}
+                given = {key: value for key, value in own.items() if key != METHOD}
+                own = {**own, **shipped_ranges(methods.get(str(values.get(METHOD, name))), training, given)}
         expanded[name] = own
     return experiment.model_copy(update={"methods": expanded})
 

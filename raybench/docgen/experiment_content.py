@@ -98,9 +98,10 @@ methods:
 sweep: {trials: 8}
 ```
 
-Without a search, the defaults follow the recipe too: a default rate is a factor of `train.lr`, and batch size,
-optimizer, momentum and weight decay are those of `train`. So describe the training of your model under `train` even if
-the model comes from a checkpoint. Values that you write, and those of presets, are plain numbers."""
+Without a search, the defaults follow the recipe too: a default rate is a factor of `train.lr`, and together with it
+batch size, optimizer, momentum and weight decay are those of `train`. So describe the training of your model under
+`train` even if the model comes from a checkpoint. Values that you write, and those of presets, are plain numbers, and
+with a learning rate of your own the shared settings have their own defaults."""
 SMOKE = """\
 ## smoke
 

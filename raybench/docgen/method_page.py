@@ -26,10 +26,11 @@ INTRODUCTION = (
     "Defaults follow the training of the original, in an experiment its section `train`: `0.3 x train.lr` is 0.3 "
     "times its learning rate, `0.25 x train.epochs` a quarter of its epochs (rounded, at least 1), `20 steps in whole "
     "passes` as many passes over the forget set as have about 20 batches, and `0.5 x training steps` half of the "
-    "steps that training on the retain set takes. Batch size, optimizer, momentum, weight decay and gradient clipping "
-    "are those of the recipe. Between SGD and Adam, rates are converted by a factor of 100. `raybench check` prints "
-    "the resulting numbers; `raybench.unlearn` takes the recipe as `training={...}`. Values that you set, and those "
-    "of presets, are plain numbers. A preset takes nothing from the recipe.",
+    "steps that training on the retain set takes. Where the learning rates of a method are defaults, batch size, "
+    "optimizer, momentum, weight decay and gradient clipping are those of the recipe too. Between SGD and Adam, "
+    "default rates are converted by a factor of 100. `raybench check` prints the resulting numbers; "
+    "`raybench.unlearn` takes the recipe as `training={...}`. Values that you set, and those of presets, are plain "
+    "numbers; once you set a learning rate, the shared settings have the defaults below.",
     "Search ranges are in the same units. `methods: {scrub: search}` takes them "
     "([experiment.md](experiment.md#search-spaces)).",
     EXPLANATION,
@@ -82,7 +83,14 @@ def method_section(name: str) -> str:
 def presets(spec: MethodSpec) -> str:
     """Return one line for the shipped ranges, one for own defaults of shared settings, and one for each preset."""
     lines = [f"- shipped search ranges: {', '.join(map(_range, spec.search.items()))}"] if spec.search else []
-    named: dict[str, Mapping[str, Any]] = {"own defaults of shared settings": spec.settings} if spec.settings else {}
+    named: dict[str, Mapping[str, Any]] = {
+        label: values
+        for label, values in (
+            ("own defaults of shared settings", spec.settings),
+            ("with default learning rates", spec.recipe_settings),
+        )
+        if values
+    }
     for name, values in spec.presets.items():
         mark = " (`reproduces: numbers`)" if spec.reproduces[name] == "numbers" else ""
         named[f"preset `{name}`{mark}"] = values

@@ -25,7 +25,7 @@ from raybench.models import head_name
     "train mode, and stops with an error before its repair epochs, so it has no result to reproduce; `eth` has its "
     "settings.",
     presets={"eth": {**ETH, **NUMBERS}},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.25, 0.5]}, "positions": {"choice": [0.6, 0.8]}},
 )
 def activation_reset(

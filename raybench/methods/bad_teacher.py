@@ -27,7 +27,7 @@ from raybench.methods.framework.teaching import infer
             "retain_ratio": 1.0,
         }
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.01, 0.3]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def bad_teacher(

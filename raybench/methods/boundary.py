@@ -24,6 +24,8 @@ SOURCE = "Chen et al. 2023, arXiv 2303.11570"
     targets=("single_label",),
     presets={"uuef": {**UUEF, "epsilon": 0.1, "exclude_true": False, "pixels": True}},
     search={"lr": {"loguniform": [0.003, 0.1]}},
+    limits="Made for forgetting whole classes. It trains on the forget set alone, so on a random forget set the mild "
+    "default changes little, and stronger settings damage the model before it forgets.",
 )
 def boundary_shrink(
     task: UnlearningTask,
@@ -63,6 +65,8 @@ def boundary_shrink(
     targets=("single_label",),
     presets={"uuef": {**UUEF, "target": 10}},
     search={"lr": {"loguniform": [0.003, 0.1]}},
+    limits="Made for forgetting whole classes. It trains on the forget set alone, so on a random forget set the mild "
+    "default changes little, and stronger settings damage the model before it forgets.",
 )
 def boundary_expand(
     task: UnlearningTask,

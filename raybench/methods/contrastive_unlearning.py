@@ -20,7 +20,7 @@ from raybench.methods.framework.task import Driver, UnlearningTask
     "and several forgotten classes are merged.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "against": "forget", "temperature": 1.0, "weight": 1.0, "driver": "shortest"}},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.2, 2.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def contrastive_unlearning(

@@ -15,6 +15,8 @@ from raybench.methods.framework.task import UnlearningTask
     passes="forget: 1 forward, 1 backward, 1 teacher forward",
     targets=("single_label",),
     search={"lr": {"loguniform": [0.003, 0.1]}},
+    limits="Made for forgetting whole classes. It trains on the forget set alone, so on a random forget set the mild "
+    "default changes little, and stronger settings damage the model before it forgets.",
 )
 def delete(task: UnlearningTask, *, lr: Rate = of_lr(0.01), epochs: Count = of_steps(10)) -> None:
     """Distill the original's distribution over all classes but the true one; needs no retain data.

@@ -57,7 +57,7 @@ Repair = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
         "uuef_il": {**SPKD, "steps": "forget"},
         "uuef_pl_df": {**SPKD, **PSEUDO_LABEL, "preserve": "forget"},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.05, 0.6]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def spkd(
@@ -115,7 +115,7 @@ def spkd(
         "uuef_pl": {**RKD, **PSEUDO_LABEL},
         "uuef_il": {**RKD, "ce_weight": 20.0, "distance_weight": 20.0, "angle_weight": 20.0, "steps": "shortest"},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def rkd(
@@ -153,7 +153,7 @@ def rkd(
     passes=PASSES,
     released="`uuef_il` is the AKD_IL of the code.",
     presets={"uuef": AKD, "uuef_pl": {**AKD, **PSEUDO_LABEL}, "uuef_il": {**AKD, "steps": "forget"}},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def akd(
@@ -189,7 +189,7 @@ def akd(
         "uuef": {**KD, "ce_weight": 10.0, "kd_weight": 10.0},
         "uuef_pl": {**KD, "ce_weight": 1.0, "kd_weight": 1.0, **PSEUDO_LABEL},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.03, 0.3]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def ga_kd(

@@ -18,7 +18,7 @@ from raybench.methods.framework.task import UnlearningTask
     "algorithm.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, **NUMBERS}},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def duck(

@@ -21,7 +21,6 @@ from raybench.methods.framework.task import UnlearningTask
     presets={
         "competition": {
             "batch_size": 256,
-            "schedule": "constant",
             "lr": 0.004,
             "epochs": 8,
             "uniform_lr": 0.005,
@@ -30,7 +29,7 @@ from raybench.methods.framework.task import UnlearningTask
             **NUMBERS,
         }
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={
         "uniform_lr": {"loguniform": [0.03, 0.5]},
         "contrast_lr": {"loguniform": [0.01, 0.1]},

@@ -23,7 +23,7 @@ from raybench.methods.framework.task import UnlearningTask
         "mucac_binary": MUFAC,
         "conformal": CONFORMAL,
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.3, 3.0]}, "epochs": {"choice": [0.25, 0.5]}},
 )
 def finetune(task: UnlearningTask, *, lr: Rate = of_lr(1.5), epochs: Count = of_epochs(0.5)) -> None:
@@ -36,7 +36,7 @@ def finetune(task: UnlearningTask, *, lr: Rate = of_lr(1.5), epochs: Count = of_
     formula="min CE(retain) + a_t sum |theta|, a_t = alpha (1 - epoch / (epochs - no_l1_epochs))",
     passes="retain: 1 forward, 1 backward",
     presets={"uuef": {**UUEF, "alpha": 0.2, "no_l1_epochs": 0}},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={
         "lr": {"loguniform": [0.3, 2.0]},
         "epochs": {"choice": [0.25, 0.5]},

@@ -30,6 +30,8 @@ from raybench.methods.framework.task import Batch, UnlearningTask
         "conformal": {**CONFORMAL, "schedule": "constant"},
     },
     search={"lr": {"loguniform": [0.01, 0.2]}},
+    limits="Made for forgetting whole classes. Its loss is unbounded, so on a random forget set the mild default "
+    "changes little, and stronger settings damage the model before it forgets.",
 )
 def gradient_ascent(
     task: UnlearningTask,

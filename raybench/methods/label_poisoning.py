@@ -22,7 +22,7 @@ SOURCE = "Kraehenmann et al. 2023, Forget with Precision (ETH Zurich)"
         "eth": {**ETH, "scope": "forget", "lr": 7e-4, "epochs": 1},
         "eth_full": {**ETH, "scope": "full", "lr": 0.002, "epochs": 5, "schedule": "cosine_epoch", "shuffle": False},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.01, 0.1]}, "epochs": {"choice": [0.05, 0.125, 0.25]}},
 )
 def label_poisoning(
@@ -53,7 +53,7 @@ def label_poisoning(
     formula="min CE(forget, random label), then min CE(retain)",
     passes="first `forget_epochs`, forget: 1 forward, 1 backward; then retain: the same",
     presets={"eth": {**ETH, "forget_lr": 0.01, "forget_epochs": 1, "shuffle": False}},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={
         "forget_lr": {"loguniform": [0.03, 0.3]},
         "lr": {"loguniform": [0.1, 1.0]},

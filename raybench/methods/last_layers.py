@@ -18,7 +18,7 @@ RELEASED = {**MUFAC, "stages": 3, "frozen_statistics": False}
     needs="a network with stages",
     released="The running statistics of the frozen stages drift with the batches (`frozen_statistics: false`).",
     presets={"mufac": RELEASED, "mucac_multilabel": RELEASED, "mucac_binary": RELEASED},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.3, 3.0]}, "epochs": {"choice": [0.25, 0.5]}, "stages": {"choice": [2, 3]}},
 )
 def cf_k(
@@ -47,7 +47,7 @@ def cf_k(
     formula="min CE(retain) over the last `stages`, from fresh weights",
     passes="retain: 1 forward, 1 backward",
     needs="a network with stages",
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.25, 0.5]}, "stages": {"choice": [2, 3]}},
 )
 def eu_k(

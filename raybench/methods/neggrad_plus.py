@@ -21,7 +21,7 @@ MUCAC = {**ADVANCED, "driver": "shortest", "first": "forget"}
         "mucac_binary": MUCAC,
         "conformal": {**CONFORMAL, "retain_weight": 1.0, "forget_weight": 0.001, "driver": "mixed"},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={
         "lr": {"loguniform": [0.1, 0.8]},
         "epochs": {"choice": [0.125, 0.25]},
@@ -33,7 +33,7 @@ def neggrad_plus(
     *,
     lr: Rate = of_lr(0.4),
     epochs: Count = of_epochs(0.25),
-    retain_weight: Weight = 0.8,
+    retain_weight: Weight = 0.95,
     forget_weight: Weight = 0.2,
     driver: Literal["retain", "forget", "shortest", "mixed"] = "retain",
     first: Literal["retain", "forget"] = "retain",

@@ -12,7 +12,7 @@ from raybench.methods.framework.task import UnlearningTask
     source="Zhang et al. 2024, arXiv 2404.05868",
     formula="min 2 / beta mean log(1 + (p(y | x) / p_original(y | x))^beta) over forget + retain_weight CE(retain)",
     passes="forget: 1 forward, 1 backward, 1 teacher forward; retain: 1 forward, 1 backward, unless its weight is 0",
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.03, 0.3]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def npo(

@@ -14,6 +14,8 @@ from raybench.methods.framework.task import UnlearningTask
     targets=("single_label",),
     presets={"uuef": UUEF},
     search={"lr": {"loguniform": [0.003, 0.1]}},
+    limits="Made for forgetting whole classes. It trains on the forget set alone, so on a random forget set the mild "
+    "default changes little, and stronger settings damage the model before it forgets.",
 )
 def pseudo_label(task: UnlearningTask, *, lr: Rate = of_lr(0.01), epochs: Count = of_steps(10)) -> None:
     """Train each forget sample on the allowed class that the original considers most likely.

@@ -23,7 +23,7 @@ CONFORMAL_LABELS = {**CONFORMAL, "labels": "fixed", "exclude_true": True, "retai
     passes="forget: 1 forward, 1 backward; retain: the same, unless `retain_pass` is none",
     released="`uuef` draws from all classes, the true one included, again in each pass, and never uses the retain set.",
     presets={"uuef": UUEF_LABELS, "conformal": CONFORMAL_LABELS},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.01, 0.15]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def random_label(
@@ -68,7 +68,7 @@ def random_label(
         "uuef": {**UUEF_LABELS, "density": 0.5, "mask_update": "gradient"},
         "conformal": {**CONFORMAL_LABELS, "density": 0.5, "mask_update": "gradient"},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={
         "lr": {"loguniform": [0.01, 0.15]},
         "epochs": {"choice": [0.125, 0.25]},

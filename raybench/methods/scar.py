@@ -42,7 +42,7 @@ class ClassShapes:
     "filters the first forgotten class only; the preset gives its settings with the published algorithm.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "lr": 5e-4, "weight_decay": 0.0, **NUMBERS}},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.01, 0.15]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def scar(

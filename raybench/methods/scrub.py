@@ -29,7 +29,7 @@ NOTEBOOKS = {**MUFAC, "temperature": 4.0, "order": "min_then_max"}
         "mucac_binary": {**NOTEBOOKS, "lr": 1e-4, "epochs": 1, "max_epochs": "all"},
         "conformal": {**CONFORMAL, "schedule": "constant", "bn_mode": "train", "temperature": 2.0, "max_epochs": 6},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.2, 1.5]}, "epochs": {"choice": [0.15, 0.25]}, "max_epochs": {"choice": [2, 3]}},
 )
 def scrub(

@@ -38,7 +38,7 @@ OverfitEpochs = Annotated[int, Field(ge=1, description="passes over which a copy
     needs=NEEDS,
     released="The report says a quantile of 0.3 (`eth`), the only script of this variant has 0.2 (`eth_script`).",
     presets={"eth": {**OVERFIT, **NUMBERS}, "eth_script": {**OVERFIT, "quantile": 0.2}},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.25, 0.5]}, "quantile": {"choice": [0.2, 0.3]}},
 )
 def selective_pruning(
@@ -68,7 +68,7 @@ def selective_pruning(
     passes=PASSES,
     needs=NEEDS,
     presets={"eth": OVERFIT},
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.3, 2.0]}, "epochs": {"choice": [0.25, 0.5]}, "quantile": {"choice": [0.3, 0.9]}},
 )
 def selective_pruning_last(
@@ -99,7 +99,7 @@ def selective_pruning_last(
         "eth": {**OVERFIT_BOTH, **NUMBERS},
         "eth_code": {**OVERFIT_BOTH, "retain_overfit_lr": 0.0},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.25, 0.5]}, "quantile": {"choice": [0.3, 0.6]}},
 )
 def selective_pruning_complex(

@@ -31,7 +31,6 @@ NOTEBOOKS = {
         "tarun": {
             "optimizer": "adam",
             "weight_decay": 0.0,
-            "schedule": "constant",
             "batch_size": 256,
             "noise_samples": 256,
             "lr": 0.02,
@@ -41,7 +40,7 @@ NOTEBOOKS = {
             **NUMBERS,
         }
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={
         "lr": {"loguniform": [0.1, 1.0]},
         "repair_lr": {"loguniform": [0.1, 0.5]},
@@ -108,7 +107,7 @@ def learn_noise(task: UnlearningTask, noise: Tensor, labels: Tensor, *, steps: i
         "mucac_multilabel": {**NOTEBOOKS, "noise_batch_norm": "train"},
         "mucac_binary": {**NOTEBOOKS, "noise_batch_norm": "train"},
     },
-    settings={"schedule": "cosine"},
+    recipe_settings={"schedule": "cosine"},
     search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def unsir_mufac(

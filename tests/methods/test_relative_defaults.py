@@ -53,6 +53,7 @@ def test_the_batch_size_and_the_optimizer_are_those_of_the_recipe() -> None:
     _, settings = resolved(LARGE)
     assert (settings.batch_size, settings.weight_decay, settings.clip_norm) == (1024, 1e-4, 1.0)
     assert settings.schedule == "constant"
+    assert resolved(LARGE, epochs=3)[1] == settings
     _, settings = resolved(ADAM, momentum=0.5)
     assert (settings.optimizer, settings.momentum, settings.weight_decay) == ("adam", 0.5, 0.0)
 
@@ -65,7 +66,9 @@ def test_a_rate_is_converted_between_sgd_and_adam() -> None:
 
 
 def test_values_of_the_user_and_of_presets_are_plain_numbers() -> None:
-    assert resolved(LARGE, lr=0.7, epochs=3)[0] == {"lr": 0.7, "epochs": 3, "passes": 1}
+    arguments, settings = resolved(LARGE, lr=0.7, epochs=3)
+    assert arguments == {"lr": 0.7, "epochs": 3, "passes": 1}
+    assert settings == Settings()  # a rate holds for the optimizer that is documented, not for the recipe's
     arguments, settings = resolved(LARGE, preset="paper")
     assert arguments == {"lr": 0.3, "epochs": 2, "passes": 4}
     assert settings == Settings()
@@ -108,6 +111,9 @@ def test_shipped_ranges_contain_the_default_and_are_valid_for_small_and_large_re
         defaults, _ = check(name, function, {}, training)
         for key, value in shipped_ranges(function, training).items():
             space = Space.parse(key, value)
+            if space.kind == "fixed":
+                assert value == check(name, function, {}, training)[1].model_dump()[key]
+                continue
             for end in space.extremes:
                 check(name, function, {key: end}, training)
             if isinstance(defaults[key], float) and space.kind != "choice":

@@ -16,7 +16,7 @@ from raybench.engine.optimization import OptimizerSettings
 from raybench.engine.training import Recipe
 
 INHERITED = ("batch_size", "optimizer", "momentum", "nesterov", "weight_decay", "clip_norm")
-"""Shared settings whose defaults are those of the recipe, unless a preset is named."""
+"""Shared settings that are taken over from the recipe together with the learning rate."""
 ADAM_PER_SGD = 0.01  # 0.1 with SGD and 0.001 with Adam are the usual rates
 UNKNOWN_FORGET, UNKNOWN_RETAIN = 320, 3200  # numbers of samples where no data are at hand
 

@@ -17,19 +17,11 @@ ETH: Preset = {
     "momentum": 0.9,
     "nesterov": True,
     "weight_decay": 5e-4,
-    "schedule": "constant",
     "train_augmentation": False,
 }
 """Kraehenmann et al. 2023, "Forget with Precision": the released code unlearns without augmentation."""
 
-MUFAC: Preset = {
-    "lr": 0.001,
-    "epochs": 2,
-    "batch_size": 64,
-    "momentum": 0.0,
-    "weight_decay": 0.0,
-    "schedule": "constant",
-}
+MUFAC: Preset = {"lr": 0.001, "epochs": 2, "batch_size": 64, "momentum": 0.0, "weight_decay": 0.0}
 """Choi and Na 2023, arXiv 2311.02240: MUFAC and MUCAC. Presets set `bn_mode` if a notebook leaves BatchNorm in eval."""
 
 CONFORMAL: Preset = {

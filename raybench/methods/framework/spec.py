@@ -8,7 +8,7 @@ range:
 
 Defaults may follow the training of the original (`of_lr`, `of_epochs`, `of_steps`). Every method also accepts the
 shared settings (`Settings`), which the task applies. Precedence of values: the user's, the preset's, the method's
-default for a shared setting, the recipe's value (without a preset), the shared default.
+default for a shared setting, the recipe's value (where the learning rates are defaults too), the shared default.
 """
 
 import functools
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from raybench.engine.optimization import OptimizerSettings
 from raybench.errors import UserError, format_validation_error, unknown
-from raybench.methods.framework.defaults import Relative, Training, resolve
+from raybench.methods.framework.defaults import Relative, RelativeRate, Training, resolve
 from raybench.registry import attach, spec_of
 
 Rate = Annotated[float, Field(gt=0)]
@@ -76,6 +76,7 @@ class MethodSpec:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reproduces: Mapping[str, Reproduces] = field(default_factory=dict)  # of every preset
     settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe_settings: Mapping[str, Any] = field(default_factory=dict)
     search: Ranges = field(default_factory=dict)
     targets: tuple[Targets, ...] = ("single_label", "multi_label")
     formula: str = ""
@@ -90,6 +91,7 @@ def method(
     source: str,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
+    recipe_settings: Mapping[str, Any] | None = None,
     search: Ranges | None = None,
     targets: Sequence[Targets] = ("single_label", "multi_label"),
     formula: str = "",
@@ -106,6 +108,7 @@ def method(
             `reproduces: "numbers"` sets the paper's numbers only, because the algorithm here is not that of the
             released code; without the key it reproduces the released code, bugs included.
         settings: the method's defaults for shared settings (`optimizer`, `schedule`, ...).
+        recipe_settings: the method's defaults for shared settings where its learning rates follow the recipe.
         search: shipped search ranges, which `search` in an experiment file takes. Where the default of a hyperparameter
             is relative (`of_lr`, `of_epochs`), its range is in the same unit.
         targets: label kinds that the method is defined for; a run with other labels ends before the first step.
@@ -121,6 +124,7 @@ def method(
         released_settings,
         reproduces,
         dict(settings or {}),
+        dict(recipe_settings or {}),
         dict(search or {}),
         tuple(targets),
         formula=formula,
@@ -161,10 +165,16 @@ def hyperparameters(function: Callable[..., None]) -> type[BaseModel]:
     return create_model(f"{function.__name__} hyperparameters", __config__=STRICT, **fields)
 
 
-def shipped_ranges(function: Callable[..., None], training: Training) -> dict[str, dict[str, list[Any]]]:
-    """Return the method's shipped search ranges with relative values resolved, as an experiment file writes them."""
-    fields = hyperparameters(function).model_fields
-    ranges: dict[str, dict[str, list[Any]]] = {}
+def shipped_ranges(
+    function: Callable[..., None], training: Training, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the method's shipped search ranges with relative values resolved, as an experiment file writes them.
+
+    Ranges of learning rates come with the shared settings for which they hold, unless `given` sets a rate; what it sets
+    replaces the range.
+    """
+    fields, given = hyperparameters(function).model_fields, given or {}
+    ranges: dict[str, Any] = _recipe_settings(function, training, given)
     for key, space in spec_of(function, MethodSpec).search.items():
         default = fields[key].default if key in fields else None
         for kind, values in space.items():
@@ -172,7 +182,20 @@ def shipped_ranges(function: Callable[..., None], training: Training) -> dict[st
                 values = list(dict.fromkeys(training.number(value, default.unit) for value in values))
                 kind = "choice" if len(values) == 1 else kind
             ranges[key] = {kind: list(values)}
-    return ranges
+    return {**ranges, **given}
+
+
+def _recipe_settings(function: Callable[..., None], training: Training, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shared settings that go with relative learning rates, nothing if `given` sets a rate.
+
+    A rate that is set holds for the documented defaults of the shared settings, not for those of some recipe.
+    """
+    fields = hyperparameters(function).model_fields
+    rates = [key for key, field in fields.items() if isinstance(field.default, RelativeRate)]
+    if not rates or any(rate in given for rate in rates):
+        return {}
+    spec = spec_of(function, MethodSpec)
+    return {**training.settings(), **spec.recipe_settings, **spec.settings}
 
 
 def check(
@@ -196,7 +219,7 @@ def check(
         if key not in specific and key not in shared:
             raise unknown(f"hyperparameter of method {name}", key, [*specific, *shared, "preset"])
     try:
-        inherited = training.settings() if preset is None else {}
+        inherited = _recipe_settings(function, training, merged) if preset is None else {}
         settings = Settings.model_validate({**inherited, **{k: v for k, v in merged.items() if k not in specific}})
         relative = resolve({k: field.default for k, field in specific.items()}, training, settings)
         chosen = {**relative, **{k: v for k, v in merged.items() if k in specific}}

@@ -52,16 +52,13 @@ class UnlearningTask(Passes):
 
         Args:
             calibration: samples that no method trains on, for methods that calibrate a quantile during training.
-            training: how the original was trained, which the defaults of a method that runs another one follow.
+            training: what default rates and durations follow, for a method that runs another one.
             fresh: function of a seed that returns a newly initialized model of the same architecture.
             train_from_scratch: training with the recipe of the experiment, which `retrain` uses.
             on_epoch: called after every epoch; a returned reason stops the method.
         """
-        device = next(original.parameters()).device
-        settings = settings or Settings()
-        super().__init__(
-            forget=forget, retain=retain, calibration=calibration, seed=seed, settings=settings, device=device
-        )
+        settings, on = settings or Settings(), next(original.parameters()).device
+        super().__init__(forget=forget, retain=retain, calibration=calibration, seed=seed, settings=settings, device=on)
         self.training = training or Training(num_forget=len(forget), num_retain=len(retain))
         self.precision = precision
         self.random = np.random.default_rng(seed_for("method", seed))
