@@ -60,8 +60,8 @@ def ssd(
     formula=f"{FORMULA}, I = mean |gradient of |f(x)|^2|",
     passes=PASSES,
     search={"selection": {"loguniform": [1.01, 10.0]}},
-    limits="No weight matters much more to a random forget set than to the rest, so the default changes nothing "
-    "there; on a whole class, a `selection` of 1.05 to 1.3 forgets it and loses accuracy on other classes.",
+    limits="Made for forgetting whole classes. No weight matters much more to a random forget set than to the rest, so the "
+    "default changes nothing there, and a smaller `selection` damages the model.",
 )
 def lfssd(
     task: UnlearningTask,

@@ -8,6 +8,7 @@ import pytest
 
 from raybench import models
 from raybench.config.reading import load_experiment
+from raybench.engine.training import Recipe
 from raybench.errors import UserError
 from raybench.fingerprints import code_fingerprint
 from raybench.jobs import keys as keys_of
@@ -159,9 +160,26 @@ def test_a_default_that_is_written_out_is_the_same_trial(keys):
     from raybench.methods import get
     from raybench.methods.framework.spec import hyperparameters
 
-    defaults = {name: field.default for name, field in hyperparameters(get("finetune")).model_fields.items()}
-    numbers = {key: value for key, value in defaults.items() if isinstance(value, int | float | str)}
-    assert keys(methods={"finetune": numbers})["trials"] == keys(methods={"finetune": {}})["trials"]
+    defaults = {name: field.default for name, field in hyperparameters(get("ssd")).model_fields.items()}
+    assert keys(methods={"ssd": defaults})["trials"] == keys(methods={"ssd": {}})["trials"]
+
+
+def test_a_relative_default_follows_the_recipe_and_is_part_of_the_key(keys):
+    from raybench.methods import get
+    from raybench.methods.framework.defaults import Training
+    from raybench.methods.framework.spec import check
+
+    recipe = Recipe.model_validate({"lr": 0.05, "batch_size": 16, "epochs": 4})
+    arguments, settings = check("finetune", get("finetune"), {}, Training(recipe))
+    written = {**arguments, "batch_size": settings.batch_size, "schedule": settings.schedule}
+    changes = {
+        f"train__{key}": value for key, value in recipe.model_dump(include={"lr", "batch_size", "epochs"}).items()
+    }
+    assert (
+        keys(methods={"finetune": written}, **changes)["trials"] == keys(methods={"finetune": {}}, **changes)["trials"]
+    )
+    other = keys(methods={"finetune": {}}, **changes | {"train__lr": 0.1})["trials"]
+    assert other != by_default
 
 
 def test_a_file_and_its_rewriting_have_the_same_keys(write_file, tiny, trained):
