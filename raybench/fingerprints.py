@@ -24,7 +24,7 @@ IGNORED = frozenset(
 )
 # arguments of @method, @metric, @dataset and @forget_rule that only describe
 PROSE = frozenset(
-    {"source", "formula", "passes", "needs", "cost", "caution", "released", "small_models", "summary", "description"}
+    {"source", "formula", "passes", "needs", "cost", "caution", "released", "limits", "summary", "description"}
 )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from raybench import models
+from raybench import methods, models
 from raybench.config.schema import Experiment
 from raybench.config.sweep import Sweep
 from raybench.data.images import LEFT_OUT, ImageData
@@ -18,6 +18,9 @@ from raybench.distributed.resources import needs, unmet
 from raybench.jobs import plan
 from raybench.jobs.specs import EvaluatedModel, Job
 from raybench.jobs.train import import_checkpoint
+from raybench.methods.framework.defaults import Relative
+from raybench.methods.framework.spec import check as check_method
+from raybench.methods.framework.spec import hyperparameters
 from raybench.pipeline import stages
 from raybench.pipeline.notices import assumptions
 from raybench.pipeline.preflight import try_model
@@ -104,7 +107,8 @@ def _sweep_lines(scenario: Scenario, trained: Trained, swept: Swept) -> Iterator
             for key, space in experiment.spaces(method).items()
         )
         total = sum(job.units for job in jobs)
-        yield f"  {method:<22} {total:>4} trials, {_finished(store, jobs)} cached   {spaces or 'defaults'}"
+        text = ", ".join(part for part in (spaces or "defaults", *_relative_defaults(scenario, method)) if part)
+        yield f"  {method:<22} {total:>4} trials, {_finished(store, jobs)} cached   {text}"
     final = sweep.seeds * len(experiment.methods)
     yield (
         f"sweep        {search.total} trials ({sweep.search}, scheduler {sweep.scheduler}, objective {sweep.objective})"
@@ -133,6 +137,16 @@ def _finalists(scenario: Scenario, trained: Trained, swept: Swept) -> str:
         finalists = stages.finalists_stage(scenario, trained, swept)
         most, cached = finalists.total, f" ({finalists.finished()} cached)"
     return f"{most} runs of the best settings{cached} and "
+
+
+def _relative_defaults(scenario: Scenario, method: str) -> Iterator[str]:
+    """Yield the numbers that follow from the recipe where neither the file nor a preset sets them."""
+    function = methods.get(scenario.experiment.function_name(method))
+    setting = {key: space.values[0] for key, space in scenario.experiment.spaces(method).items()}
+    arguments, _ = check_method(method, function, setting, scenario.training)
+    for key, field in hyperparameters(function).model_fields.items():
+        if isinstance(field.default, Relative) and key not in setting and "preset" not in setting:
+            yield f"{key} {arguments[key]:g}"
 
 
 def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: nn.Module) -> Iterator[str]:

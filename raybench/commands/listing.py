@@ -37,6 +37,8 @@ def _methods() -> Iterator[str]:
         yield f"    {_first_paragraph(function)}"
         for key, field in hyperparameters(function).model_fields.items():
             yield f"    {key} = {field.default!r}   ({_type(field.annotation, field.metadata)})"
+        if spec.search:
+            yield f"    search ranges (`search`): {', '.join(spec.search)}"
         if spec.presets:
             yield f"    presets: {', '.join(spec.presets)}"
     yield "Settings that every method accepts:"

@@ -27,6 +27,8 @@ Models = Annotated[int, Field(ge=0, le=limits.MODELS)]
 Threads = Annotated[int, Field(ge=1, le=limits.THREADS)]
 
 METHOD = "method"  # key under `methods.<name>` that names the function, so that one method can run in several settings
+SEARCH = "search"  # key under `methods.<name>`, or its whole value: take the ranges that are shipped with the method
+ALL = "all"  # key under `methods:` that stands for every built-in method that has no entry
 
 __all__ = [
     "Data",
@@ -238,8 +240,9 @@ class Experiment(Section):
     )
     methods: dict[str, dict[str, Any]] = Field(
         description="Unlearning methods, each with fixed values and search spaces of its hyperparameters. A name "
-        "without values takes the defaults of the method. Your own method is `package.module.function`. The names "
-        "become parts of paths, so the rule for `name` applies.",
+        "without values takes the defaults of the method; `search` takes the ranges that are shipped with it. The name "
+        "`all` stands for every built-in method without an entry. Your own method is `package.module.function`. The "
+        "names become parts of paths, so the rule for `name` applies.",
         json_schema_extra={"keys_of": "methods"},
     )
     sweep: Sweep = Field(default=Sweep(), description="How hyperparameters are searched.")
@@ -277,10 +280,10 @@ class Experiment(Section):
     @field_validator("methods", mode="before")
     @classmethod
     def _fill_empty(cls, value: Any) -> Any:
-        """Read a method with nothing after its colon as one with default settings."""
+        """Read a method with nothing after its colon as one with default settings, and `search` as its own key."""
         if not isinstance(value, dict):
             return value
-        return {name: {} if settings is None else settings for name, settings in value.items()}
+        return {name: _entry(name, settings) for name, settings in value.items()}
 
     @field_validator("methods")
     @classmethod
@@ -306,3 +309,17 @@ class Experiment(Section):
     def tunes_separately(self) -> bool:
         """Return whether a search unlearns another forget set than the reported one."""
         return self.sweep.tuning_request == "separate" and any(map(self.searches, self.methods))
+
+
+def _entry(name: str, settings: Any) -> Any:
+    if settings is None:
+        return {}
+    if isinstance(settings, str):
+        if settings != SEARCH:
+            with attach_key("methods", name):
+                raise UserError(
+                    f"methods.{name} = {settings!r}: must be a mapping of hyperparameters, `{SEARCH}` for the shipped "
+                    "search ranges, or nothing for the defaults"
+                )
+        return {SEARCH: True}
+    return settings

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from raybench import limits, methods
-from raybench.config.schema import METHOD, Experiment
+from raybench.config.schema import ALL, METHOD, SEARCH, Experiment
 from raybench.config.spaces import Space
 from raybench.engine import audit
 from raybench.errors import UserError, attach_key, unknown
+from raybench.methods.framework.defaults import Training
 from raybench.methods.framework.spec import check as check_method
+from raybench.methods.framework.spec import shipped_ranges
 from raybench.scoring import metric_rows
 
 
@@ -22,7 +24,7 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
     Raises pydantic's ValidationError for the mistakes within sections, all at once, and UserError, with its key, for
     the first mistake across sections.
     """
-    experiment = Experiment.model_validate(content)
+    experiment = _expand(Experiment.model_validate(content))
     for section in ("train", "methods"):
         _require_finite(experiment.model_dump(include={section}))
     _require_finite(experiment.train.retrained_recipe.model_dump(), "train", "retrained")
@@ -38,6 +40,31 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
     _check_originals(experiment)
     _check_population(experiment)
     return experiment
+
+
+def _expand(experiment: Experiment) -> Experiment:
+    """Replace the entry `all` by the methods it stands for, and `search` by the shipped ranges of each method.
+
+    What an entry sets itself replaces the shipped range. A method without ranges runs at its defaults.
+    """
+    entries = dict(experiment.methods)
+    if ALL in entries:
+        shared = entries.pop(ALL)
+        used = {experiment.function_name(name) for name in entries}
+        entries |= {name: shared for name in methods.names() if name not in used}
+    training = Training(experiment.train.recipe)
+    expanded = {}
+    for name, values in entries.items():
+        own = {key: value for key, value in values.items() if key != SEARCH}
+        if (search := values.get(SEARCH, False)) not in (True, False):
+            with attach_key("methods", name, SEARCH):
+                raise UserError(f"methods.{name}.{SEARCH} = {search!r}: must be true (the shipped ranges) or false")
+        if search:
+            with attach_key("methods", name):
+                given = {key: value for key, value in own.items() if key != METHOD}
+                own = {**own, **shipped_ranges(methods.get(str(values.get(METHOD, name))), training, given)}
+        expanded[name] = own
+    return experiment.model_copy(update={"methods": expanded})
 
 
 def _check_method(name: str, function_name: str, values: Mapping[str, Any]) -> None:

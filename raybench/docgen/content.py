@@ -115,8 +115,8 @@ MEMORY = {
     "When not to trust it": "It sees confidences in the true label. A model that hides what it knows elsewhere passes "
     "(the section on adversaries in docs/power.md). With one original, values refer to that original, and models that "
     "did not start from it read less. A model that is far more confident than retrained models on all samples, unseen "
-    "ones included, reads as one that remembers. A share that a model was trained on is what it remembers only where samples "
-    "do not teach about each other: one image of a class teaches much about the class.",
+    "ones included, reads as one that remembers. A share that a model was trained on is what it remembers only where "
+    "samples do not teach about each other: one image of a class teaches much about the class.",
 }
 OF_VERDICTS = """## Verdicts
 

@@ -112,7 +112,24 @@ Under `methods`, a value is fixed or a search space, from which the sweep draws 
 | `{randint: [low, high]}` | a whole number, both ends included | counts |
 | `{choice: [a, b, ...]}` | one of the values | anything |
 
-Every value that a space can give must be valid; both ends and all choices are checked before the run starts."""
+Every value that a space can give must be valid; both ends and all choices are checked before the run starts.
+
+Every method is shipped with ranges that suit small and large data sets, because they are relative to the recipe of the
+original (`train.lr`, `train.epochs`); [methods.md](methods.md) lists them. `search` takes them:
+
+```yaml
+methods:
+  scrub: search                         # the shipped ranges
+  neggrad_plus: {search: true, epochs: 5}  # the shipped ranges, but 5 epochs
+  finetune:                             # the defaults
+  all: search                           # every other built-in method, each with its shipped ranges
+sweep: {trials: 8}
+```
+
+Without a search, the defaults follow the recipe too: a default rate is a factor of `train.lr`, and together with it
+batch size, optimizer, momentum and weight decay are those of `train`. So describe the training of your model under
+`train` even if the model comes from a checkpoint. Values that you write, and those of presets, are plain numbers, and
+with a learning rate of your own the shared settings have their own defaults."""
 SMOKE = """\
 ## smoke
 

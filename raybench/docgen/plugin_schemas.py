@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from raybench import data, methods, metrics, models, paper_tables, registry
-from raybench.config.schema import METHOD
+from raybench.config.schema import ALL, METHOD, SEARCH
 from raybench.config.spaces import KINDS
 from raybench.data import forget_rules
 from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
@@ -25,7 +25,9 @@ USER_DEFINED = {
     "pattern": r"^\w+(\.\w+)+$",
     "description": "your own function: package.module.function",
 }
+SHIPPED: Schema = {"type": "boolean", "description": "Take the search ranges that are shipped with the method."}
 OBJECT = ["object", "null"]  # null removes a mapping of the extended file, and is a method's defaults
+ENTRY: Schema = {"type": [*OBJECT, "string"], "pattern": f"^{SEARCH}$"}  # a method: mapping, null or `search`
 
 
 def names_of(kind: str) -> list[str]:
@@ -151,7 +153,7 @@ def method_definitions() -> dict[str, Schema]:
     for name in methods.names():
         function = methods.get(name)
         spec = registry.spec_of(function, MethodSpec)
-        keys: dict[str, Schema] = {METHOD: {"const": name}}
+        keys: dict[str, Schema] = {METHOD: {"const": name}, SEARCH: SHIPPED}
         if spec.presets:
             keys["preset"] = _searchable(
                 {"enum": sorted(spec.presets), "description": "Settings released with a paper."}
@@ -162,10 +164,10 @@ def method_definitions() -> dict[str, Schema]:
         for key in shared:
             default = {"default": json_value(spec.settings[key])} if key in spec.settings else {}
             keys.setdefault(key, {"$ref": f"#/$defs/settings.{key}"} | default)
-        definition = {"type": OBJECT, "description": summary(function), "properties": keys}
+        definition = {**ENTRY, "description": summary(function), "properties": keys}
         definitions[f"method.{name}"] = definition | {"additionalProperties": False}
     definitions["method"] = {
-        "type": OBJECT,
+        **ENTRY,
         "properties": {METHOD: name_schema(methods.names(), user_defined=True)},
         "allOf": [{"if": _names_method(name), "then": {"$ref": f"#/$defs/method.{name}"}} for name in methods.names()],
     }
@@ -188,11 +190,12 @@ def method_entries() -> Schema:
         }
         for name in methods.names()
     }
-    return {"type": OBJECT, "properties": sections, "additionalProperties": entry}
+    every = {"description": "Every built-in method without an entry.", **ENTRY}
+    return {"type": OBJECT, "properties": {**sections, ALL: every}, "additionalProperties": entry}
 
 
 def methods_are_known() -> Schema:
     """Require that an entry is named like a method or a user-defined function, or sets `method`."""
-    known: dict[str, bool] = dict.fromkeys(methods.names(), True)
+    known: dict[str, bool] = dict.fromkeys([*methods.names(), ALL], True)
     has_method = {"type": "object", "required": [METHOD]}
     return {"properties": known, "patternProperties": {r"\.": True}, "additionalProperties": has_method}

@@ -61,7 +61,7 @@ def trial_key(
     experiment = scenario.experiment
     function_name = experiment.function_name(method)
     function = methods.get(function_name)
-    hyperparameters, settings = check(method, function, setting)
+    hyperparameters, settings = check(method, function, setting, scenario.training)
     trial = fingerprint(
         "trial",
         NUMERICS,

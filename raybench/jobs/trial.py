@@ -62,7 +62,7 @@ def trial_job(
             "audit": None,
             "ledger": {"seconds": time.perf_counter() - started},
         }
-    return _finish(scenario, {**_job_fields(job), **outcome})
+    return _finish(scenario, {**_job_fields(scenario, job), **outcome})
 
 
 def stopped_record(scenario: Scenario, job: TrialJob) -> TrialRecord:
@@ -71,7 +71,7 @@ def stopped_record(scenario: Scenario, job: TrialJob) -> TrialRecord:
         return close_partial(scenario, job.key)
     reason = f"its worker died more than {scenario.experiment.resources.retries} times (out of memory?)"
     outcome: dict[str, Any] = {"status": "failed", "reason": reason, "epochs": [], "audit": None, "ledger": {}}
-    return _finish(scenario, {**_job_fields(job), **outcome})
+    return _finish(scenario, {**_job_fields(scenario, job), **outcome})
 
 
 def close_partial(scenario: Scenario, key: str) -> TrialRecord:
@@ -93,8 +93,8 @@ def _audit_of(row: EpochRow) -> Audit:
     return {key: value for key, value in row.items() if key in AUDIT_FIELDS}
 
 
-def _job_fields(job: TrialJob) -> dict[str, Any]:
-    arguments, settings = check(job.method, methods.get(job.function), job.setting)
+def _job_fields(scenario: Scenario, job: TrialJob) -> dict[str, Any]:
+    arguments, settings = check(job.method, methods.get(job.function), job.setting, scenario.training)
     return {
         "key": job.key,
         "name": job.name,
@@ -116,7 +116,7 @@ def _run(
 ) -> dict[str, Any]:
     experiment = scenario.experiment
     function = methods.get(job.function)
-    arguments, settings = check(job.method, function, job.setting)
+    arguments, settings = check(job.method, function, job.setting, scenario.training)
     splits = scenario.audit_splits()
     precision = resolve_precision(experiment.resources.precision, scenario.device)
     epochs: list[EpochRow] = []
@@ -129,7 +129,7 @@ def _run(
             epochs.append(row)
             curves.log(epoch, {**audit_values, experiment.sweep.objective: value})
             if report is not None:
-                partial = {**_job_fields(job), "epochs": epochs}
+                partial = {**_job_fields(scenario, job), "epochs": epochs}
                 scenario.store.write_json(f"{job.key}.partial", partial, durable=False)
                 report({**row, "objective": value})
             return row
@@ -149,6 +149,7 @@ def _run(
             calibration=splits["validation"],  # methods calibrate on the samples that a sweep selects on
             seed=job.seed,
             settings=settings,
+            training=scenario.training,
             precision=precision,
             fresh=scenario.fresh,
             train_from_scratch=functools.partial(_from_scratch, scenario),

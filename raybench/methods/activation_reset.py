@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from raybench.methods.building_blocks.fine_tuning import FEW_REPAIR_STEPS, fine_tune
+from raybench.methods.building_blocks.fine_tuning import fine_tune
 from raybench.methods.building_blocks.reinitialization import redraw
 from raybench.methods.framework.architecture import spatial_convolutions
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import ETH, NUMBERS
 from raybench.methods.framework.spec import Count, Fraction, Rate, method
 from raybench.methods.framework.task import Batch, UnlearningTask
@@ -23,14 +24,15 @@ from raybench.models import head_name
     released="The code divides the retain sum by the size of the whole set, 50 times too much, collects activations in "
     "train mode, and stops with an error before its repair epochs, so it has no result to reproduce; `eth` has its "
     "settings.",
-    small_models=FEW_REPAIR_STEPS,
     presets={"eth": {**ETH, **NUMBERS}},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.25, 0.5]}, "positions": {"choice": [0.6, 0.8]}},
 )
 def activation_reset(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.5),
+    epochs: Count = of_epochs(0.25),
     positions: Fraction = 0.8,
     retain_fraction: Fraction = 0.02,
 ) -> None:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import CONFORMAL
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
@@ -15,16 +16,27 @@ from raybench.methods.framework.teaching import infer
     formula="min KL(random network || model) on forget rows + KL(original || model) on retain rows",
     passes="forget and a retain sample: 1 forward, 1 backward, 1 teacher forward",
     released="`conformal` averages the divergence over classes as well as over samples, K times smaller.",
-    settings={"optimizer": "adam", "weight_decay": 0.0},
-    presets={"conformal": {**CONFORMAL, "lr": 1e-4, "weight_decay": 0.0, "schedule": "constant", "kl": "element_mean"}},
+    presets={
+        "conformal": {
+            **CONFORMAL,
+            "optimizer": "adam",
+            "lr": 1e-4,
+            "weight_decay": 0.0,
+            "schedule": "constant",
+            "kl": "element_mean",
+            "retain_ratio": 1.0,
+        }
+    },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.01, 0.3]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def bad_teacher(
     task: UnlearningTask,
     *,
-    lr: Rate = 1e-4,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.05),
+    epochs: Count = of_epochs(0.125),
     temperature: Rate = 1.0,
-    retain_ratio: Weight = 1.0,
+    retain_ratio: Weight = 4.0,
     kl: Literal["batchmean", "element_mean"] = "batchmean",
 ) -> None:
     """Distill an incompetent teacher on the forget set and the original on a retain sample, in mixed batches.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from raybench.errors import UserError
 from raybench.methods.building_blocks.relabeling import allowed_classes, require_other_class
+from raybench.methods.framework.defaults import of_lr, of_steps
 from raybench.methods.framework.presets import UUEF
 from raybench.methods.framework.spec import Count, Natural, Rate, method
 from raybench.methods.framework.task import Batch, UnlearningTask
@@ -22,12 +23,15 @@ SOURCE = "Chen et al. 2023, arXiv 2303.11570"
     released="In `uuef` the step may leave the true class on top, which is then the training label.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "epsilon": 0.1, "exclude_true": False, "pixels": True}},
+    search={"lr": {"loguniform": [0.003, 0.1]}},
+    limits="Made for forgetting whole classes. It trains on the forget set alone, so on a random forget set the mild "
+    "default changes little, and stronger settings damage the model before it forgets.",
 )
 def boundary_shrink(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.01),
+    epochs: Count = of_steps(10),
     epsilon: Rate = 0.1,
     exclude_true: bool = True,
     pixels: bool = False,
@@ -60,9 +64,16 @@ def boundary_shrink(
     "trains a real class and not the extra unit; `target: extra` restores the published algorithm.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "target": 10}},
+    search={"lr": {"loguniform": [0.003, 0.1]}},
+    limits="Made for forgetting whole classes. It trains on the forget set alone, so on a random forget set the mild "
+    "default changes little, and stronger settings damage the model before it forgets.",
 )
 def boundary_expand(
-    task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, target: Natural | Literal["extra"] = "extra"
+    task: UnlearningTask,
+    *,
+    lr: Rate = of_lr(0.01),
+    epochs: Count = of_steps(10),
+    target: Natural | Literal["extra"] = "extra",
 ) -> None:
     """Train the forget set on an extra class, an output unit that is removed when the method ends.
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from raybench.engine.optimization import set_learning_rate
 from raybench.errors import UserError
-from raybench.methods.building_blocks.fine_tuning import FEW_REPAIR_STEPS, fine_tune, train_pass
+from raybench.methods.building_blocks.fine_tuning import fine_tune, train_pass
 from raybench.methods.framework.architecture import convolutions, spatial_convolutions
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.spec import Count, Fraction, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -21,10 +22,15 @@ FINDINGS = "in the NeurIPS 2023 competition (Triantafillou et al. 2024, arXiv 24
     formula="redraw convolution weights with the smallest |gradient of CE(retain) - CE(forget)|; then min CE(retain)",
     passes="once, forget and as many retain samples: 1 forward, 1 backward; then retain: the same",
     needs="convolutions",
-    small_models=FEW_REPAIR_STEPS,
+    search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.25, 0.5]}},
 )
 def msg(
-    task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, fraction: Fraction = 0.3, slow: Fraction = 0.1
+    task: UnlearningTask,
+    *,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.5),
+    fraction: Fraction = 0.3,
+    slow: Fraction = 0.1,
 ) -> None:
     """Redraw the convolution weights that matter least to the difference of both losses; then fine-tune.
 
@@ -59,14 +65,14 @@ def msg(
     released="The noise reaches only convolutions at the top level of the network, the first one of a residual network "
     "(`layers: first`); a later re-implementation multiplies the mean loss by the mean of the class weights, which has "
     "no effect. Label vectors have no classes to balance.",
-    small_models=FEW_REPAIR_STEPS,
     settings={"schedule": "cosine_epoch"},
+    search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.25, 0.5]}},
 )
 def cfw(
     task: UnlearningTask,
     *,
-    lr: Rate = 7e-4,
-    epochs: Count = 4,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.25),
     start_std: Weight = 0.6,
     end_std: Weight = 0.005,
     layers: Literal["first", "all"] = "first",
@@ -100,10 +106,10 @@ def cfw(
     formula="swap the axes of every convolution kernel; then min CE(retain)",
     passes="retain: 1 forward, 1 backward",
     needs="a convolutional network with square kernels",
-    small_models=FEW_REPAIR_STEPS,
     settings={"schedule": "cosine_epoch"},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.25, 0.5]}},
 )
-def convolution_transpose(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 3) -> None:
+def convolution_transpose(task: UnlearningTask, *, lr: Rate = of_lr(0.3), epochs: Count = of_epochs(0.5)) -> None:
     """Transpose every kernel, as if the network saw transposed images, and fine-tune on the retain set."""
     layers = spatial_convolutions(task.model, method="convolution_transpose")
     for name, layer in layers.items():

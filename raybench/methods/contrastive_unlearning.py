@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import UUEF
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import Driver, UnlearningTask
@@ -19,12 +20,14 @@ from raybench.methods.framework.task import Driver, UnlearningTask
     "and several forgotten classes are merged.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "against": "forget", "temperature": 1.0, "weight": 1.0, "driver": "shortest"}},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.2, 2.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def contrastive_unlearning(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(1),
+    epochs: Count = of_epochs(0.25),
     weight: Weight = 1.0,
     temperature: Rate = 0.5,
     against: Literal["retain", "forget"] = "retain",

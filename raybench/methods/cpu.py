@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raybench import methods
 from raybench.errors import UserError
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import CONFORMAL
 from raybench.methods.framework.spec import Count, Rate, Weight, check, hyperparameters, method
 from raybench.methods.framework.task import UnlearningTask
@@ -34,14 +35,15 @@ RELEASED = {**CONFORMAL, "batch_size": 128, "bn_mode": "frozen", "hinge": "all_p
         "conformal_salun": {**RELEASED, "base": "salun", "base_preset": "conformal"},
         "conformal_retrain": {**RELEASED, "base": "retrain", "lr": 0.01, "epochs": 200},
     },
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def cpu(
     task: UnlearningTask,
     *,
     base: str = "finetune",
     base_preset: str | None = None,
-    lr: Rate = 0.01,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.25),
     lambda_: Weight = 0.5,
     delta: Weight = 0.01,
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05,
@@ -68,7 +70,7 @@ def cpu(
     if not {"lr", "epochs"} <= set(hyperparameters(function).model_fields) or base == "cpu":
         raise UserError(f"base = {base!r}: the base of cpu must be a method that trains on batches, with lr and epochs")
     preset = {} if base_preset is None else {"preset": base_preset}
-    arguments, _ = check(base, function, {**preset, "lr": lr, "epochs": epochs})
+    arguments, _ = check(base, function, {**preset, "lr": lr, "epochs": epochs}, task.training)
     conformal_rank(task.num_samples("calibration"), alpha)
     task.train_from_scratch = None  # the recipe of an experiment has its own loop, to which no term can be added
     ratio = task.num_samples("forget") / task.num_samples("retain")

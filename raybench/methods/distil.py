@@ -16,6 +16,7 @@ from raybench.methods.building_blocks.relabeling import (
     labels_for,
     require_other_class,
 )
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import UUEF, Preset
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
@@ -56,12 +57,14 @@ Repair = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
         "uuef_il": {**SPKD, "steps": "forget"},
         "uuef_pl_df": {**SPKD, **PSEUDO_LABEL, "preserve": "forget"},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.05, 0.6]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def spkd(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.25),
     ce_weight: Weight = 1.0,
     similarity_weight: Weight = 3000.0,
     squared: bool = True,
@@ -112,12 +115,14 @@ def spkd(
         "uuef_pl": {**RKD, **PSEUDO_LABEL},
         "uuef_il": {**RKD, "ce_weight": 20.0, "distance_weight": 20.0, "angle_weight": 20.0, "steps": "shortest"},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def rkd(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.6),
+    epochs: Count = of_epochs(0.25),
     ce_weight: Weight = 1.0,
     distance_weight: Weight = 25.0,
     angle_weight: Weight = 50.0,
@@ -148,14 +153,16 @@ def rkd(
     passes=PASSES,
     released="`uuef_il` is the AKD_IL of the code.",
     presets={"uuef": AKD, "uuef_pl": {**AKD, **PSEUDO_LABEL}, "uuef_il": {**AKD, "steps": "forget"}},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def akd(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
-    ce_weight: Weight = 10.0,
-    feature_weight: Weight = 10.0,
+    lr: Rate = of_lr(0.5),
+    epochs: Count = of_epochs(0.25),
+    ce_weight: Weight = 1.0,
+    feature_weight: Weight = 1.0,
     steps: Steps = "separate",
     forget_loss: ForgetLoss = "ascent",
     exclude_true: ExcludeTrue = True,
@@ -182,12 +189,14 @@ def akd(
         "uuef": {**KD, "ce_weight": 10.0, "kd_weight": 10.0},
         "uuef_pl": {**KD, "ce_weight": 1.0, "kd_weight": 1.0, **PSEUDO_LABEL},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.03, 0.3]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def ga_kd(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.2),
+    epochs: Count = of_epochs(0.25),
     ce_weight: Weight = 10.0,
     kd_weight: Weight = 10.0,
     temperature: Rate = 2.0,

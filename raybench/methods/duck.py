@@ -2,6 +2,7 @@
 
 from raybench.methods.building_blocks.centroids import class_means, cosine_distances, nearest, original_features
 from raybench.methods.building_blocks.relabeling import require_other_class
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import NUMBERS, UUEF
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
@@ -15,15 +16,16 @@ from raybench.methods.framework.task import UnlearningTask
     released="The code of `uuef` reuses the targets of its first batch, has no forget signal from the third batch on, "
     "and compares the position of a centroid with a class id; the preset gives its settings with the published "
     "algorithm.",
-    small_models="A handful of steps at the default rate hardly moves a feature; `lr` 0.02 does.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, **NUMBERS}},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def duck(
     task: UnlearningTask,
     *,
-    lr: Rate = 5e-4,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.2),
+    epochs: Count = of_epochs(0.2),
     forget_weight: Weight = 1.5,
     retain_weight: Weight = 1.5,
     temperature: Rate = 2.0,

@@ -6,6 +6,7 @@ import torch
 
 from raybench.engine.optimization import set_learning_rate
 from raybench.methods.building_blocks.fine_tuning import train_pass
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import NUMBERS
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
@@ -17,16 +18,32 @@ from raybench.methods.framework.task import UnlearningTask
     passes="once, forget; per epoch pairs: 1 forward of both, 1 backward of forget; then retain: 1 forward, 1 backward",
     released="Batches of 64 forget and 256 retain samples, and a retain rate scaled with the latter; here both sets "
     "share one batch size.",
-    presets={"competition": {"batch_size": 256, "lr": 0.004, **NUMBERS}},
+    presets={
+        "competition": {
+            "batch_size": 256,
+            "lr": 0.004,
+            "epochs": 8,
+            "uniform_lr": 0.005,
+            "contrast_lr": 3e-4,
+            "contrast_lr_end": 1e-6,
+            **NUMBERS,
+        }
+    },
+    recipe_settings={"schedule": "cosine"},
+    search={
+        "uniform_lr": {"loguniform": [0.03, 0.5]},
+        "contrast_lr": {"loguniform": [0.01, 0.1]},
+        "lr": {"loguniform": [0.03, 0.3]},
+    },
 )
 def fcs(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 8,
-    uniform_lr: Rate = 0.005,
-    contrast_lr: Rate = 3e-4,
-    contrast_lr_end: Weight = 1e-6,
+    lr: Rate = of_lr(0.1),
+    epochs: Count = of_epochs(0.2),
+    uniform_lr: Rate = of_lr(0.3),
+    contrast_lr: Rate = of_lr(0.03),
+    contrast_lr_end: Weight = of_lr(0.0001),
     retain_weight_decay: Weight = 0.01,
     temperature: Rate = 1.15,
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 
 from raybench.methods.building_blocks.fine_tuning import fine_tune
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import CONFORMAL, ETH, MUFAC, UUEF
 from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
@@ -22,8 +23,10 @@ from raybench.methods.framework.task import UnlearningTask
         "mucac_binary": MUFAC,
         "conformal": CONFORMAL,
     },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.3, 3.0]}, "epochs": {"choice": [0.25, 0.5]}},
 )
-def finetune(task: UnlearningTask, *, lr: Rate = 0.01, epochs: Count = 5) -> None:
+def finetune(task: UnlearningTask, *, lr: Rate = of_lr(1.5), epochs: Count = of_epochs(0.5)) -> None:
     """Continue training on the retain set alone, so that the forget set fades."""
     fine_tune(task, lr=lr, epochs=epochs)
 
@@ -33,12 +36,18 @@ def finetune(task: UnlearningTask, *, lr: Rate = 0.01, epochs: Count = 5) -> Non
     formula="min CE(retain) + a_t sum |theta|, a_t = alpha (1 - epoch / (epochs - no_l1_epochs))",
     passes="retain: 1 forward, 1 backward",
     presets={"uuef": {**UUEF, "alpha": 0.2, "no_l1_epochs": 0}},
+    recipe_settings={"schedule": "cosine"},
+    search={
+        "lr": {"loguniform": [0.3, 2.0]},
+        "epochs": {"choice": [0.25, 0.5]},
+        "alpha": {"loguniform": [0.0001, 0.001]},
+    },
 )
 def finetune_l1(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.01,
-    epochs: Count = 10,
+    lr: Rate = of_lr(1.2),
+    epochs: Count = of_epochs(0.5),
     alpha: Weight = 5e-4,
     no_l1_epochs: Natural = 0,
     decay: Literal["linear", "constant"] = "linear",

@@ -26,6 +26,9 @@ from raybench.models import head_name
         "uuef": {"batch_size": UUEF["batch_size"], "alpha": 0.2, "fisher": "observed", "noise": "clamped"},
         "uuef_batch": {"batch_size": UUEF["batch_size"], "alpha": 0.2, "fisher": "expected_batch", "noise": "variance"},
     },
+    search={"alpha": {"loguniform": [1e-07, 5e-06]}},
+    limits="Made for forgetting whole classes. On a random forget set, noise that is large enough to forget damages "
+    "the model.",
 )
 def fisher_forgetting(
     task: UnlearningTask,

@@ -28,11 +28,12 @@ from raybench.methods.framework.task import UnlearningTask
             **NUMBERS,
         },
     },
+    search={"alpha": {"loguniform": [0.3, 4.0]}},
 )
 def influence(
     task: UnlearningTask,
     *,
-    alpha: Rate = 0.2,
+    alpha: Rate = 1.5,
     samples: Count = 64,
     dampening: Rate = 1.0,
     inverse: Literal["exact", "recursion"] = "exact",

@@ -4,6 +4,7 @@ from typing import Literal
 
 from raybench.methods.building_blocks.fine_tuning import fine_tune, train_pass
 from raybench.methods.building_blocks.relabeling import ExcludeTrue, random_labels
+from raybench.methods.framework.defaults import of_epochs, of_lr, of_steps
 from raybench.methods.framework.presets import ETH
 from raybench.methods.framework.spec import Count, Rate, method
 from raybench.methods.framework.task import UnlearningTask
@@ -17,18 +18,19 @@ SOURCE = "Kraehenmann et al. 2023, Forget with Precision (ETH Zurich)"
     passes="forget: 1 forward, 1 backward; with `scope: full` retain too",
     released="`eth_full` does not shuffle, so the last batches of an epoch contain poisoned samples only, and its "
     "learning rate follows an inherited cosine.",
-    small_models="The default is a step or two and hardly changes a prediction; `lr` 0.01 does.",
     presets={
         "eth": {**ETH, "scope": "forget", "lr": 7e-4, "epochs": 1},
         "eth_full": {**ETH, "scope": "full", "lr": 0.002, "epochs": 5, "schedule": "cosine_epoch", "shuffle": False},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.01, 0.1]}, "epochs": {"choice": [0.05, 0.125, 0.25]}},
 )
 def label_poisoning(
     task: UnlearningTask,
     *,
-    lr: Rate = 7e-4,
-    epochs: Count = 1,
-    scope: Literal["forget", "full"] = "forget",
+    lr: Rate = of_lr(0.05),
+    epochs: Count = of_epochs(0.125),
+    scope: Literal["forget", "full"] = "full",
     exclude_true: ExcludeTrue = False,
 ) -> None:
     """Train on random labels that are drawn once, for one epoch on the forget set or several on all data.
@@ -51,14 +53,20 @@ def label_poisoning(
     formula="min CE(forget, random label), then min CE(retain)",
     passes="first `forget_epochs`, forget: 1 forward, 1 backward; then retain: the same",
     presets={"eth": {**ETH, "forget_lr": 0.01, "forget_epochs": 1, "shuffle": False}},
+    recipe_settings={"schedule": "cosine"},
+    search={
+        "forget_lr": {"loguniform": [0.03, 0.3]},
+        "lr": {"loguniform": [0.1, 1.0]},
+        "epochs": {"choice": [0.125, 0.25]},
+    },
 )
 def two_stage(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
-    forget_lr: Rate = 0.01,
-    forget_epochs: Count = 1,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.25),
+    forget_lr: Rate = of_lr(0.1),
+    forget_epochs: Count = of_steps(10),
     exclude_true: ExcludeTrue = False,
 ) -> None:
     """Train the forget set on random labels, then repair on the retain set with a new optimizer.

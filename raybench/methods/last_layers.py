@@ -2,6 +2,7 @@
 
 from raybench.methods.building_blocks.fine_tuning import fine_tune
 from raybench.methods.framework.architecture import Stage, copy_tensors, last_stages
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import MUFAC
 from raybench.methods.framework.spec import Count, Rate, method
 from raybench.methods.framework.task import UnlearningTask
@@ -17,9 +18,16 @@ RELEASED = {**MUFAC, "stages": 3, "frozen_statistics": False}
     needs="a network with stages",
     released="The running statistics of the frozen stages drift with the batches (`frozen_statistics: false`).",
     presets={"mufac": RELEASED, "mucac_multilabel": RELEASED, "mucac_binary": RELEASED},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.3, 3.0]}, "epochs": {"choice": [0.25, 0.5]}, "stages": {"choice": [2, 3]}},
 )
 def cf_k(
-    task: UnlearningTask, *, lr: Rate = 0.01, epochs: Count = 5, stages: Count = 2, frozen_statistics: bool = True
+    task: UnlearningTask,
+    *,
+    lr: Rate = of_lr(2),
+    epochs: Count = of_epochs(0.5),
+    stages: Count = 3,
+    frozen_statistics: bool = True,
 ) -> None:
     """Fine-tune the last stages on the retain set and leave the earlier ones bit for bit as they are.
 
@@ -39,9 +47,16 @@ def cf_k(
     formula="min CE(retain) over the last `stages`, from fresh weights",
     passes="retain: 1 forward, 1 backward",
     needs="a network with stages",
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.25, 0.5]}, "stages": {"choice": [2, 3]}},
 )
 def eu_k(
-    task: UnlearningTask, *, lr: Rate = 0.05, epochs: Count = 10, stages: Count = 2, frozen_statistics: bool = True
+    task: UnlearningTask,
+    *,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.25),
+    stages: Count = 3,
+    frozen_statistics: bool = True,
 ) -> None:
     """Reinitialize the last stages with the network's own initializer and train them on the retain set.
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import CONFORMAL, MUFAC
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import Driver, UnlearningTask
@@ -20,14 +21,20 @@ MUCAC = {**ADVANCED, "driver": "shortest", "first": "forget"}
         "mucac_binary": MUCAC,
         "conformal": {**CONFORMAL, "retain_weight": 1.0, "forget_weight": 0.001, "driver": "mixed"},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={
+        "lr": {"loguniform": [0.1, 0.8]},
+        "epochs": {"choice": [0.125, 0.25]},
+        "forget_weight": {"uniform": [0.05, 0.4]},
+    },
 )
 def neggrad_plus(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.01,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.4),
+    epochs: Count = of_epochs(0.25),
     retain_weight: Weight = 0.95,
-    forget_weight: Weight = 0.05,
+    forget_weight: Weight = 0.2,
     driver: Literal["retain", "forget", "shortest", "mixed"] = "retain",
     first: Literal["retain", "forget"] = "retain",
 ) -> None:

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 
 from raybench.engine.losses import log_likelihood
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -11,9 +12,16 @@ from raybench.methods.framework.task import UnlearningTask
     source="Zhang et al. 2024, arXiv 2404.05868",
     formula="min 2 / beta mean log(1 + (p(y | x) / p_original(y | x))^beta) over forget + retain_weight CE(retain)",
     passes="forget: 1 forward, 1 backward, 1 teacher forward; retain: 1 forward, 1 backward, unless its weight is 0",
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.03, 0.3]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def npo(
-    task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, beta: Rate = 1.0, retain_weight: Weight = 1.0
+    task: UnlearningTask,
+    *,
+    lr: Rate = of_lr(0.15),
+    epochs: Count = of_epochs(0.25),
+    beta: Rate = 1.0,
+    retain_weight: Weight = 1.0,
 ) -> None:
     """Lower the likelihood of forget labels relative to the original's, with a gradient that vanishes as it decreases.
 

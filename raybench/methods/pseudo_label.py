@@ -1,6 +1,7 @@
 """Pseudo-labeling: train the forget set on the original's most likely other class."""
 
 from raybench.methods.building_blocks.relabeling import forget_losses, require_other_class
+from raybench.methods.framework.defaults import of_lr, of_steps
 from raybench.methods.framework.presets import UUEF
 from raybench.methods.framework.spec import Count, Rate, method
 from raybench.methods.framework.task import UnlearningTask
@@ -12,8 +13,11 @@ from raybench.methods.framework.task import UnlearningTask
     passes="forget: 1 forward, 1 backward, 1 teacher forward",
     targets=("single_label",),
     presets={"uuef": UUEF},
+    search={"lr": {"loguniform": [0.003, 0.1]}},
+    limits="Made for forgetting whole classes. It trains on the forget set alone, so on a random forget set the mild "
+    "default changes little, and stronger settings damage the model before it forgets.",
 )
-def pseudo_label(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5) -> None:
+def pseudo_label(task: UnlearningTask, *, lr: Rate = of_lr(0.01), epochs: Count = of_steps(10)) -> None:
     """Train each forget sample on the allowed class that the original considers most likely.
 
     Allowed are the classes of the retain set other than the sample's own: the retained classes if whole classes are

@@ -5,6 +5,7 @@ from typing import Literal
 from raybench.methods.building_blocks.fine_tuning import train_pass
 from raybench.methods.building_blocks.relabeling import ExcludeTrue, random_labels
 from raybench.methods.building_blocks.saliency import saliency_mask
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import CONFORMAL, UUEF
 from raybench.methods.framework.spec import Count, Fraction, Rate, method
 from raybench.methods.framework.task import UnlearningTask
@@ -22,12 +23,14 @@ CONFORMAL_LABELS = {**CONFORMAL, "labels": "fixed", "exclude_true": True, "retai
     passes="forget: 1 forward, 1 backward; retain: the same, unless `retain_pass` is none",
     released="`uuef` draws from all classes, the true one included, again in each pass, and never uses the retain set.",
     presets={"uuef": UUEF_LABELS, "conformal": CONFORMAL_LABELS},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.01, 0.15]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def random_label(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.01,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.05),
+    epochs: Count = of_epochs(0.25),
     labels: Labels = "fixed",
     exclude_true: ExcludeTrue = True,
     retain_pass: RetainPass = "after",
@@ -65,12 +68,18 @@ def random_label(
         "uuef": {**UUEF_LABELS, "density": 0.5, "mask_update": "gradient"},
         "conformal": {**CONFORMAL_LABELS, "density": 0.5, "mask_update": "gradient"},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={
+        "lr": {"loguniform": [0.01, 0.15]},
+        "epochs": {"choice": [0.125, 0.25]},
+        "density": {"choice": [0.3, 0.5, 0.8]},
+    },
 )
 def salun(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.01,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.05),
+    epochs: Count = of_epochs(0.25),
     density: Fraction = 0.5,
     labels: Labels = "fixed",
     exclude_true: ExcludeTrue = True,

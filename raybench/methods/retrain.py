@@ -1,6 +1,7 @@
 """Retraining from scratch: exact unlearning, and the cost that every other method is compared with."""
 
 from raybench.methods.building_blocks.fine_tuning import fine_tune
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import CONFORMAL, ETH, MUFAC, UUEF
 from raybench.methods.framework.spec import Count, Rate, method
 from raybench.methods.framework.task import UnlearningTask
@@ -30,7 +31,7 @@ from raybench.methods.framework.task import UnlearningTask
         "conformal": {**CONFORMAL, "lr": 0.01, "epochs": 200},
     },
 )
-def retrain(task: UnlearningTask, *, lr: Rate = 0.1, epochs: Count = 30) -> None:
+def retrain(task: UnlearningTask, *, lr: Rate = of_lr(1), epochs: Count = of_epochs(1)) -> None:
     """Train a newly initialized model on the retain set alone.
 
     In an experiment it uses the recipe of the retrained models (`train`, overridden by `train.retrained`); `lr`,

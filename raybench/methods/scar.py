@@ -10,6 +10,7 @@ from raybench.engine.losses import distillation
 from raybench.errors import UserError
 from raybench.methods.building_blocks.centroids import class_means, nearest, original_features
 from raybench.methods.building_blocks.relabeling import require_other_class
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import NUMBERS, UUEF
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
@@ -41,12 +42,14 @@ class ClassShapes:
     "filters the first forgotten class only; the preset gives its settings with the published algorithm.",
     targets=("single_label",),
     presets={"uuef": {**UUEF, "lr": 5e-4, "weight_decay": 0.0, **NUMBERS}},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.01, 0.15]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def scar(
     task: UnlearningTask,
     *,
-    lr: Rate = 5e-4,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.03),
+    epochs: Count = of_epochs(0.25),
     forget_weight: Weight = 5.0,
     retain_weight: Weight = 5.0,
     temperature: Rate = 1.0,

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from raybench.engine.losses import distillation
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import CONFORMAL, MUFAC, UUEF
 from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
@@ -28,12 +29,14 @@ NOTEBOOKS = {**MUFAC, "temperature": 4.0, "order": "min_then_max"}
         "mucac_binary": {**NOTEBOOKS, "lr": 1e-4, "epochs": 1, "max_epochs": "all"},
         "conformal": {**CONFORMAL, "schedule": "constant", "bn_mode": "train", "temperature": 2.0, "max_epochs": 6},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.2, 1.5]}, "epochs": {"choice": [0.15, 0.25]}, "max_epochs": {"choice": [2, 3]}},
 )
 def scrub(
     task: UnlearningTask,
     *,
-    lr: Rate = 5e-4,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.6),
+    epochs: Count = of_epochs(0.2),
     max_epochs: Natural | Literal["all"] = 3,
     temperature: Rate = 4.0,
     alpha: Weight = 1.0,

@@ -8,14 +8,17 @@ from pydantic import Field
 from torch import Tensor
 
 from raybench.errors import UserError
-from raybench.methods.building_blocks.fine_tuning import FEW_REPAIR_STEPS, fine_tune, overfit
+from raybench.methods.building_blocks.fine_tuning import fine_tune, overfit
 from raybench.methods.building_blocks.reinitialization import redraw
 from raybench.methods.framework.architecture import weight_matrices
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import ETH, NUMBERS
 from raybench.methods.framework.spec import Count, Fraction, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 from raybench.models import head_name
 
+OVERFIT = {**ETH, "overfit_lr": 0.01}
+OVERFIT_BOTH = {**OVERFIT, "retain_overfit_lr": 0.01 / 3, "shuffle": False}
 SOURCE = "Kraehenmann et al. 2023, Forget with Precision (ETH Zurich)"
 FORMULA = "redraw w where |w - w_overfitted| is below its quantile in the tensor; then min CE(retain)"
 PASSES = "once, `overfit_epochs` on forget: 1 forward, 1 backward; then retain: the same"
@@ -34,16 +37,17 @@ OverfitEpochs = Annotated[int, Field(ge=1, description="passes over which a copy
     passes=PASSES,
     needs=NEEDS,
     released="The report says a quantile of 0.3 (`eth`), the only script of this variant has 0.2 (`eth_script`).",
-    small_models=FEW_REPAIR_STEPS,
-    presets={"eth": {**ETH, **NUMBERS}, "eth_script": {**ETH, "quantile": 0.2}},
+    presets={"eth": {**OVERFIT, **NUMBERS}, "eth_script": {**OVERFIT, "quantile": 0.2}},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.25, 0.5]}, "quantile": {"choice": [0.2, 0.3]}},
 )
 def selective_pruning(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.25),
     quantile: Quantile = 0.3,
-    overfit_lr: OverfitRate = 0.01,
+    overfit_lr: OverfitRate = of_lr(0.1),
     overfit_epochs: OverfitEpochs = 20,
 ) -> None:
     """Redraw, in every weight tensor, the entries that overfitting the forget set changes least; then fine-tune.
@@ -58,14 +62,22 @@ def selective_pruning(
     fine_tune(task, lr=lr, epochs=epochs)
 
 
-@method(source=SOURCE, formula=f"{FORMULA}; last layer only", passes=PASSES, needs=NEEDS, presets={"eth": ETH})
+@method(
+    source=SOURCE,
+    formula=f"{FORMULA}; last layer only",
+    passes=PASSES,
+    needs=NEEDS,
+    presets={"eth": OVERFIT},
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.3, 2.0]}, "epochs": {"choice": [0.25, 0.5]}, "quantile": {"choice": [0.3, 0.9]}},
+)
 def selective_pruning_last(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(1.5),
+    epochs: Count = of_epochs(0.5),
     quantile: Quantile = 0.3,
-    overfit_lr: OverfitRate = 0.01,
+    overfit_lr: OverfitRate = of_lr(0.1),
     overfit_epochs: OverfitEpochs = 20,
 ) -> None:
     """Apply selective pruning to the weight of the last layer only; its bias is kept."""
@@ -83,21 +95,22 @@ def selective_pruning_last(
     needs=NEEDS,
     released="The second learning rate is 0 because of a floor division (`eth_code`), so the code redraws nothing and "
     "only fine-tunes; `eth` has 0.01 / 3. The reported results come from another version of the code.",
-    small_models=FEW_REPAIR_STEPS,
     presets={
-        "eth": {**ETH, "shuffle": False, **NUMBERS},
-        "eth_code": {**ETH, "shuffle": False, "retain_overfit_lr": 0.0},
+        "eth": {**OVERFIT_BOTH, **NUMBERS},
+        "eth_code": {**OVERFIT_BOTH, "retain_overfit_lr": 0.0},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.05, 0.5]}, "epochs": {"choice": [0.25, 0.5]}, "quantile": {"choice": [0.3, 0.6]}},
 )
 def selective_pruning_complex(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 5,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.25),
     quantile: Quantile = 0.3,
     retain_fraction: Fraction = 0.02,
-    overfit_lr: OverfitRate = 0.01,
-    retain_overfit_lr: Weight = 0.01 / 3,
+    overfit_lr: OverfitRate = of_lr(0.1),
+    retain_overfit_lr: Weight = of_lr(0.1 / 3),
     overfit_epochs: OverfitEpochs = 20,
 ) -> None:
     """Redraw the entries that overfitting the forget set and a retain sample both leave unchanged; then fine-tune.

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from raybench.engine.losses import supervised_rows
 from raybench.methods.building_blocks.importance import Per, squared_gradients
+from raybench.methods.framework.defaults import of_iterations, of_lr
 from raybench.methods.framework.spec import Count, Rate, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -28,14 +29,15 @@ TINY = {"lr": 2e-5, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cos
         "conformal_vit_half": {**TINY, "iterations": 1000, "alpha": 1000.0},
         "conformal_vit_class": {**TINY, "iterations": 500, "alpha": 500.0},
     },
+    search={"lr": {"loguniform": [0.1, 1.5]}, "alpha": {"loguniform": [1, 10]}},
 )
 def sfron(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.01,
-    iterations: Count = 200,
+    lr: Rate = of_lr(1),
+    iterations: Count = of_iterations(0.5),
     forget_every: Count = 1,
-    alpha: Rate = 5.0,
+    alpha: Rate = 3.0,
     ascent_clip_norm: Rate = 7.0,
     importance: Per = "batch",
 ) -> None:

@@ -27,12 +27,17 @@ PASSES = "once, forget and reference: 1 forward, 1 backward"
     formula=f"{FORMULA}, I = mean squared gradient",
     passes=PASSES,
     released="Squares batch-mean gradients, which is not the Fisher information, over the whole training set.",
-    presets={"conformal": {"reference": "full", "importance": "batch", "shuffle": False, "batch_size": 64}},
+    presets={
+        "conformal": {"selection": 10.0, "reference": "full", "importance": "batch", "shuffle": False, "batch_size": 64}
+    },
+    search={"selection": {"loguniform": [1.2, 10.0]}},
+    limits="Made for forgetting whole classes. No weight matters much more to a random forget set than to the rest, "
+    "so the default changes little there, and a smaller `selection` damages the model.",
 )
 def ssd(
     task: UnlearningTask,
     *,
-    selection: Selection = 10.0,
+    selection: Selection = 5.0,
     dampening: Rate = 1.0,
     exponent: Rate = 1.0,
     reference: Reference = "retain",
@@ -54,8 +59,9 @@ def ssd(
     source="Foster et al. 2024, arXiv 2402.19308",
     formula=f"{FORMULA}, I = mean |gradient of |f(x)|^2|",
     passes=PASSES,
-    small_models="No weight matters much more to a randomly drawn forget set than to the rest (absolute gradients "
-    "differ less than squared ones), so the default selects nothing; a `selection` of 1.05 does.",
+    search={"selection": {"loguniform": [1.01, 10.0]}},
+    limits="Made for forgetting whole classes. No weight matters much more to a random forget set than to the rest, so "
+    "the default changes nothing there, and a smaller `selection` damages the model.",
 )
 def lfssd(
     task: UnlearningTask,

@@ -3,6 +3,7 @@
 import torch
 
 from raybench.methods.building_blocks.fine_tuning import overfit
+from raybench.methods.framework.defaults import of_lr, of_steps
 from raybench.methods.framework.spec import Count, Rate, Weight, method
 from raybench.methods.framework.task import UnlearningTask
 
@@ -11,10 +12,13 @@ from raybench.methods.framework.task import UnlearningTask
     source="Ilharco et al. 2023, arXiv 2212.04089",
     formula="theta - scale (theta_tuned - theta), theta_tuned fine-tuned on forget",
     passes="`epochs` on forget: 1 forward, 1 backward",
-    small_models="Memorized samples have near-zero gradients, so fine-tuning at the default rate changes almost "
-    "nothing; `lr` 0.1 and a `scale` of 2 take a step.",
+    search={"lr": {"loguniform": [0.1, 1.0]}, "scale": {"loguniform": [0.5, 4.0]}},
+    limits="Made for forgetting whole classes. Memorized samples have near-zero gradients, so on a random forget set "
+    "the mild default changes little, and a larger `scale` damages the model.",
 )
-def task_negation(task: UnlearningTask, *, lr: Rate = 0.001, epochs: Count = 5, scale: Weight = 0.5) -> None:
+def task_negation(
+    task: UnlearningTask, *, lr: Rate = of_lr(0.3), epochs: Count = of_steps(10), scale: Weight = 1.0
+) -> None:
     """Fine-tune a copy on the forget set and move the model in the opposite direction.
 
     Only parameters move; the BatchNorm statistics stay those of the original.

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raybench.methods.building_blocks.fine_tuning import fine_tune
+from raybench.methods.framework.defaults import of_epochs, of_lr
 from raybench.methods.framework.presets import MUFAC, NUMBERS
 from raybench.methods.framework.spec import Count, Natural, Rate, Weight, method
 from raybench.methods.framework.task import Driver, UnlearningTask
@@ -26,18 +27,33 @@ NOTEBOOKS = {
     source="Tarun et al. 2021, arXiv 2111.08947",
     formula="noise: max CE(noise, forget label) - penalty |noise|^2; min CE(retain and noise); then min CE(retain)",
     passes="once, `noise_steps` of noise: 1 forward, 1 backward; then retain and half a batch of noise; then retain",
-    small_models="A repair pass of a handful of steps ends far below the original; 10 `repair_epochs` restore the "
-    "retain accuracy.",
-    settings={"optimizer": "adam", "weight_decay": 0.0},
-    presets={"tarun": {"batch_size": 256, "noise_samples": 256, **NUMBERS}},
+    presets={
+        "tarun": {
+            "optimizer": "adam",
+            "weight_decay": 0.0,
+            "batch_size": 256,
+            "noise_samples": 256,
+            "lr": 0.02,
+            "epochs": 1,
+            "repair_lr": 0.01,
+            "repair_epochs": 1,
+            **NUMBERS,
+        }
+    },
+    recipe_settings={"schedule": "cosine"},
+    search={
+        "lr": {"loguniform": [0.1, 1.0]},
+        "repair_lr": {"loguniform": [0.1, 0.5]},
+        "repair_epochs": {"choice": [0.125, 0.25]},
+    },
 )
 def unsir(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.02,
-    epochs: Count = 1,
-    repair_lr: Rate = 0.01,
-    repair_epochs: Natural = 1,
+    lr: Rate = of_lr(0.3),
+    epochs: Count = of_epochs(0.05),
+    repair_lr: Rate = of_lr(0.3),
+    repair_epochs: Natural = of_epochs(0.25),
     noise_samples: Count = 64,
     noise_steps: Count = 40,
     noise_lr: Rate = 0.1,
@@ -91,13 +107,15 @@ def learn_noise(task: UnlearningTask, noise: Tensor, labels: Tensor, *, steps: i
         "mucac_multilabel": {**NOTEBOOKS, "noise_batch_norm": "train"},
         "mucac_binary": {**NOTEBOOKS, "noise_batch_norm": "train"},
     },
+    recipe_settings={"schedule": "cosine"},
+    search={"lr": {"loguniform": [0.1, 1.0]}, "epochs": {"choice": [0.125, 0.25]}},
 )
 def unsir_mufac(
     task: UnlearningTask,
     *,
-    lr: Rate = 0.001,
-    epochs: Count = 2,
-    repair_epochs: Natural = 1,
+    lr: Rate = of_lr(0.5),
+    epochs: Count = of_epochs(0.25),
+    repair_epochs: Natural = of_epochs(0.05),
     noise_steps: Count = 5,
     noise_lr: Rate = 0.01,
     driver: Driver = "shortest",

@@ -66,9 +66,9 @@ def _checkpoint(path: str | None) -> dict[str, str] | None:
 
 
 def _note(method: str) -> str:
-    """Return a method's note on small models: why its defaults may be no better than the original model there."""
-    note = spec_of(methods.get(method), MethodSpec).small_models
-    return f"On small models: {note}" if note else ""
+    """Return a method's note on its limits: where its defaults may be no better than the original model."""
+    note = spec_of(methods.get(method), MethodSpec).limits
+    return f"Limits: {note}" if note else ""
 
 
 def _version(name: str) -> str | None:

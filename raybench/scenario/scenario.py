@@ -24,6 +24,7 @@ from raybench.data.splits import ROLES, Splits
 from raybench.engine.devices import resolve_device
 from raybench.engine.training import Recipe
 from raybench.errors import unknown
+from raybench.methods.framework.defaults import Training
 from raybench.progress import SILENT, Reporter
 from raybench.scenario import image_store, initial_weights
 from raybench.scenario.downstream import DownstreamSet
@@ -64,6 +65,12 @@ class Scenario:
     @property
     def device(self) -> torch.device:
         return resolve_device(self.experiment.resources.device)
+
+    @property
+    def training(self) -> Training:
+        """Return what the defaults of methods follow: the recipe of the original and the sizes of both sets."""
+        sizes = self.splits().sizes()
+        return Training(self.experiment.train.recipe, num_forget=sizes["forget"], num_retain=sizes["retain"])
 
     # Samples
 

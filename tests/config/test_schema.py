@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from raybench import methods
 from raybench.config.schema import Experiment, Train
 from raybench.config.validation import parse_experiment
 from raybench.docgen.experiment_page import models_in
@@ -232,3 +233,39 @@ def test_more_originals_than_runs_are_refused_and_more_than_one_with_a_checkpoin
     assert "only 2 of them would start a run, since sweep.seeds is 2: at most 2" in refused
     refused = message(tiny(sweep__seeds=3, sweep__originals=2, model__checkpoint="mine.pt"))
     assert "sweep.originals = 2: model.checkpoint sets the only original" in refused
+
+
+def test_search_takes_the_shipped_ranges_and_the_recipe_they_hold_for(make_experiment):
+    experiment = make_experiment(
+        methods={"scrub": "search", "msg": {"search": True, "epochs": 3}, "ssd": "search", "finetune": None},
+        train__lr=0.2,
+        train__epochs=20,
+        train__batch_size=16,
+    )
+    assert experiment.methods["scrub"]["lr"] == {"loguniform": [0.04, 0.3]}
+    assert experiment.methods["scrub"]["epochs"] == {"choice": [3, 5]}
+    assert experiment.methods["scrub"]["batch_size"] == 16
+    assert experiment.methods["msg"]["epochs"] == 3
+    assert experiment.methods["msg"]["lr"] == {"loguniform": [0.01, 0.1]}
+    assert set(experiment.methods["ssd"]) == {"selection"}  # no rate, so nothing of the recipe
+    assert experiment.methods["finetune"] == {}
+
+
+def test_a_rate_next_to_search_is_for_the_shared_settings_that_are_documented(make_experiment):
+    entry = make_experiment(methods={"msg": {"search": True, "lr": 0.01}}, train__batch_size=16).methods["msg"]
+    assert entry["lr"] == 0.01
+    assert "choice" in entry["epochs"]
+    assert "batch_size" not in entry
+
+
+def test_all_stands_for_every_built_in_method_without_an_entry(make_experiment):
+    experiment = make_experiment(methods={"all": "search", "weak": {"method": "finetune", "epochs": 1}, "ssd": {}})
+    assert set(experiment.methods) == {*methods.names(), "weak"} - {"finetune"}
+    assert experiment.methods["ssd"] == {}
+    assert "loguniform" in experiment.methods["scrub"]["lr"]
+    assert make_experiment(methods={"all": None}).methods["scrub"] == {}
+
+
+def test_anything_else_in_the_place_of_search_is_refused(tiny):
+    assert "methods.scrub = 'serch': must be a mapping" in message(tiny(methods={"scrub": "serch"}))
+    assert "methods.scrub.search = 3: must be true" in message(tiny(methods={"scrub": {"search": 3}}))

@@ -9,6 +9,7 @@ import pytest
 
 from raybench import models
 from raybench.config.reading import load_experiment
+from raybench.engine.training import Recipe
 from raybench.errors import UserError
 from raybench.fingerprints import code_fingerprint
 from raybench.jobs import keys as keys_of
@@ -169,9 +170,24 @@ def test_a_default_that_is_written_out_is_the_same_trial(keys):
     from raybench.methods import get
     from raybench.methods.framework.spec import hyperparameters
 
-    defaults = {name: field.default for name, field in hyperparameters(get("finetune")).model_fields.items()}
-    numbers = {key: value for key, value in defaults.items() if isinstance(value, int | float | str)}
-    assert keys(methods={"finetune": numbers})["final"] == keys(methods={"finetune": {}})["final"]
+    defaults = {name: field.default for name, field in hyperparameters(get("ssd")).model_fields.items()}
+    assert keys(methods={"ssd": defaults})["final"] == keys(methods={"ssd": {}})["final"]
+
+
+def test_a_relative_default_follows_the_recipe_and_is_part_of_the_key(keys):
+    from raybench.methods import get
+    from raybench.methods.framework.defaults import Training
+    from raybench.methods.framework.spec import check
+
+    recipe = Recipe.model_validate({"lr": 0.05, "batch_size": 16, "epochs": 4})
+    arguments, settings = check("finetune", get("finetune"), {}, Training(recipe))
+    written = {**arguments, "batch_size": settings.batch_size, "schedule": settings.schedule}
+    changes = {
+        f"train__{key}": value for key, value in recipe.model_dump(include={"lr", "batch_size", "epochs"}).items()
+    }
+    assert keys(methods={"finetune": written}, **changes)["final"] == keys(methods={"finetune": {}}, **changes)["final"]
+    other = keys(methods={"finetune": {}}, **changes | {"train__lr": 0.1})["final"]
+    assert other != keys(methods={"finetune": {}}, **changes)["final"]
 
 
 def test_a_file_and_its_rewriting_have_the_same_keys(write_file, tiny, trained):

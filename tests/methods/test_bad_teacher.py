@@ -29,8 +29,8 @@ def test_forget_rows_learn_from_a_random_network_and_retain_rows_from_the_origin
         adam.zero_grad()
         (terms.mean() if released else terms.sum(1).mean()).backward()
         adam.step()
-    options = {"preset": "conformal"} if released else {}
-    result = tiny.plain("bad_teacher", model, FORGET, RETAIN, epochs=2, batch_size=64, **options)
+    options = {"preset": "conformal"} if released else {"optimizer": "adam", "weight_decay": 0.0, "lr": 1e-4}
+    result = tiny.plain("bad_teacher", model, FORGET, RETAIN, epochs=2, batch_size=64, retain_ratio=1.0, **options)
     tiny.assert_same(result, student)
 
 
@@ -40,5 +40,7 @@ def test_the_element_mean_is_k_times_smaller_than_the_batch_mean() -> None:
 
 
 def test_the_retain_sample_is_as_large_as_the_forget_set() -> None:
-    ledger = tiny.outcome("bad_teacher", tiny.net(), FORGET, tiny.samples(30, seed=2), epochs=1).ledger
+    ledger = tiny.outcome(
+        "bad_teacher", tiny.net(), FORGET, tiny.samples(30, seed=2), epochs=1, retain_ratio=1.0
+    ).ledger
     assert ledger.samples_backward == 8

@@ -36,7 +36,8 @@ def test_fcs_makes_forget_uniform_and_then_contrasts_and_repairs(norm: bool) -> 
         rows = [torch.log_softmax(torch.stack([z @ r / 1.15 for r in retain]), 0) for z in forget]
         contrast.step(-torch.stack(rows).mean())
         repair.step(F.cross_entropy(student(x_r), y_r))
-    tiny.assert_same(tiny.plain("fcs", model, FORGET, RETAIN, epochs=3, batch_size=8), student)
+    rates = {"lr": 0.001, "uniform_lr": 0.005, "contrast_lr": 3e-4, "contrast_lr_end": 1e-6}
+    tiny.assert_same(tiny.plain("fcs", model, FORGET, RETAIN, epochs=3, batch_size=8, **rates), student)
 
 
 def test_msg_redraws_the_smallest_gradients_and_slows_the_rest() -> None:
@@ -94,7 +95,7 @@ def test_cfw_confuses_the_first_convolution_and_weakens_it_before_the_last_epoch
                 with torch.no_grad():
                     student[0].weight.add_(0.005 * torch.randn_like(student[0].weight))
             sgd.step((weights * F.cross_entropy(student(x), y, reduction="none")).mean())
-    tiny.assert_same(tiny.plain("cfw", model, FORGET, retain, epochs=3, batch_size=64), student)
+    tiny.assert_same(tiny.plain("cfw", model, FORGET, retain, lr=7e-4, epochs=3, batch_size=64), student)
 
 
 def test_balanced_weights_give_every_present_class_the_same_say() -> None:

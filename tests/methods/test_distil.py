@@ -146,7 +146,7 @@ def test_pseudo_labels_with_preserved_forget_similarities_read_no_retain_sample(
 def test_joint_steps_take_random_labels_by_position() -> None:
     model = tiny.net()
     options: dict[str, Any] = {"forget_loss": "random_label", "ce_weight": 0.0, "feature_weight": 0.0, "epochs": 2}
-    joint = tiny.plain("akd", model, FORGET * 2, RETAIN, steps="forget", shuffle=True, **options)
+    joint = tiny.plain("akd", model, FORGET * 2, RETAIN, steps="forget", shuffle=True, lr=0.001, **options)
     alone = tiny.plain(
         "random_label",
         model,

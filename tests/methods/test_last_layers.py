@@ -115,4 +115,4 @@ def test_eu_k_is_sgd_on_fresh_last_stages() -> None:
     x, y = tiny.stack(RETAIN)
     for _ in range(3):
         sgd.step(F.cross_entropy(student(x), y))
-    tiny.assert_same(tiny.plain("eu_k", model, FORGET, RETAIN, lr=0.05, epochs=3, batch_size=8), student)
+    tiny.assert_same(tiny.plain("eu_k", model, FORGET, RETAIN, lr=0.05, epochs=3, stages=2, batch_size=8), student)

@@ -34,10 +34,12 @@ def test_an_unknown_preset_is_refused_with_those_that_exist() -> None:
 def test_what_the_user_gave_beats_the_preset_and_that_the_methods_and_the_shared_defaults() -> None:
     function = methods.get("bad_teacher")
     _, settings = check("bad_teacher", function, {})
-    assert (settings.optimizer, settings.weight_decay, settings.batch_size) == ("adam", 0.0, 64)
+    assert (settings.schedule, settings.optimizer, settings.batch_size) == ("cosine", "sgd", 64)
     arguments, settings = check("bad_teacher", function, {"preset": "conformal", "lr": 0.5, "momentum": 0.1})
     assert (arguments["lr"], arguments["epochs"], arguments["kl"]) == (0.5, 20, "element_mean")
     assert (settings.momentum, settings.optimizer, settings.bn_mode) == (0.1, "adam", "train_then_frozen")
+    assert (settings.schedule, settings.weight_decay) == ("constant", 0.0)
+    assert check("bad_teacher", function, {"lr": 0.01})[1].schedule == "constant"  # a rate of the user's own
 
 
 def test_a_plain_function_is_not_a_method_until_it_is_marked() -> None:

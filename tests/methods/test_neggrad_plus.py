@@ -34,7 +34,7 @@ def test_neggrad_plus_descends_on_retain_and_ascends_on_forget_in_one_step() -> 
         for x_r, y_r in tiny.batches(RETAIN, 4):
             retain, forget = F.cross_entropy(expected(x_r), y_r), F.cross_entropy(expected(x_f), y_f)
             sgd.step(0.95 * retain - 0.05 * forget)
-    tiny.assert_same(tiny.plain("neggrad_plus", model, FORGET, RETAIN, lr=0.05, epochs=2), expected)
+    tiny.assert_same(tiny.plain("neggrad_plus", model, FORGET, RETAIN, lr=0.05, epochs=2, forget_weight=0.05), expected)
 
 
 @pytest.mark.parametrize(("preset", "forget_first"), [("mufac", False), ("mucac_binary", True)])
@@ -71,7 +71,7 @@ def test_joint_forward_shares_the_batch_statistics() -> None:
     (x_f, y_f), (x_r, y_r) = tiny.stack(FORGET), tiny.stack(RETAIN)
     logits = expected(torch.cat([x_r, x_f]))
     sgd.step(0.95 * F.cross_entropy(logits[:8], y_r) - 0.05 * F.cross_entropy(logits[8:], y_f))
-    options: dict[str, Any] = {"lr": 0.05, "epochs": 1, "batch_size": 8, "joint_forward": True}
+    options: dict[str, Any] = {"lr": 0.05, "forget_weight": 0.05, "epochs": 1, "batch_size": 8, "joint_forward": True}
     tiny.assert_same(tiny.plain("neggrad_plus", model, FORGET, RETAIN, **options), expected)
 
 

@@ -67,7 +67,12 @@ def test_a_milestone_is_a_whole_number_or_a_fraction(settings: type[OptimizerSet
 @pytest.mark.parametrize(("mode", "moves"), [("train", [1, 1]), ("frozen", [0, 0]), ("train_then_frozen", [1, 0])])
 def test_running_statistics_follow_the_batch_norm_mode_after_an_evaluation_too(mode: str, moves: list[int]) -> None:
     task, _ = tiny.make_task(
-        tiny.net(norm=True), FORGET, RETAIN, bn_mode=mode, on_epoch=lambda task, _: task.model.eval() and None
+        tiny.net(norm=True),
+        FORGET,
+        RETAIN,
+        bn_mode=mode,
+        schedule="constant",
+        on_epoch=lambda task, _: task.model.eval() and None,
     )
     seen = []
     for _ in task.epochs(2):

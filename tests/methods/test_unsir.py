@@ -134,4 +134,6 @@ def test_published_unsir_learns_noise_impairs_and_repairs() -> None:
     F.cross_entropy(student(x_r), y_r).backward()
     second.step()
     options: dict[str, Any] = {"noise_samples": 3, "noise_steps": 4, "batch_size": 8}
+    options |= {"optimizer": "adam", "weight_decay": 0.0, "lr": 0.02, "epochs": 1, "repair_lr": 0.01}
+    options["repair_epochs"] = 1
     tiny.assert_same(tiny.plain("unsir", model, forget, RETAIN, **options), student, within=1e-6)

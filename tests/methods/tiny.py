@@ -111,6 +111,8 @@ def short(method: str) -> dict[str, Any]:
         "noise_samples": 4,
         "draws": 2,
         "forget_epochs": 1,
+        "repair_epochs": 1,
+        "stages": 2,
     }
     return {name: value for name, value in quick.items() if name in names}
 

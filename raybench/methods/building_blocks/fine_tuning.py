@@ -7,12 +7,6 @@ from torch import Tensor, nn
 
 from raybench.methods.framework.task import Batch, UnlearningTask
 
-FEW_REPAIR_STEPS = (
-    "An epoch is a handful of steps, so the repair at the defaults ends far below the original model; "
-    "`lr` 0.01 and 20 epochs restore the retain accuracy."
-)
-"""Note on small models of the methods that damage the network and then repair it."""
-
 
 def train_pass(
     task: UnlearningTask, optimizer: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, Tensor]]

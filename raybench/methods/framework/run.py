@@ -1,7 +1,7 @@
 """Run one method: on the splits of an experiment, or on any torch data sets with `raybench.unlearn`."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 from raybench import methods, models
 from raybench.data.reading.batches import Split, seed_for
 from raybench.engine.devices import Precision, autocast, resolve_device, resolve_precision
+from raybench.engine.training import Recipe
 from raybench.errors import UserError
+from raybench.methods.framework.defaults import Training
 from raybench.methods.framework.ledger import Ledger, Stopped
 from raybench.methods.framework.passes import as_split
 from raybench.methods.framework.spec import MethodSpec, check
@@ -58,6 +60,7 @@ def unlearn(
     forget: Dataset[Any] | Split,
     retain: Dataset[Any] | Split,
     calibration: Dataset[Any] | Split | None = None,
+    training: Recipe | Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = "cpu",
     precision: Precision = "fp32",
@@ -69,19 +72,25 @@ def unlearn(
         method: a name of `raybench.methods.names()`, an importable `package.module.function`, or the function.
         forget, retain: disjoint torch data sets of (image tensor, label); `seed` shuffles the batches.
         calibration: samples that no method trains on, for methods that calibrate a quantile (`cpu`).
+        training: recipe of `model`, for example {"lr": 0.001, "optimizer": "adam", "epochs": 50, "batch_size": 128};
+            keys and defaults are those of `train:` in an experiment. Default learning rates and durations follow it.
         precision: fp32 keeps the dtype of the model (float64 works); bf16 is mixed precision.
         hyperparameters: of the method, shared settings (`batch_size`, `momentum`, ...) or `preset`.
 
     The returned model has the train/eval flags, dtype and `requires_grad` flags of `model`.
     """
     function = methods.get(method) if isinstance(method, str) else method
-    arguments, settings = check(method if isinstance(method, str) else method.__name__, function, hyperparameters)
     where = resolve_device(device)
     original = copy.deepcopy(model).to(where)
     dtype = next(original.parameters()).dtype
 
     def split(data: Dataset[Any] | Split, role: str) -> Split:
         return as_split(data, role, device=where, dtype=dtype)
+
+    forgotten, retained = split(forget, "forget"), split(retain, "retain")
+    known = Training(Recipe.model_validate(training or {}), num_forget=len(forgotten), num_retain=len(retained))
+    name = method if isinstance(method, str) else method.__name__
+    arguments, settings = check(name, function, hyperparameters, known)
 
     def fresh(fresh_seed: int) -> nn.Module:
         new = copy.deepcopy(original)
@@ -90,11 +99,12 @@ def unlearn(
 
     task = UnlearningTask(
         original,
-        forget=split(forget, "forget"),
-        retain=split(retain, "retain"),
+        forget=forgotten,
+        retain=retained,
         calibration=None if calibration is None else split(calibration, "calibration"),
         seed=seed,
         settings=settings,
+        training=known,
         precision=resolve_precision(precision, where),
         fresh=fresh,
     )

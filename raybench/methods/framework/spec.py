@@ -3,11 +3,12 @@
 The function name is the method name. The keyword arguments are its hyperparameters; their annotations set type and
 range:
 
-    @method(source="Kurmanji et al. 2023, arXiv 2302.09880", presets={"mufac": {"temperature": 4.0}})
-    def scrub(task: UnlearningTask, *, lr: Rate = 5e-4, epochs: Count = 5, temperature: Rate = 4.0) -> None: ...
+    @method(source="Kurmanji et al. 2023, arXiv 2302.09880", search={"lr": {"loguniform": [0.1, 1.0]}})
+    def scrub(task: UnlearningTask, *, lr: Rate = of_lr(0.3), epochs: Count = of_epochs(0.25)) -> None: ...
 
-Every method also accepts the shared settings (`Settings`), which the task applies. Precedence of values: the user's,
-the preset's, the method's default for a shared setting, the shared default.
+Defaults may follow the training of the original (`of_lr`, `of_epochs`, `of_steps`). Every method also accepts the
+shared settings (`Settings`), which the task applies. Precedence of values: the user's, the preset's, the method's
+default for a shared setting, the recipe's value (where the learning rates are defaults too), the shared default.
 """
 
 import functools
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from raybench.engine.optimization import OptimizerSettings
 from raybench.errors import UserError, format_validation_error, unknown
+from raybench.methods.framework.defaults import Relative, RelativeRate, Training, resolve
 from raybench.registry import attach, spec_of
 
 Rate = Annotated[float, Field(gt=0)]
@@ -34,6 +36,8 @@ Natural = Annotated[int, Field(ge=0)]
 """Non-negative whole number."""
 Targets = Literal["single_label", "multi_label"]
 """Single-label: integers (N,), binary tasks with two logits included. Multi-label: 0/1 vectors (N, L)."""
+Ranges = Mapping[str, Mapping[str, Sequence[Any]]]
+"""Search ranges by hyperparameter, as an experiment file writes them: {"lr": {"loguniform": [0.1, 1.0]}}."""
 Reproduces = Literal["released", "numbers"]
 """What a preset reproduces: the released code of a paper, bugs included, or only its numbers, on another algorithm."""
 
@@ -72,12 +76,14 @@ class MethodSpec:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reproduces: Mapping[str, Reproduces] = field(default_factory=dict)  # of every preset
     settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe_settings: Mapping[str, Any] = field(default_factory=dict)
+    search: Ranges = field(default_factory=dict)
     targets: tuple[Targets, ...] = ("single_label", "multi_label")
     formula: str = ""
     passes: str = ""
     needs: str = ""
     released: str = ""
-    small_models: str = ""
+    limits: str = ""
 
 
 def method(
@@ -85,12 +91,14 @@ def method(
     source: str,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
+    recipe_settings: Mapping[str, Any] | None = None,
+    search: Ranges | None = None,
     targets: Sequence[Targets] = ("single_label", "multi_label"),
     formula: str = "",
     passes: str = "",
     needs: str = "",
     released: str = "",
-    small_models: str = "",
+    limits: str = "",
 ) -> Callable[[Function], Function]:
     """Register a function as an unlearning method.
 
@@ -100,12 +108,15 @@ def method(
             `reproduces: "numbers"` sets the paper's numbers only, because the algorithm here is not that of the
             released code; without the key it reproduces the released code, bugs included.
         settings: the method's defaults for shared settings (`optimizer`, `schedule`, ...).
+        recipe_settings: the method's defaults for shared settings where its learning rates follow the recipe.
+        search: shipped search ranges, which `search` in an experiment file takes. Where the default of a hyperparameter
+            is relative (`of_lr`, `of_epochs`), its range is in the same unit.
         targets: label kinds that the method is defined for; a run with other labels ends before the first step.
         formula: objective of the method.
         passes: forward and backward passes of an epoch, in samples.
         needs: what the model or the data must have.
         released: how the released code of a paper departs from this method, and the settings that reproduce it.
-        small_models: why the defaults fall short on small networks and data sets, and the settings that work there.
+        limits: forget sets that the method is made for, or where its defaults do no better than the original model.
     """
     released_settings, reproduces = _split_presets(presets or {})
     spec = MethodSpec(
@@ -113,12 +124,14 @@ def method(
         released_settings,
         reproduces,
         dict(settings or {}),
+        dict(recipe_settings or {}),
+        dict(search or {}),
         tuple(targets),
         formula=formula,
         passes=passes,
         needs=needs,
         released=released,
-        small_models=small_models,
+        limits=limits,
     )
 
     def register(function: Function) -> Function:
@@ -152,12 +165,49 @@ def hyperparameters(function: Callable[..., None]) -> type[BaseModel]:
     return create_model(f"{function.__name__} hyperparameters", __config__=STRICT, **fields)
 
 
-def check(name: str, function: Callable[..., None], values: Mapping[str, Any]) -> tuple[dict[str, Any], Settings]:
+def shipped_ranges(
+    function: Callable[..., None], training: Training, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the method's shipped search ranges with relative values resolved, as an experiment file writes them.
+
+    Ranges of learning rates come with the shared settings for which they hold, unless `given` sets a rate; what it sets
+    replaces the range.
+    """
+    fields, given = hyperparameters(function).model_fields, given or {}
+    ranges: dict[str, Any] = _recipe_settings(function, training, given)
+    for key, space in spec_of(function, MethodSpec).search.items():
+        default = fields[key].default if key in fields else None
+        for kind, values in space.items():
+            if isinstance(default, Relative):
+                values = list(dict.fromkeys(training.number(value, default.unit) for value in values))
+                kind = "choice" if len(values) == 1 else kind
+            ranges[key] = {kind: list(values)}
+    return {**ranges, **given}
+
+
+def _recipe_settings(function: Callable[..., None], training: Training, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shared settings that go with relative learning rates, nothing if `given` sets a rate.
+
+    A rate that is set holds for the documented defaults of the shared settings, not for those of some recipe.
+    """
+    fields = hyperparameters(function).model_fields
+    rates = [key for key, field in fields.items() if isinstance(field.default, RelativeRate)]
+    if not rates or any(rate in given for rate in rates):
+        return {}
+    spec = spec_of(function, MethodSpec)
+    return {**training.settings(), **spec.recipe_settings, **spec.settings}
+
+
+def check(
+    name: str, function: Callable[..., None], values: Mapping[str, Any], training: Training | None = None
+) -> tuple[dict[str, Any], Settings]:
     """Validate the user's values against the signature; return the method's arguments and the shared settings.
 
-    `values` may name a `preset`; single values override it. Raise UserError with the method, the hyperparameter, the
-    value, what is allowed and the nearest valid name.
+    `values` may name a `preset`; single values override it. `training` is what relative defaults are resolved with, by
+    default the default recipe. Raise UserError with the method, the hyperparameter, the value, what is allowed and the
+    nearest valid name.
     """
+    training = training or Training()
     spec = spec_of(function, MethodSpec)
     specific, shared = hyperparameters(function).model_fields, Settings.model_fields
     values = dict(values)
@@ -169,8 +219,11 @@ def check(name: str, function: Callable[..., None], values: Mapping[str, Any]) -
         if key not in specific and key not in shared:
             raise unknown(f"hyperparameter of method {name}", key, [*specific, *shared, "preset"])
     try:
-        arguments = hyperparameters(function).model_validate({k: v for k, v in merged.items() if k in specific})
-        settings = Settings.model_validate({k: v for k, v in merged.items() if k not in specific})
+        inherited = _recipe_settings(function, training, merged) if preset is None else {}
+        settings = Settings.model_validate({**inherited, **{k: v for k, v in merged.items() if k not in specific}})
+        relative = resolve({k: field.default for k, field in specific.items()}, training, settings)
+        chosen = {**relative, **{k: v for k, v in merged.items() if k in specific}}
+        arguments = hyperparameters(function).model_validate(chosen)
     except ValidationError as error:
         first = error.errors()[0]
         same = [problem for problem in error.errors() if problem["loc"][0] == first["loc"][0]]

@@ -19,6 +19,7 @@ from raybench.engine.devices import autocast
 from raybench.engine.losses import distillation, supervised
 from raybench.engine.optimization import build_optimizer
 from raybench.methods.framework.architecture import Stage
+from raybench.methods.framework.defaults import Training
 from raybench.methods.framework.ledger import Ledger, Meter, Stopped
 from raybench.methods.framework.optimization import Mask, Schedule
 from raybench.methods.framework.passes import Batch, Driver, Passes, Role
@@ -41,6 +42,7 @@ class UnlearningTask(Passes):
         calibration: Split | None = None,
         seed: int = 0,
         settings: Settings | None = None,
+        training: Training | None = None,
         precision: Literal["fp32", "bf16"] = "fp32",
         fresh: Callable[[int], nn.Module],
         train_from_scratch: Callable[[nn.Module, Split, int, "UnlearningTask"], None] | None = None,
@@ -50,15 +52,14 @@ class UnlearningTask(Passes):
 
         Args:
             calibration: samples that no method trains on, for methods that calibrate a quantile during training.
+            training: what default rates and durations follow, for a method that runs another one.
             fresh: function of a seed that returns a newly initialized model of the same architecture.
             train_from_scratch: training with the recipe of the experiment, which `retrain` uses.
             on_epoch: called after every epoch; a returned reason stops the method.
         """
-        device = next(original.parameters()).device
-        settings = settings or Settings()
-        super().__init__(
-            forget=forget, retain=retain, calibration=calibration, seed=seed, settings=settings, device=device
-        )
+        settings, on = settings or Settings(), next(original.parameters()).device
+        super().__init__(forget=forget, retain=retain, calibration=calibration, seed=seed, settings=settings, device=on)
+        self.training = training or Training(num_forget=len(forget), num_retain=len(retain))
         self.precision = precision
         self.random = np.random.default_rng(seed_for("method", seed))
         self.ledger = Ledger()
