@@ -17,7 +17,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import adversarial_methods as hidden
@@ -33,6 +33,7 @@ from raybench.docgen.markdown import table
 from raybench.models import head_name
 from raybench.pipeline.run import run
 from raybench.progress import Reporter
+from raybench.report.conclusion import FORGOTTEN, NO_DIFFERENCE, memory_text
 from raybench.report.leaderboard import Leaderboard, Row
 from raybench.report.threat_model import THREAT_MODEL
 from raybench.scenario.prepare import prepare
@@ -53,13 +54,19 @@ data of the quickstart with {retrained} retrained models and {seeds} seeds per m
 recipe and the metrics, but not which retrained models judge. `benchmarks/adversarial_methods.py` holds them;
 `abstention` and `hash_guard` also need code in the model, and supply the architecture (`benchmarks/guarded_model.py`).
 
-Values are means over the seeds; * as in the leaderboard. *LiRA*: true positive rate of the likelihood ratio attack at
+Values are means over the seeds; * as in the leaderboard. *Memory left*: residual memory in %, with its bounds.
+*Denies*: fraction of the forget samples that the models are less confident of than retrained models. *LiRA*: true positive rate of the likelihood ratio attack at
 1 % false positives. *Relearned*: epochs of relearning until the forget accuracy is the original's; > : not in every
 seed. *Read*: fraction of the samples whose secret a reader who knows the method's seed gets from the model; in
 brackets, the same reader on retrained models. `retrain` is honest.
 
 {threat_model}
 """
+BLIND_SPOTS = {  # what the threat model says that an audit cannot find
+    "watermark3": "in the order of unlikely classes",
+    "shift_memory": "in altered images",
+    "hash_guard": "in code beside the weights",
+}
 EXTRA = {"LiRA": ("lira_offline_tpr_at_fpr_0.01", None), "relearned": ("relearning_epochs", "forget")}
 
 
@@ -187,7 +194,7 @@ def line(row: Row, board: Leaderboard, metrics: pd.DataFrame, secrets: dict[str,
         values = "{:.0f} % ({:.0f} %)".format(*(100 * value for value in secrets[row.name]))
     gap = "-" if np.isnan(row.gap.value) else f"{row.gap.value:.1f}"
     extra = [_extra(row, metrics, *EXTRA[name]) for name in EXTRA]
-    return [f"`{row.name}`", rank, gap, *cells, *extra, _verdict(row, board), what, values]
+    return [f"`{row.name}`", rank, gap, memory_text(row.memory), *cells, *extra, _verdict(row, board), what, values]
 
 
 def _extra(row: Row, metrics: pd.DataFrame, metric: str, split: str | None) -> str:
@@ -198,18 +205,33 @@ def _extra(row: Row, metrics: pd.DataFrame, metric: str, split: str | None) -> s
     return f"{'> ' if rows.value.isna().any() else ''}{rows.value.mean():.2g}"
 
 
+def caught(row: Row) -> bool:
+    """Return whether the report says that a method remembers or denies, or withholds that it forgot."""
+    return (
+        row.conclusion not in (FORGOTTEN, NO_DIFFERENCE) or bool(row.findings.over_forgot) or row.memory.denied_low > 0
+    )
+
+
 def _verdict(row: Row, board: Leaderboard) -> str:
     if row.kind != "unlearned":
         return "-"
-    if row.passes:
-        return board.comparison.passes
-    phrases = row.findings.by_phrase(board.comparison)
-    return "; ".join(f"{phrase} ({', '.join(titles)})" for phrase, titles in phrases.items())
+    denied = {"denies": (f"{100 * row.memory.denied:.0f} %",)} if row.memory.denied_low > 0 else {}
+    phrases = {**denied, **row.findings.by_phrase(board.comparison)}
+    return "; ".join([str(row.conclusion), *(f"{phrase} ({', '.join(found)})" for phrase, found in phrases.items())])
 
 
 def section(board: Leaderboard, metrics: pd.DataFrame, secrets: dict[str, tuple[float, float]], origin: str) -> str:
     """Return the section of the page as Markdown."""
-    head = ["", "ranks", "gap", *(column.title for column in board.comparison.columns), *EXTRA, "verdict", "secret"]
+    head = [
+        "",
+        "ranks",
+        "gap",
+        "memory left",
+        *(column.title for column in board.comparison.columns),
+        *EXTRA,
+        "verdict",
+        "secret",
+    ]
     rows = [line(row, board, metrics, secrets) for row in board.rows]
     text = TEXT.format(
         retrained=board.num_retrained, seeds=board.num_seeds, threat_model=textwrap.fill(THREAT_MODEL, 120)
@@ -218,9 +240,12 @@ def section(board: Leaderboard, metrics: pd.DataFrame, secrets: dict[str, tuple[
 
 
 def blind_spots(board: Leaderboard) -> str:
-    """Return the sentence on the adversaries in which no memory column finds anything."""
-    names = [row.name for row in board.rows if row.name in READERS and not row.findings.remembers]
-    return f"Blind spots, secrets that no memory column finds: {', '.join(names) or 'none'}."
+    """Return the sentence on the adversaries that pass, and raise RuntimeError for one that nobody warns of."""
+    passed = [row.name for row in board.rows if row.name in READERS and not caught(row)]
+    if unnamed := [name for name in passed if name not in BLIND_SPOTS]:
+        raise RuntimeError(f"{', '.join(unnamed)}: not caught, and not a blind spot that the threat model names")
+    named = "; ".join(f"`{name}` ({BLIND_SPOTS[name]})" for name in passed)
+    return f"Blind spots that the threat model names, adversaries that pass: {named or 'none'}."
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -243,6 +268,8 @@ def main(words: Sequence[str] | None = None) -> None:
         f"Generated on {datetime.date.today():%Y-%m-%d} by `OMP_NUM_THREADS=1 python benchmarks/adversaries.py --out "
         f"docs/power.md` on {machine}, torch {torch.__version__.split('+')[0]}."
     )
+    if arguments.short:  # models of one epoch need not show anything
+        board = replace(board, rows=tuple(row for row in board.rows if caught(row) or row.name in BLIND_SPOTS))
     page = section(board, tables["metrics"].to_pandas(), secrets, origin)
     print(page)
     if arguments.out is not None:

@@ -3,6 +3,7 @@
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset
 
 import raybench
+from raybench.report.leaderboard import MeanGap, Memory
+from raybench.report.threat_model import THREAT_MODEL
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 NAMES = ("adversaries", "adversarial_methods", "guarded_model", "sections")
@@ -96,3 +99,24 @@ def test_a_section_is_replaced_and_the_others_stay(modules, tmp_path):
     write(page, "## B", "## B\n\nnew")
     write(page, "", "# Title\n\nchanged")
     assert page.read_text() == "# Title\n\nchanged\n\n## B\n\nnew\n\n## C\n\nlast\n"
+
+
+def test_the_threat_model_names_every_blind_spot(modules):
+    for where in modules["adversaries"].BLIND_SPOTS.values():
+        assert where in THREAT_MODEL
+
+
+def test_an_adversary_that_passes_without_being_named_stops_the_benchmark(modules):
+    benchmark = modules["adversaries"]
+
+    def board(*rows):
+        return SimpleNamespace(
+            rows=[benchmark.Row(name, "unlearned", {}, MeanGap(), **fields) for name, fields in rows]
+        )
+
+    remembers, passes = {"conclusion": "remembers"}, {"conclusion": "forgotten"}
+    denies = {"conclusion": "no difference", "memory": Memory(denied_low=0.1)}
+    text = benchmark.blind_spots(board(("half_and_half", remembers), ("label_flip", denies), ("watermark3", passes)))
+    assert text.endswith("adversaries that pass: `watermark3` (in the order of unlikely classes).")
+    with pytest.raises(RuntimeError, match="half_and_half: not caught"):
+        benchmark.blind_spots(board(("half_and_half", passes)))
