@@ -55,10 +55,10 @@ recipe and the metrics, but not which retrained models judge. `benchmarks/advers
 `abstention` and `hash_guard` also need code in the model, and supply the architecture (`benchmarks/guarded_model.py`).
 
 Values are means over the seeds; * as in the leaderboard. *Memory left*: residual memory in %, with its bounds.
-*Denies*: fraction of the forget samples that the models are less confident of than retrained models. *LiRA*: true positive rate of the likelihood ratio attack at
-1 % false positives. *Relearned*: epochs of relearning until the forget accuracy is the original's; > : not in every
-seed. *Read*: fraction of the samples whose secret a reader who knows the method's seed gets from the model; in
-brackets, the same reader on retrained models. `retrain` is honest.
+*Denies*: fraction of the forget samples that the models are less confident of than retrained models. *LiRA*: true
+positive rate of the likelihood ratio attack at 1 % false positives. *Relearned*: epochs of relearning until the forget
+accuracy is the original's; > : not in every seed. *Read*: fraction of the samples whose secret a reader who knows the
+method's seed gets from the model; in brackets, the same reader on retrained models. `retrain` is honest.
 
 {threat_model}
 """
