@@ -4,27 +4,23 @@
 field is what `docs/experiment.md` and the JSON schema show.
 """
 
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raybench import limits, models, paper_tables, registry
-from raybench.config.data import Data, Downstream, Normalize, Section, Seed, check_options
+from raybench.config.data import Data, Downstream, Normalize, Section, check_options
 from raybench.config.evaluate import Evaluate, Population, Relearning
 from raybench.config.names import check_path_name, check_run_name
 from raybench.config.spaces import Space
 from raybench.config.sweep import Sweep
+from raybench.config.train import Threads, Train
 from raybench.config.yaml_text import quote
 from raybench.data.forget_rules import PACKAGE as FORGET_RULES
 from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.engine.devices import Precision
-from raybench.engine.training import Recipe
-from raybench.errors import UserError, attach_key, format_validation_error, unknown
+from raybench.errors import UserError, attach_key
 from raybench.models import Stem
-
-Models = Annotated[int, Field(ge=0, le=limits.MODELS)]
-Threads = Annotated[int, Field(ge=1, le=limits.THREADS)]
 
 METHOD = "method"  # key under `methods.<name>` that names the function, so that one method can run in several settings
 SEARCH = "search"  # key under `methods.<name>`, or its whole value: take the ranges that are shipped with the method
@@ -105,73 +101,6 @@ class Model(Section):
         with attach_key("model", "stem"):
             models.check_stem(self.name, self.stem)
         return self
-
-
-class Train(Recipe):
-    """The training recipe of the original and the retrained models, and the number of retrained models."""
-
-    seed: Seed = Field(
-        default=0, description="Seed of the first original model; further ones (`sweep.originals`) use others."
-    )
-    retrained_seeds: Annotated[list[Seed], Field(max_length=limits.MODELS)] | Models = Field(
-        default=5,
-        description="Number of retrained models, or the list of their seeds. A number n means the n seeds after "
-        "`seed`. 1 gives gaps without a noise floor, 0 gives no gaps: the leaderboard then ranks by `gap_to_ideal`.",
-    )
-    retrained: dict[str, Any] = Field(
-        default={},
-        description="Keys of the recipe that differ for the retrained models. Leave it empty, or gaps also measure the "
-        "difference between two recipes; some papers trained this way, and their reported numbers need it.",
-        json_schema_extra={"keys_of": "recipe"},
-    )
-    workers: Threads = Field(
-        default=1,
-        description="Workers that train one model together by data-parallel training (DDP). Small models train faster "
-        "side by side with 1 worker each.",
-    )
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """Return the recipe of the original."""
-        return Recipe.model_validate({name: getattr(self, name) for name in Recipe.model_fields})
-
-    @cached_property
-    def retrained_recipe(self) -> Recipe:
-        """Return the recipe of the retrained models and of the method `retrain`."""
-        return Recipe.model_validate({**self.recipe.model_dump(), **self.retrained})
-
-    def recipe_of(self, kind: Literal["original", "retrained"]) -> Recipe:
-        return self.recipe if kind == "original" else self.retrained_recipe
-
-    @model_validator(mode="after")
-    def _check_retrained_recipe(self) -> "Train":
-        for key in self.retrained:
-            if key not in Recipe.model_fields:
-                with attach_key("train", "retrained", key):
-                    raise unknown("key of train.retrained:", key, Recipe.model_fields)
-        try:
-            _ = self.retrained_recipe
-        except ValidationError as error:
-            problem = error.errors()[0]
-            key = str(problem["loc"][0]) if problem["loc"] else ""
-            value = f"train.retrained.{key} = {self.retrained[key]!r}" if key in self.retrained else "train.retrained"
-            with attach_key("train", "retrained", *([key] if key in self.retrained else [])):
-                raise UserError(f"{value}: {format_validation_error([problem])}") from error
-        return self
-
-    @property
-    def seeds(self) -> list[int]:
-        """Return the seeds of the retrained models: the listed ones, or the ones that follow the original's seed."""
-        if isinstance(self.retrained_seeds, list):
-            return self.retrained_seeds
-        return [self.seed + 1 + i for i in range(self.retrained_seeds)]
-
-    @field_validator("retrained_seeds")
-    @classmethod
-    def _check_distinct(cls, value: list[int] | int) -> list[int] | int:
-        if isinstance(value, list) and (len(set(value)) < len(value) or not value):
-            raise ValueError("seeds must be distinct, at least one; for no retrained models write 0 instead of a list")
-        return value
 
 
 class Resources(Section):

@@ -13,6 +13,7 @@ import ray.data
 
 from raybench.distributed.cluster import total_cpus
 from raybench.distributed.failures import original_errors
+from raybench.errors import UserError
 from raybench.jobs.population import PopulationScorer
 from raybench.jobs.predict import Predictor
 from raybench.jobs.relearn import Relearner
@@ -25,7 +26,10 @@ Batch = dict[str, np.ndarray]
 
 
 class _Pool:
-    """A worker of the pool: takes job numbers, does the jobs, returns the numbers."""
+    """A worker of the pool: takes job numbers, does the jobs, returns the numbers.
+
+    A UserError is returned beside its job, because Ray Data loses the cause of what a task raises.
+    """
 
     def __init__(
         self, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]
@@ -33,9 +37,14 @@ class _Pool:
         self._work, self._jobs = make(scenario), jobs
 
     def __call__(self, batch: Batch) -> Batch:
-        for number in batch["job"]:
-            self._work(self._jobs[int(number)])
-        return batch
+        errors = np.full(len(batch["job"]), None, dtype=object)
+        for position, number in enumerate(batch["job"]):
+            try:
+                self._work(self._jobs[int(number)])
+            except UserError as error:
+                errors[position] = error
+                break  # the driver stops at the first one
+        return {"job": batch["job"][: position + 1], "error": errors[: position + 1]}
 
 
 def _one_block(
@@ -107,4 +116,6 @@ def _stream(
         )
     with original_errors("evaluation"):
         for row in streamed.iter_rows():
+            if row["error"] is not None:
+                raise row["error"]
             on_job(int(row["job"]))

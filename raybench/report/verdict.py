@@ -13,12 +13,14 @@ def verdict(board: Leaderboard) -> list[str]:
     lines = [*_memory(board), *_findings(board), control(board)]
     if len(board.ranked) > 1:
         lines += [_ranks(board), *_best_two(board)]
-    return lines
+    missing = missing_references(board.num_retrained, board.retraining)
+    return [*lines, missing] if missing else lines
 
 
 def details(board: Leaderboard) -> list[str]:
-    """Return the lines that only the report has: Pareto front, power of the columns, missing references."""
-    return [*(_pareto_front(board) if len(board.ranked) > 1 else []), *limits_of_power(board)]
+    """Return the lines that only the report has: Pareto front, power of the columns."""
+    power = _power(board)
+    return [*(_pareto_front(board) if len(board.ranked) > 1 else []), *([power] if power else [])]
 
 
 def validity(board: Leaderboard) -> list[str]:

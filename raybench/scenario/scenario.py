@@ -5,8 +5,6 @@ worker on any node opens them by key.
 """
 
 import copy
-import functools
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -30,6 +28,7 @@ from raybench.scenario import image_store, initial_weights
 from raybench.scenario.downstream import DownstreamSet
 from raybench.scenario.process_cache import ProcessCache
 from raybench.scenario.samples import open_samples
+from raybench.scenario.stored_splits import hash_ids, read_splits
 from raybench.storage.store import Store
 
 NUMERICS = 1  # increase it when a code change changes numbers; older artifacts are then computed again
@@ -80,7 +79,7 @@ class Scenario:
 
     def splits(self) -> Splits:
         """Read the sample ids of every role, as reported."""
-        return _read_splits(self.store.uri, self.splits_key)
+        return read_splits(self.store.uri, self.splits_key)
 
     def training_ids(self, role: str) -> np.ndarray:
         """Return the sample ids of a role that models train on and methods unlearn.
@@ -262,11 +261,11 @@ class Scenario:
 
     def ids_fingerprint(self, *roles: str) -> str:
         """Hash the sample ids of the roles, which a model trained on them depends on."""
-        return _fingerprint(np.concatenate([self.training_ids(role) for role in roles]))
+        return hash_ids(np.concatenate([self.training_ids(role) for role in roles]))
 
     def measured_fingerprint(self, role: str) -> str:
         """Hash the sample ids of a role or a downstream set that are measured."""
-        return _fingerprint(self.role_ids(role))
+        return hash_ids(self.role_ids(role))
 
     def role_view(self, role: str) -> list[Any]:
         """Return what determines the pixels of a role that a model reads, in addition to the ids."""
@@ -296,12 +295,3 @@ class Scenario:
             parts["short_side_cache"] = data.short_side_cache
         source = models.source_fingerprint(model.name)
         return parts if source is None else {**parts, "source": source}
-
-
-def _fingerprint(ids: np.ndarray) -> str:
-    return hashlib.blake2b(np.sort(ids).tobytes(), digest_size=8).hexdigest()
-
-
-@functools.lru_cache(maxsize=4)
-def _read_splits(uri: str, key: str) -> Splits:
-    return Splits.from_table(Store(uri).read_table(key))

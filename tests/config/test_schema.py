@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from raybench import methods
-from raybench.config.schema import Experiment, Train
+from raybench.config.schema import Experiment
+from raybench.config.train import Train
 from raybench.config.validation import parse_experiment
 from raybench.docgen.experiment_page import models_in
 from raybench.errors import UserError

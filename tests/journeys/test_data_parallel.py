@@ -19,7 +19,7 @@ from raybench.storage.store import Store
 from .conftest import Interrupts
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-OVERRIDES = ["train.workers=2", "train.retrained_seeds=1", "sweep.originals=1"]
+OVERRIDES = ["train.workers=2", "train.retrained_seeds=1", "sweep.originals=1", "sweep.tuning_request=same"]
 
 
 def weights(storage: Path) -> dict[str, dict[str, torch.Tensor]]:

@@ -16,6 +16,7 @@ from .conftest import Command, Completed, Interrupts, Process, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 CLOCKS = ["seconds"]
+NAMES = ("splits", "models", "trials", "search", "samples", "metrics", "memory", "exposure", "leaderboard")
 # fewer processes to start each time; on more than two cores there are several workers all the same
 ONE_WORKER = ("--set", "resources.cpus_per_model=2", "--set", "resources.cpus_per_trial=2")
 
@@ -29,7 +30,7 @@ def tables(storage: Path) -> dict[str, pd.DataFrame]:
 
 def assert_same(storage: Path, other: Path) -> None:
     left, right = tables(storage), tables(other)
-    assert set(left) == {"splits", "models", "trials", "search", "predictions", "samples", "metrics", "leaderboard"}
+    assert set(left) == {*NAMES, "predictions"}
     for name in left:
         pd.testing.assert_frame_equal(left[name], right[name], check_exact=True, obj=name)
 

@@ -100,7 +100,9 @@ def test_the_machine_readable_form_is_plain_json_without_nan(content):
 
 
 def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(content):
-    text = written(content({"over": OVER, "near": NEAR}, checkpoint={"file": "mine.pt", "sha256": "abcd"}))
+    whole = content({"over": OVER, "near": NEAR}, checkpoint={"file": "mine.pt", "sha256": "abcd"})
+    text, conclusion = written(whole), whole["conclusion"]
+    assert conclusion["verdict"] in ("forgotten", "no difference")
     for part in (
         "Forget 2 of 4 training samples (rule ids, ids [7, 3])",
         "`mine.pt` (sha256 `abcd`)",
@@ -108,7 +110,7 @@ def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(content
         "lr 0.1, epochs 3",
         "unlearned.pt` (sha256 `f00`)",
         "| UA | accuracy on forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
-        "**Verdict: no difference; could miss up to",
+        f"**Verdict: {conclusion['verdict']}; {conclusion['text']}** (residual memory of `near`, all runs).",
         "separate the original from the retrained models",
         "power: with 6 retrained models",
         "raybench export made_up --method near",
@@ -131,7 +133,7 @@ def test_a_finding_about_the_best_method_is_on_the_page(content):
 def test_limits_name_the_missing_references(content, retrained, said):
     whole = content({"over": OVER}, retrained=retrained)
     assert any(said in limit for limit in whole["limits"])
-    assert "Verdict: withheld" in written(whole)
+    assert ("Verdict: withheld" if retrained else "No verdict: no method could be ranked") in written(whole)
 
 
 def test_limits_say_what_is_not_known_of_a_given_checkpoint(content):

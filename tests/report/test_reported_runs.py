@@ -99,7 +99,7 @@ def test_nothing_reported_and_nothing_of_the_other_run_enters_the_ranking(store,
     with_paper, _ = reported(store, "plain")
 
     def ranking(text):
-        return re.split(r"## (?:Comparison|Notes|Environment)", text)[0]
+        return re.split(r"## (?:Comparison|Hyperparameter|Notes|Environment)", text)[0]
 
     assert ranking(with_paper) == ranking(alone)
     assert "## Comparison with reported" not in alone

@@ -1,0 +1,85 @@
+"""Training in the experiment file: the section `train`.
+
+The description of a field is what `docs/experiment.md` and the JSON schema show.
+"""
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from raybench import limits
+from raybench.config.data import Seed
+from raybench.engine.training import Recipe
+from raybench.errors import UserError, attach_key, format_validation_error, unknown
+
+Models = Annotated[int, Field(ge=0, le=limits.MODELS)]
+Threads = Annotated[int, Field(ge=1, le=limits.THREADS)]
+
+
+class Train(Recipe):
+    """The training recipe of the original and the retrained models, and the number of retrained models."""
+
+    seed: Seed = Field(
+        default=0, description="Seed of the first original model; further ones (`sweep.originals`) use others."
+    )
+    retrained_seeds: Annotated[list[Seed], Field(max_length=limits.MODELS)] | Models = Field(
+        default=8,
+        description="Number of retrained models, or the list of their seeds. A number n means the n seeds after "
+        "`seed`. The more, the less memory goes undetected; with fewer than 5, verdicts are withheld. 1 gives gaps "
+        "without a noise floor, 0 gives no gaps: the leaderboard then ranks by `gap_to_ideal`.",
+    )
+    retrained: dict[str, Any] = Field(
+        default={},
+        description="Keys of the recipe that differ for the retrained models. Leave it empty, or gaps also measure the "
+        "difference between two recipes; some papers trained this way, and their reported numbers need it.",
+        json_schema_extra={"keys_of": "recipe"},
+    )
+    workers: Threads = Field(
+        default=1,
+        description="Workers that train one model together by data-parallel training (DDP). Small models train faster "
+        "side by side with 1 worker each.",
+    )
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Return the recipe of the original."""
+        return Recipe.model_validate({name: getattr(self, name) for name in Recipe.model_fields})
+
+    @cached_property
+    def retrained_recipe(self) -> Recipe:
+        """Return the recipe of the retrained models and of the method `retrain`."""
+        return Recipe.model_validate({**self.recipe.model_dump(), **self.retrained})
+
+    def recipe_of(self, kind: Literal["original", "retrained"]) -> Recipe:
+        return self.recipe if kind == "original" else self.retrained_recipe
+
+    @model_validator(mode="after")
+    def _check_retrained_recipe(self) -> "Train":
+        for key in self.retrained:
+            if key not in Recipe.model_fields:
+                with attach_key("train", "retrained", key):
+                    raise unknown("key of train.retrained:", key, Recipe.model_fields)
+        try:
+            _ = self.retrained_recipe
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = str(problem["loc"][0]) if problem["loc"] else ""
+            value = f"train.retrained.{key} = {self.retrained[key]!r}" if key in self.retrained else "train.retrained"
+            with attach_key("train", "retrained", *([key] if key in self.retrained else [])):
+                raise UserError(f"{value}: {format_validation_error([problem])}") from error
+        return self
+
+    @property
+    def seeds(self) -> list[int]:
+        """Return the seeds of the retrained models: the listed ones, or the ones that follow the original's seed."""
+        if isinstance(self.retrained_seeds, list):
+            return self.retrained_seeds
+        return [self.seed + 1 + i for i in range(self.retrained_seeds)]
+
+    @field_validator("retrained_seeds")
+    @classmethod
+    def _check_distinct(cls, value: list[int] | int) -> list[int] | int:
+        if isinstance(value, list) and (len(set(value)) < len(value) or not value):
+            raise ValueError("seeds must be distinct, at least one; for no retrained models write 0 instead of a list")
+        return value
