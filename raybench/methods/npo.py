@@ -18,7 +18,7 @@ from raybench.methods.framework.task import UnlearningTask
 def npo(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.15),
+    lr: Rate = of_lr(0.1),
     epochs: Count = of_epochs(0.25),
     beta: Rate = 1.0,
     retain_weight: Weight = 1.0,

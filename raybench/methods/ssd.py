@@ -60,8 +60,8 @@ def ssd(
     formula=f"{FORMULA}, I = mean |gradient of |f(x)|^2|",
     passes=PASSES,
     search={"selection": {"loguniform": [1.01, 10.0]}},
-    limits="Made for forgetting whole classes. No weight matters much more to a random forget set than to the rest, so the "
-    "default changes nothing there, and a smaller `selection` damages the model.",
+    limits="Made for forgetting whole classes. No weight matters much more to a random forget set than to the rest, so "
+    "the default changes nothing there, and a smaller `selection` damages the model.",
 )
 def lfssd(
     task: UnlearningTask,
