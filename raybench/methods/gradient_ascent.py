@@ -29,14 +29,14 @@ from raybench.methods.framework.task import Batch, UnlearningTask
         "mucac_binary": {**MUFAC, "driver": "retain", "skip_incomplete": True},
         "conformal": {**CONFORMAL, "schedule": "constant"},
     },
-    search={"lr": {"loguniform": [0.01, 0.2]}},
+    search={"lr": {"loguniform": [0.003, 0.1]}},
     limits="Made for forgetting whole classes. Its loss is unbounded, so on a random forget set the mild default "
     "changes little, and stronger settings damage the model before it forgets.",
 )
 def gradient_ascent(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.03),
+    lr: Rate = of_lr(0.01),
     epochs: Count = of_steps(20),
     driver: Literal["forget", "retain"] = "forget",
     targets: Literal["labels", "original"] = "labels",

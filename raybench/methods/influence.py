@@ -28,12 +28,14 @@ from raybench.methods.framework.task import UnlearningTask
             **NUMBERS,
         },
     },
-    search={"alpha": {"loguniform": [0.3, 4.0]}},
+    limits="The step is as long as the gradients, which are small where the original fits its training set: there the "
+    "default changes little on a random forget set, and larger steps damage networks that fit it less well.",
+    search={"alpha": {"loguniform": [0.1, 4.0]}},
 )
 def influence(
     task: UnlearningTask,
     *,
-    alpha: Rate = 1.5,
+    alpha: Rate = 0.3,
     samples: Count = 64,
     dampening: Rate = 1.0,
     inverse: Literal["exact", "recursion"] = "exact",

@@ -23,18 +23,18 @@ MUCAC = {**ADVANCED, "driver": "shortest", "first": "forget"}
     },
     recipe_settings={"schedule": "cosine"},
     search={
-        "lr": {"loguniform": [0.1, 0.8]},
+        "lr": {"loguniform": [0.2, 1.5]},
         "epochs": {"choice": [0.125, 0.25]},
-        "forget_weight": {"uniform": [0.05, 0.4]},
+        "forget_weight": {"uniform": [0.05, 0.3]},
     },
 )
 def neggrad_plus(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.4),
+    lr: Rate = of_lr(0.8),
     epochs: Count = of_epochs(0.25),
     retain_weight: Weight = 0.95,
-    forget_weight: Weight = 0.2,
+    forget_weight: Weight = 0.1,
     driver: Literal["retain", "forget", "shortest", "mixed"] = "retain",
     first: Literal["retain", "forget"] = "retain",
 ) -> None:

@@ -13,15 +13,19 @@ from raybench.methods.framework.task import UnlearningTask
     formula="min 2 / beta mean log(1 + (p(y | x) / p_original(y | x))^beta) over forget + retain_weight CE(retain)",
     passes="forget: 1 forward, 1 backward, 1 teacher forward; retain: 1 forward, 1 backward, unless its weight is 0",
     recipe_settings={"schedule": "cosine"},
-    search={"lr": {"loguniform": [0.03, 0.3]}, "epochs": {"choice": [0.125, 0.25]}},
+    search={
+        "lr": {"loguniform": [0.05, 0.4]},
+        "epochs": {"choice": [0.125, 0.25]},
+        "retain_weight": {"choice": [5.0, 10.0]},
+    },
 )
 def npo(
     task: UnlearningTask,
     *,
-    lr: Rate = of_lr(0.15),
+    lr: Rate = of_lr(0.2),
     epochs: Count = of_epochs(0.25),
     beta: Rate = 1.0,
-    retain_weight: Weight = 1.0,
+    retain_weight: Weight = 10.0,
 ) -> None:
     """Lower the likelihood of forget labels relative to the original's, with a gradient that vanishes as it decreases.
 

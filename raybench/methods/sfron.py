@@ -29,7 +29,7 @@ TINY = {"lr": 2e-5, "optimizer": "adamw", "weight_decay": 0.05, "schedule": "cos
         "conformal_vit_half": {**TINY, "iterations": 1000, "alpha": 1000.0},
         "conformal_vit_class": {**TINY, "iterations": 500, "alpha": 500.0},
     },
-    search={"lr": {"loguniform": [0.1, 1.5]}, "alpha": {"loguniform": [1, 10]}},
+    search={"lr": {"loguniform": [0.1, 1.5]}, "alpha": {"loguniform": [0.1, 5.0]}},
 )
 def sfron(
     task: UnlearningTask,
@@ -37,7 +37,7 @@ def sfron(
     lr: Rate = of_lr(1),
     iterations: Count = of_iterations(0.5),
     forget_every: Count = 1,
-    alpha: Rate = 3.0,
+    alpha: Rate = 0.3,
     ascent_clip_norm: Rate = 7.0,
     importance: Per = "batch",
 ) -> None:
