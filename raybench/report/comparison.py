@@ -89,6 +89,11 @@ class Comparison:
     not_measured: str = "not fully measured"
 
     @property
+    def main_legend(self) -> tuple[str, ...]:
+        """Return the legend of the main columns."""
+        return tuple(text.replace(_FORGET, "").strip() for text in self.legend)
+
+    @property
     def main_columns(self) -> tuple[Column, ...]:
         """Return the columns that a narrow terminal shows: accuracies and the attack; the report has all."""
         return tuple(column for column in self.columns if column.metric in ("accuracy", "mia_auc"))

@@ -21,7 +21,12 @@ MIN_WIDTH_WITH_INTERVALS = 124  # narrower terminals show the intervals of the c
 def as_rich(board: Leaderboard, *, width: int) -> Table:
     """Return the leaderboard as a table for a terminal of the given width."""
     wide, columns = width >= MIN_WIDTH_WITH_INTERVALS, board.comparison.main_columns
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=Text("\n".join(_legend(board))), caption_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption=Text("\n".join([MEMORY_LEGEND, *board.comparison.main_legend])),
+        caption_justify="left",
+    )
     table.caption_style = "dim"
     table.add_column("", overflow="fold", min_width=12)
     for title in ("memory left", "verdict", *(column.title for column in columns), "gap", "cost"):
@@ -31,10 +36,6 @@ def as_rich(board: Leaderboard, *, width: int) -> Table:
         head = (_label(row), memory_text(row.memory), row.conclusion or "")
         table.add_row(*head, *values, _mean_gap(row, interval=wide), _cost(row))
     return table
-
-
-def _legend(board: Leaderboard) -> list[str]:
-    return [MEMORY_LEGEND, *board.comparison.legend]
 
 
 def plain_table(head: list[str], rows: list[list[str]]) -> Table:
@@ -72,7 +73,7 @@ def as_markdown(
         for row in board.rows
         if row.kind != "retrained"
     ]
-    legend = _legend(board)
+    legend = [MEMORY_LEGEND, *board.comparison.legend]
     if board.alpha:
         legend.append(f"{next(PER_ALPHA[c.metric] for c in columns if c.metric in PER_ALPHA)} at {board.alpha}.")
     notes = [f"- {escape(f'{row.name}: {text}')}" for row in board.rows if (text := _note(row, board))]

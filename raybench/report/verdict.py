@@ -10,7 +10,10 @@ from raybench.report.ranking import measured_titles
 
 def verdict(board: Leaderboard) -> list[str]:
     """Return the lines that follow the table: what each method left, what it damaged, and whether ranks hold."""
-    lines = [*_memory(board), *_findings(board), control(board)]
+    comparison = board.comparison
+    few = board.withheld is not None  # then the columns are all there is
+    phrases = (comparison.not_measured, *([comparison.remembers] if few else []), comparison.over_forgot)
+    lines = [*_memory(board), *_findings(board, *phrases, comparison.lost_utility), *_no_better(board), control(board)]
     if len(board.ranked) > 1:
         lines += [_ranks(board), *_best_two(board)]
     missing = missing_references(board.num_retrained, board.retraining)
@@ -18,9 +21,14 @@ def verdict(board: Leaderboard) -> list[str]:
 
 
 def details(board: Leaderboard) -> list[str]:
-    """Return the lines that only the report has: Pareto front, power of the columns."""
-    power = _power(board)
-    return [*(_pareto_front(board) if len(board.ranked) > 1 else []), *([power] if power else [])]
+    """Return the lines that only the report has: further findings of columns, Pareto front, power of the columns."""
+    comparison, power = board.comparison, _power(board)
+    phrases = (*([] if board.withheld is not None else [comparison.remembers]), comparison.features_differ)
+    return [
+        *_findings(board, *phrases),
+        *(_pareto_front(board) if len(board.ranked) > 1 else []),
+        *([power] if power else []),
+    ]
 
 
 def validity(board: Leaderboard) -> list[str]:
@@ -67,26 +75,29 @@ def _memory(board: Leaderboard) -> list[str]:
     return lines
 
 
-def _findings(board: Leaderboard) -> list[str]:
+def _findings(board: Leaderboard, *phrases: str) -> list[str]:
+    """Return a line for each of these phrases that holds for a method, with the sizes of the gaps."""
     comparison = board.comparison
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, dict[str, list[str]]] = {}
     for row in board.rows:
         if row.kind != "unlearned":
             continue
         for phrase, titles in row.findings.by_phrase(comparison).items():
-            sizes = [_size(row, title, comparison) for title in titles]
-            groups.setdefault(phrase, []).append(f"{row.name} ({', '.join(sizes)})")
+            groups.setdefault(phrase, {})[row.name] = [_size(row, title, comparison) for title in titles]
         if row.memory.denied_low > 0:
-            denied = f"{row.name} (denies {percent(row.memory.denied)} % of the forget samples)"
-            groups.setdefault(comparison.over_forgot, []).append(denied)
-    order = (
-        comparison.not_measured,
-        comparison.remembers,
-        comparison.over_forgot,
-        comparison.lost_utility,
-        comparison.features_differ,
-    )
-    lines = [f"{phrase}: {', '.join(groups[phrase])}" for phrase in order if phrase in groups]
+            denied = f"denies {percent(row.memory.denied)} % of the forget samples"
+            groups.setdefault(comparison.over_forgot, {}).setdefault(row.name, []).append(denied)
+    lines = []
+    for phrase in phrases:
+        if phrase in groups:
+            texts = [f"{name} ({', '.join(found)})" for name, found in groups[phrase].items()]
+            lines.append(f"{phrase}: {', '.join(texts)}")
+    return lines
+
+
+def _no_better(board: Leaderboard) -> list[str]:
+    comparison = board.comparison
+    lines = []
     if names := [row.name for row in board.rows if row.no_better_than_original]:
         lines.append(f"{comparison.no_better}: {', '.join(names)} (see the notes in report.md)")
     return lines
