@@ -116,7 +116,7 @@ class RunTables:
         strict = gap_to_rows(measured, retrained, confidence=1 - self.comparison.level)
         distinguishable = bool(strict.low > 0 or strict.high < 0)
         if np.ptp(reference) == 0 and not math.isnan(plain.low):  # 100 % on retain, say: samples limit the resolution
-            distinguishable = self.gap_by_samples(plain.gap, half_width)[3]
+            return self.gap_by_samples(plain.gap, half_width)
         return plain.gap, plain.low, plain.high, distinguishable
 
     def gap_by_samples(self, gap: float, half_width: float) -> tuple[float, float, float, bool]:

@@ -63,6 +63,7 @@ _FORGET = (
     "CR_f, k-NN_f, CKA_f, on forget samples: conformal ratio, k-NN accuracy, feature similarity to the retrained "
     "models (centered kernel alignment)."
 )
+_IN_REPORT = "In report.md: conformal ratio CR_f, k-NN accuracy k-NN_f, feature similarity CKA_f."
 _HALF_WIDTH = (
     "±: half-width of the 95 % interval over originals (with one original over seeds, for a single model over "
     "samples). "
@@ -90,8 +91,8 @@ class Comparison:
 
     @property
     def main_legend(self) -> tuple[str, ...]:
-        """Return the legend of the main columns."""
-        return tuple(text.replace(_FORGET, "").strip() for text in self.legend)
+        """Return the legend of the main columns, and what the verdict calls the others."""
+        return tuple(text.replace(_FORGET, _IN_REPORT).strip() for text in self.legend)
 
     @property
     def main_columns(self) -> tuple[Column, ...]:
