@@ -120,9 +120,7 @@ class Run(Results):
         return self._store.read_table(key)
 
     def _missing(self, what: str) -> UserError:
-        return UserError(
-            f"run {self.name!r} on {self._store.shown} has no {what} yet: run it to the end (until='report')"
-        )
+        return UserError(f"run {self.name!r} on {self._store.shown} has no {what} yet: run it with until='report'")
 
 
 def run(

@@ -51,7 +51,14 @@ def experiment_of(content: dict[str, Any], overrides: Sequence[str] = ()) -> tup
 
     `extends` and relative paths are looked up in the current folder; `content` may change.
     """
-    return _resolved(_extended(Source(content, {(): "experiment"}), Path.cwd(), ()), overrides)
+    return _resolved(_extended(Source(content, dict.fromkeys(_keys(content), "experiment")), Path.cwd(), ()), overrides)
+
+
+def _keys(content: Any, key: Key = ()) -> Iterator[Key]:
+    """Yield the key of every level of nested mappings."""
+    yield key
+    for name, value in content.items() if isinstance(content, dict) else ():
+        yield from _keys(value, (*key, str(name)))
 
 
 def _resolved(source: Source, overrides: Sequence[str]) -> tuple[Experiment, str]:

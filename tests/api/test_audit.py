@@ -35,7 +35,6 @@ def test_a_retrained_model_has_forgotten_and_doing_nothing_remembers(result):
     board = result.leaderboard.set_index("method")
     assert board.conclusion[["retrain", "finetune", "nothing"]].tolist() == ["forgotten", "remembers", "remembers"]
     assert board.loc["nothing", "memory_value"] == pytest.approx(1)
-    print(board.filter(like="memory").T.to_string(), result)
     assert board.loc["retrain", "memory_high"] < 0.2
     assert any(line.startswith("remembers: ") and "finetune" in line for line in result.verdict)
 
@@ -59,7 +58,7 @@ def test_numbers_are_those_of_the_definitions(result, digits):
     assert [memory.value, memory.low, memory.high] == pytest.approx([expected.value, expected.low, expected.high])
     exposure = result.exposure[result.exposure.method == "finetune"]
     assert exposure.exposure.to_numpy() == pytest.approx(expected.exposure)
-    assert exposure.id.tolist() == list(range(40))
+    assert exposure.id.tolist() == list(range(60))
 
 
 def test_predictions_are_those_of_the_model(result, digits):
@@ -80,7 +79,7 @@ def test_it_prints_a_leaderboard_and_a_verdict(result):
         assert "forgotten (less than 20 % left): retrain" in text
         assert "cost" not in text
         assert "report.md" not in text
-    assert max(map(len, repr(result).splitlines()[:8])) <= 115
+    assert max(map(len, repr(result).splitlines()[1:8])) <= 110
 
 
 def test_with_fewer_than_five_retrained_models_the_verdict_is_withheld(digits):
@@ -95,7 +94,7 @@ def test_with_fewer_than_five_retrained_models_the_verdict_is_withheld(digits):
 
 
 def test_all_metrics_have_a_value_or_a_reason(digits):
-    parts = torch.arange(1197).split(600)
+    parts = torch.arange(1137).split(600)
     calibration, unseen = (Subset(digits.sets["unseen"], rows.tolist()) for rows in parts)
     full = audit(digits, retrained=digits.retrained, unseen=unseen, calibration=calibration, metrics="all")
     rows = full.metrics
@@ -261,5 +260,5 @@ def test_what_cannot_be_audited_is_refused_in_words(message, digits):
 
 def test_identities_count_as_one_unit(digits):
     single = audit(digits, retrained=digits.retrained).memory.set_index("method").high["unlearned"]
-    grouped = audit(digits, retrained=digits.retrained, groups=["ann", "bob"] * 20).memory.set_index("method")
+    grouped = audit(digits, retrained=digits.retrained, groups=["ann", "bob"] * 30).memory.set_index("method")
     assert grouped.high["unlearned"] > single
