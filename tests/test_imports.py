@@ -24,7 +24,7 @@ import raybench
 
 for name in raybench.__all__:
     getattr(raybench, name)
-for package in ("data", "engine", "methods", "metrics", "models", "scoring"):
+for package in ("api", "data", "engine", "methods", "metrics", "models", "scoring"):
     root = importlib.import_module(f"raybench.{{package}}")
     for module in pkgutil.walk_packages(root.__path__, f"{{root.__name__}}."):
         importlib.import_module(module.name)
@@ -42,6 +42,10 @@ from raybench.metrics.accuracy import accuracy
 x, y = forget.tensors
 estimate = accuracy(unlearned(x).detach().numpy(), y.numpy())
 assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+audit = raybench.audit(
+    model, unlearned, forget=forget, retain=retain, test=retain, unseen=forget, metrics=["accuracy", "mia"]
+)
+assert audit.verdict[0].startswith("no verdict on forgetting: 0 retrained models")
 print("unlearned", sorted(set({BLOCKED}) & set(sys.modules)))
 """
 

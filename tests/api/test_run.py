@@ -70,7 +70,7 @@ def test_open_takes_a_name_a_folder_or_the_experiment_file(finished, storage, ti
 
 def test_a_missing_run_is_named_with_the_nearest_one(finished, storage):
     for run in ("tin", "no/such/folder/tiny", storage / "tin"):
-        with pytest.raises(raybench.UserError, match=r"unknown run on .*did you mean"):
+        with pytest.raises(raybench.UserError, match=r"unknown run on .*allowed: .*tiny"):
             raybench.open(run, storage=storage)
     with pytest.raises(raybench.UserError, match="is a URI"):
         raybench.open("s3://bucket/runs/tiny")
