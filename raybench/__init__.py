@@ -56,7 +56,7 @@ _EXPORTS = {
 }
 
 __version__ = version("raybench")
-__all__ = ["__version__", *_EXPORTS]
+__all__ = ["__version__", *(name for name in _EXPORTS if name != "open")]  # `import *` must not replace Python's `open`
 
 
 def __getattr__(name: str) -> Any:
@@ -66,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "open"])

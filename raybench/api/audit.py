@@ -9,6 +9,7 @@ from torch import nn
 
 from raybench import models
 from raybench.api.audited import Audit
+from raybench.api.overlap import shared_samples
 from raybench.api.predicting import Model, predict_set, read_weights
 from raybench.engine.prediction import Predictions
 from raybench.errors import UserError
@@ -67,7 +68,8 @@ def audit(
         batch_size: samples per batch; by default that of a DataLoader, otherwise 256. It changes speed only.
 
     The models stay on their devices, and their weights and train/eval modes do not change. Raise UserError for an empty
-    set, data without labels or that can be read only once, and models with different numbers of classes.
+    set, data without labels or that can be read only once, models with different numbers of classes, and a set that
+    contains half of the forget samples or more (a few are named in the verdict).
     """
     audited = _models(original, unlearned, retrained)
     chosen = metric_rows.chosen_metrics(_selection(metrics), downstream=False)
@@ -82,17 +84,21 @@ def audit(
     untrained = _untrained(audited[0]) if reads_untrained else None
     predicted = [*audited, *([untrained] if untrained else [])]
     known: dict[tuple[str, str], Predictions] = {}
+    samples: dict[str, set[bytes]] = {}
     num_classes = None
     for role, data in sets.items():
         if data is None:
             continue
-        results = predict_set(predicted, data, role, batch_size=batch_size, num_classes=num_classes)
+        results, samples[role] = predict_set(predicted, data, role, batch_size=batch_size, num_classes=num_classes)
         for key, predictions in results.items():
             known[key, role] = predictions
             num_classes = predictions.logits.shape[1]
     assert num_classes is not None
+    notes = shared_samples(samples)
     rows = _rows(audited, untrained, known, chosen, levels, num_classes)
-    return Audit([model.identity for model in audited], rows, known, units=_units(groups, known), margin=margin)
+    return Audit(
+        [model.identity for model in audited], rows, known, units=_units(groups, known), margin=margin, notes=notes
+    )
 
 
 def _models(original: Models, unlearned: Models | Mapping[str, Models], retrained: Models) -> list[Model]:

@@ -34,7 +34,9 @@ class Audit(Results):
         *,
         units: Mapping[int, int] | None,
         margin: float,
+        notes: Sequence[str] = (),
     ) -> None:
+        self._notes = notes
         self._models, self._rows, self._predictions, self._margin = models, rows, predictions, margin
         self._audits = Audits([model.identity for model in models], self._losses(), units)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from raybench import models
+from raybench.api.overlap import digests
 from raybench.data.reading.loaders import batches
 from raybench.engine.prediction import Predictions, predict
 from raybench.engine.user_errors import describe
@@ -48,24 +49,28 @@ class Batch:
 
 def predict_set(
     audited: Sequence[Model], data: Any, role: str, *, batch_size: int | None, num_classes: int | None
-) -> dict[str, Predictions]:
-    """Return the predictions of every model on one set, by model id; ids count the samples in the order they are read.
+) -> tuple[dict[str, Predictions], set[bytes]]:
+    """Return the predictions of every model on one set, by model id, and the hashes of its samples.
+
+    Ids count the samples in the order they are read.
 
     The set is read once for all models, so that they see the same pixels whatever its order or augmentation. Raise
     UserError for models whose outputs are no logits, that disagree on the number of classes, or that lack the class of
     a label.
     """
     parts: dict[str, list[Predictions]] = {model.id: [] for model in audited}
+    samples: set[bytes] = set()
     with evaluating(audited), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a data set may augment
         for x, y in batches(data, role, batch_size=batch_size):
+            samples.update(digests(x))
             for model in audited:
                 if not parts[model.id]:
                     num_classes = _check(model, x, y, role, num_classes)
                 parts[model.id].append(_predict(model, x, y, role))
     stacked = {key: _stacked(pieces) for key, pieces in parts.items()}
     _check_labels(next(iter(stacked.values())), role)
-    return stacked
+    return stacked, samples
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 
 import pandas as pd
@@ -21,6 +22,8 @@ NOTES = " (see the notes in report.md)"
 class Results(ABC):
     """A leaderboard, its verdict, and a short text of both."""
 
+    _notes: Sequence[str] = ()  # sentences about the data, after the verdict
+
     @property
     @abstractmethod
     def title(self) -> str:
@@ -39,7 +42,7 @@ class Results(ABC):
     @cached_property
     def verdict(self) -> list[str]:
         """Sentences: what each method left and damaged, what the evaluation can detect, and whether ranks hold."""
-        return [line.replace(NOTES, "") for line in verdict(self.board)]
+        return [line.replace(NOTES, "") for line in (*verdict(self.board), *self._notes)]
 
     def __repr__(self) -> str:
         """Return the leaderboard and the verdict as text."""

@@ -258,6 +258,19 @@ def test_what_cannot_be_audited_is_refused_in_words(message, digits):
         audit(digits, **WRONG[message](digits))
 
 
+def test_forget_samples_in_another_set_are_found(digits):
+    data = digits.sets["forget"].dataset
+    rows = {role: digits.sets[role].indices for role in ("forget", "retain", "test")}
+    few = audit(digits, retain=Subset(data, rows["retain"] + rows["forget"][:3]))
+    assert few.verdict[-1] == "note: 3 of 60 forget samples are also in retain, pixel for pixel"
+    assert not any(line.startswith("note:") for line in audit(digits).verdict)
+    everything = DataLoader(Subset(data, rows["retain"] + rows["forget"]), shuffle=True, batch_size=50)
+    with pytest.raises(raybench.UserError, match="retain: 60 of 60 forget samples are also in retain"):
+        audit(digits, retain=everything)
+    with pytest.raises(raybench.UserError, match="no model may have been trained on its samples"):
+        audit(digits, test=digits.sets["forget"])
+
+
 def test_identities_count_as_one_unit(digits):
     single = audit(digits, retrained=digits.retrained).memory.set_index("method").high["unlearned"]
     grouped = audit(digits, retrained=digits.retrained, groups=["ann", "bob"] * 30).memory.set_index("method")
