@@ -20,6 +20,7 @@ from raybench.scoring import metric_rows
 from raybench.scoring.binding import NO_DOWNSTREAM
 
 UNLEARNED = "unlearned"  # name of a method that is passed without one
+LOAD = " (of a checkpoint: build the model, then model.load_state_dict)"
 RESERVED = ("original", "retrained")
 WORDING = {"(train.retrained_seeds)": "(retrained=)", NO_DOWNSTREAM: "an audit has no downstream sets"}
 
@@ -146,8 +147,7 @@ def _listed(given: Any, argument: str) -> list[tuple[str, nn.Module]]:
         )
     for i, module in enumerate(given):
         if not isinstance(module, nn.Module):
-            hint = "; build the model and load the state dict" if isinstance(module, dict | str) else ""
-            raise UserError(f"{argument}[{i}] is a {type(module).__name__}; it must be a torch module{hint}")
+            raise UserError(f"{argument}[{i}] is a {type(module).__name__}; it must be a torch module{LOAD}")
     return [(f"{argument}[{i}]", module) for i, module in enumerate(given)]
 
 
