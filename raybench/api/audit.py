@@ -142,9 +142,7 @@ def _listed(given: Any, argument: str) -> list[tuple[str, nn.Module]]:
     if isinstance(given, nn.Module):
         return [(argument, given)]
     if not isinstance(given, Sequence) or isinstance(given, str):
-        raise UserError(
-            f"{argument} is a {type(given).__name__}; it must be a torch module, or a list of torch modules"
-        )
+        raise UserError(f"{argument} is a {type(given).__name__}; it must be a torch module, or a list of them{LOAD}")
     for i, module in enumerate(given):
         if not isinstance(module, nn.Module):
             raise UserError(f"{argument}[{i}] is a {type(module).__name__}; it must be a torch module{LOAD}")

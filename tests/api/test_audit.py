@@ -240,9 +240,7 @@ WRONG = {
         "unlearned": nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
     },
     r"retrained\[0\] is the original": lambda d: {"retrained": [d.original]},
-    r"retrained\[1\] is a dict; it must be a torch module .of a checkpoint: build the model": lambda d: {
-        "retrained": [d.another, {}]
-    },
+    r"retrained\[1\] is a dict; it must be a torch module .of a checkpoint": lambda d: {"retrained": [d.another, {}]},
     r"unlearned returns a SimpleNamespace; it must return logits": lambda d: {"unlearned": Output()},
     r"unlearned has no parameters": lambda d: {"unlearned": nn.Flatten()},
     r"'original' cannot name a method": lambda d: {"unlearned": {"original": d.finetuned}},
