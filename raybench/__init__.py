@@ -1,7 +1,7 @@
 """raybench: did the model really forget? Trains, tunes, unlearns and audits image classifiers on Ray.
 
-This module exports the names for user-defined methods, metrics and data sets and imports them on first use, so that
-`raybench --help` does not wait for torch:
+This module exports the Python API and the names for user-defined methods, metrics and data sets. It imports them on
+first use, so that `raybench --help` does not wait for torch:
 
     from raybench import Count, Rate, UnlearningTask, method
 """
@@ -11,6 +11,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raybench.api.audit import audit as audit
+    from raybench.api.audited import Audit as Audit
+    from raybench.api.run import Run as Run
+    from raybench.api.run import open as open
+    from raybench.api.run import run as run
     from raybench.data.forget_rules.framework.spec import Candidates as Candidates
     from raybench.data.forget_rules.framework.spec import forget_rule as forget_rule
     from raybench.data.images import ImageData as ImageData
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from raybench.metrics.framework.spec import metric as metric
 
 _EXPORTS = {
+    "Audit": "raybench.api.audited",
     "Candidates": "raybench.data.forget_rules.framework.spec",
     "Count": "raybench.methods.framework.spec",
     "Estimate": "raybench.metrics.framework.spec",
@@ -35,18 +41,22 @@ _EXPORTS = {
     "Natural": "raybench.methods.framework.spec",
     "Rate": "raybench.methods.framework.spec",
     "Fraction": "raybench.methods.framework.spec",
+    "Run": "raybench.api.run",
     "UnlearningTask": "raybench.methods.framework.task",
     "UserError": "raybench.errors",
     "Weight": "raybench.methods.framework.spec",
+    "audit": "raybench.api.audit",
     "dataset": "raybench.data.images",
     "forget_rule": "raybench.data.forget_rules.framework.spec",
     "method": "raybench.methods.framework.spec",
     "metric": "raybench.metrics.framework.spec",
+    "open": "raybench.api.run",
+    "run": "raybench.api.run",
     "unlearn": "raybench.methods.framework.run",
 }
 
 __version__ = version("raybench")
-__all__ = ["__version__", *_EXPORTS]
+__all__ = ["__version__", *(name for name in _EXPORTS if name != "open")]  # `import *` must not replace Python's `open`
 
 
 def __getattr__(name: str) -> Any:
@@ -56,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "open"])

@@ -27,6 +27,7 @@ LAYERS = [
     {"jobs"},
     {"distributed"},
     {"pipeline"},
+    {"api"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -22,9 +22,9 @@ class Blocker(MetaPathFinder):
 sys.meta_path.insert(0, Blocker())
 import raybench
 
-for name in raybench.__all__:
+for name in dir(raybench):
     getattr(raybench, name)
-for package in ("data", "engine", "methods", "metrics", "models", "scoring"):
+for package in ("api", "data", "engine", "methods", "metrics", "models", "scoring"):
     root = importlib.import_module(f"raybench.{{package}}")
     for module in pkgutil.walk_packages(root.__path__, f"{{root.__name__}}."):
         importlib.import_module(module.name)
@@ -42,6 +42,11 @@ from raybench.metrics.accuracy import accuracy
 x, y = forget.tensors
 estimate = accuracy(unlearned(x).detach().numpy(), y.numpy())
 assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+unseen = TensorDataset(torch.randn(9, 1, 4, 4), torch.arange(9) % 3)
+audit = raybench.audit(
+    model, unlearned, forget=forget, retain=retain, test=unseen, unseen=unseen, metrics=["accuracy", "mia"]
+)
+assert audit.verdict[0].startswith("no verdict on forgetting: 0 retrained models")
 print("unlearned", sorted(set({BLOCKED}) & set(sys.modules)))
 """
 

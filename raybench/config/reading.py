@@ -43,7 +43,25 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Ex
 
     Raises UserError for a missing file, bad YAML, unknown keys and names, and values out of range.
     """
-    source = read(Path(path))
+    return _resolved(read(Path(path)), overrides)
+
+
+def experiment_of(content: dict[str, Any], overrides: Sequence[str] = ()) -> tuple[Experiment, str]:
+    """Return the experiment of a file's content, as `load_experiment` does.
+
+    `extends` and relative paths are looked up in the current folder; `content` may change.
+    """
+    return _resolved(_extended(Source(content, dict.fromkeys(_keys(content), "experiment")), Path.cwd(), ()), overrides)
+
+
+def _keys(content: Any, key: Key = ()) -> Iterator[Key]:
+    """Yield the key of every level of nested mappings."""
+    yield key
+    for name, value in content.items() if isinstance(content, dict) else ():
+        yield from _keys(value, (*key, str(name)))
+
+
+def _resolved(source: Source, overrides: Sequence[str]) -> tuple[Experiment, str]:
     source.content.pop("smoke", None)  # `raybench smoke` merges it before it loads the file
     for override in overrides:
         source = _override(source, override)
@@ -83,13 +101,19 @@ def read(path: Path, *, extended_by: tuple[tuple[Path, str], ...] = ()) -> Sourc
         allowed = ", ".join(_allowed_keys(Experiment))
         raise UserError(f"{path}: an experiment file must be a mapping of keys to values (allowed: {allowed})")
     source = Source(content, {(): str(path), **_find_places(node, path, ())}, (path,))
-    if "extends" not in content:
+    return _extended(source, path.parent, extended_by)
+
+
+def _extended(source: Source, folder: Path, extended_by: tuple[tuple[Path, str], ...]) -> Source:
+    """Merge a source into the file that it extends, if any; the path of that file is relative to `folder`."""
+    if "extends" not in source.content:
         return source
-    place = source.place(("extends",))
-    if not isinstance(content["extends"], str):
-        raise UserError(f"{place}: extends = {content['extends']!r}: must be the path of one file")
-    base = read(path.parent / content["extends"], extended_by=(*extended_by, (path, place)))
-    return Source(merge(base.content, source.content), {**base.places, **source.places}, (path, *base.files))
+    place, extends = source.place(("extends",)), source.content["extends"]
+    if not isinstance(extends, str):
+        raise UserError(f"{place}: extends = {extends!r}: must be the path of one file")
+    own = tuple((file, place) for file in source.files)
+    base = read(folder / extends, extended_by=(*extended_by, *own))
+    return Source(merge(base.content, source.content), {**base.places, **source.places}, (*source.files, *base.files))
 
 
 def read_yaml(path: Path) -> tuple[Any, yaml.Node | None]:

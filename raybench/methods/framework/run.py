@@ -7,19 +7,22 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from raybench import methods, models
-from raybench.data.reading.batches import Split, seed_for
+from raybench.data.reading.batches import DatasetSplit, Split, seed_for
+from raybench.data.reading.loaders import samples_of, with_labels
 from raybench.engine.devices import Precision, autocast, resolve_device, resolve_precision
 from raybench.engine.training import Recipe
 from raybench.errors import UserError
 from raybench.methods.framework.defaults import Training
 from raybench.methods.framework.ledger import Ledger, Stopped
-from raybench.methods.framework.passes import as_split
+from raybench.methods.framework.passes import KNOWN, as_split
 from raybench.methods.framework.spec import MethodSpec, check
 from raybench.methods.framework.task import UnlearningTask
 from raybench.registry import spec_of
+
+Data = Dataset[Any] | DataLoader[Any] | tuple[Any, Any] | Split
 
 
 @dataclass
@@ -57,9 +60,9 @@ def unlearn(
     model: nn.Module,
     *,
     method: str | Callable[..., None],
-    forget: Dataset[Any] | Split,
-    retain: Dataset[Any] | Split,
-    calibration: Dataset[Any] | Split | None = None,
+    forget: Data,
+    retain: Data,
+    calibration: Data | None = None,
     training: Recipe | Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -70,22 +73,26 @@ def unlearn(
 
     Args:
         method: a name of `raybench.methods.names()`, an importable `package.module.function`, or the function.
-        forget, retain: disjoint torch data sets of (image tensor, label); `seed` shuffles the batches.
+        forget, retain: disjoint torch data sets of (image tensor, label), or tuples (images, labels) of arrays. Of a
+            DataLoader the samples are read one by one, from its data set; its batch size, order, `drop_last`,
+            `collate_fn` and workers are ignored, since `batch_size` is a setting of the method and `seed` shuffles.
         calibration: samples that no method trains on, for methods that calibrate a quantile (`cpu`).
         training: recipe of `model`, for example {"lr": 0.001, "optimizer": "adam", "epochs": 50, "batch_size": 128};
             keys and defaults are those of `train:` in an experiment. Default learning rates and durations follow it.
         precision: fp32 keeps the dtype of the model (float64 works); bf16 is mixed precision.
         hyperparameters: of the method, shared settings (`batch_size`, `momentum`, ...) or `preset`.
 
-    The returned model has the train/eval flags, dtype and `requires_grad` flags of `model`.
+    The returned model has the train/eval flags, dtype and `requires_grad` flags of `model`. Raise UserError for an
+    unknown method or hyperparameter, and for data that is empty, has no labels or can be read only once.
     """
     function = methods.get(method) if isinstance(method, str) else method
     where = resolve_device(device)
     original = copy.deepcopy(model).to(where)
     dtype = next(original.parameters()).dtype
 
-    def split(data: Dataset[Any] | Split, role: str) -> Split:
-        return as_split(data, role, device=where, dtype=dtype)
+    def split(data: Data, role: str) -> Split:
+        known = data if isinstance(data, KNOWN | DatasetSplit) else with_labels(samples_of(data, role), role)
+        return as_split(known, role, device=where, dtype=dtype)
 
     forgotten, retained = split(forget, "forget"), split(retain, "retain")
     known = Training(Recipe.model_validate(training or {}), num_forget=len(forgotten), num_retain=len(retained))

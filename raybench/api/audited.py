@@ -1,0 +1,113 @@
+"""The results of an audit: tables, leaderboard and verdict, from metric rows and predictions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from raybench.api.results import Results
+from raybench.engine.prediction import Predictions
+from raybench.errors import unknown
+from raybench.jobs.predict import as_table
+from raybench.jobs.specs import EvaluatedModel
+from raybench.metrics.functions import signals
+from raybench.report.build import build_leaderboard
+from raybench.report.conclusion import MIN_RETRAINED
+from raybench.report.leaderboard import Leaderboard
+from raybench.scoring.average_gap import average_gap_rows, ideal_gap_rows
+from raybench.scoring.memory import Audits
+from raybench.scoring.metric_rows import Row, with_gaps
+from raybench.storage import tables
+
+
+class Audit(Results):
+    """The results of `raybench.audit`; tables are built when they are first used and then kept."""
+
+    def __init__(
+        self,
+        models: Sequence[EvaluatedModel],
+        rows: Sequence[Row],
+        predictions: Mapping[tuple[str, str], Predictions],
+        *,
+        units: Mapping[int, int] | None,
+        margin: float,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._notes = notes
+        self._models, self._rows, self._predictions, self._margin = models, rows, predictions, margin
+        self._audits = Audits([model.identity for model in models], self._losses(), units)
+
+    @property
+    def title(self) -> str:
+        sizes = {role: len(predictions.ids) for (_, role), predictions in self._predictions.items()}
+        kinds = [model.kind for model in self._models]
+        counts = [f"{kinds.count(kind)} {kind}" for kind in ("original", "retrained", "unlearned")]
+        samples = ", ".join(f"{size} {role}" for role, size in sizes.items())
+        return f"raybench audit of {', '.join(counts)} models on {samples} samples"
+
+    @cached_property
+    def board(self) -> Leaderboard:
+        methods = dict.fromkeys(model.method for model in self._models if model.kind == "unlearned")
+        board = build_leaderboard(
+            self.metrics,
+            self._table("models", [{**model.identity, "status": "finished"} for model in self._models]),
+            self._table("trials", [{"method": method, "status": "finished"} for method in methods]),
+            dict.fromkeys(methods, ""),
+            memory=self.memory,
+            margin=self._margin,
+        )
+        if board.num_retrained >= MIN_RETRAINED:
+            return board
+        few = f"{board.num_retrained} retrained model{'' if board.num_retrained == 1 else 's'}"
+        reason = (
+            f"{few}, and a verdict needs {MIN_RETRAINED}: train more models on the retain samples only (retrained=)"
+        )
+        return replace(board, withheld=reason)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row per model, split, metric and setting: value, interval, gap to the retrained models, reason."""
+        rows = with_gaps(self._rows)
+        rows += [*average_gap_rows(rows), *ideal_gap_rows(rows), *self._audits.metric_rows()]
+        return self._table("metrics", rows)
+
+    @cached_property
+    def memory(self) -> pd.DataFrame:
+        """Residual memory per method, 0 as retrained and 1 as the original, with one-sided 95 % bounds."""
+        return self._table("memory", self._audits.memory_rows())
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """One row per method and forget sample: the probability that a model was trained on it."""
+        return self._table("exposure", self._audits.exposure_rows())
+
+    def predictions(self, model: str, split: str) -> pa.Table:
+        """Return ids, labels, logits and features of one model on one split, one row per sample.
+
+        `model`: a `name` of the table `metrics`, for example "original" or "unlearned-0". `split`: "forget", "retain",
+        ... Raise UserError for an unknown model or split.
+        """
+        names = [known.name for known in self._models]
+        if model not in names:
+            raise unknown("model of this audit:", model, names)
+        splits = [role for name, role in self._predictions if name == model]
+        if split not in splits:
+            raise unknown("split of this audit:", split, splits)
+        return as_table(self._predictions[model, split], model, split)
+
+    def _losses(self) -> pd.DataFrame:
+        """Return the losses on the forget samples; those of a model with logits that are not finite are missing."""
+        parts = []
+        for model in self._models:
+            on_forget = self._predictions[model.id, "forget"]
+            finite = np.isfinite(on_forget.logits).all()
+            loss = signals.loss(on_forget.logits, on_forget.labels) if finite else np.full(len(on_forget.ids), np.nan)
+            parts.append(pd.DataFrame({"model": model.id, "id": on_forget.ids, "loss": loss}))
+        return pd.concat(parts, ignore_index=True)
+
+    @staticmethod
+    def _table(name: str, rows: Sequence[Row]) -> pd.DataFrame:
+        return tables.table(name, rows).to_pandas()

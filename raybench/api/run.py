@@ -1,0 +1,237 @@
+"""Run an experiment from Python, and read the tables of a run as data frames."""
+
+import builtins
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import yaml
+from rich.console import Console
+
+from raybench.api.results import Results
+from raybench.config.names import check_run_name
+from raybench.config.reading import experiment_of, load_experiment
+from raybench.errors import UserError, unknown
+from raybench.progress import Reporter
+from raybench.registry import MODULES
+from raybench.report.leaderboard import Leaderboard
+from raybench.storage.read_only import ReadOnlyStore
+from raybench.storage.store import Store
+
+Until = Literal["train", "sweep", "evaluate", "report"]
+
+
+class Run(Results):
+    """The results of one run, read from its tables when they are first used and then kept.
+
+    A run that was stopped early (`until`) has no tables yet; reading one raises UserError.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name = name
+        self._store = store
+
+    @property
+    def title(self) -> str:
+        return f"raybench run {self.name!r} on {self._store.shown}"
+
+    @cached_property
+    def board(self) -> Leaderboard:
+        return Leaderboard.from_table(self._read("leaderboard"))
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row per model, split, metric and setting: value, interval, gap to the retrained models, reason."""
+        return self._frame("metrics")
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """One row per model: original, retrained or unlearned, with recipe, hyperparameters and cost."""
+        return self._frame("models")
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial and epoch; a failed trial is one row with its error."""
+        return self._frame("trials")
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """One row per model and sample of forget, test and unseen: loss, margin, attack score, prediction set."""
+        return self._frame("samples")
+
+    @cached_property
+    def memory(self) -> pd.DataFrame:
+        """Residual memory per method, 0 as retrained and 1 as the original, with one-sided 95 % bounds."""
+        return self._frame("memory")
+
+    @cached_property
+    def exposure(self) -> pd.DataFrame:
+        """One row per method and forget sample: the probability that a model was trained on it."""
+        return self._frame("exposure")
+
+    @cached_property
+    def splits(self) -> pd.DataFrame:
+        """One row per sample that has a role: id, role, label, group."""
+        return self._frame("splits")
+
+    @cached_property
+    def report(self) -> str:
+        """The text of `report.md`."""
+        key = f"{self.name}/report.md"
+        if not self._store.exists(key):
+            raise self._missing("report")
+        return self._store.read_bytes(key).decode()
+
+    def predictions(self, model: str, split: str) -> pa.Table:
+        """Return ids, labels, logits and features of one model on one split, one row per sample.
+
+        `model`: a `name` or `model` of the table `models`, for example "original" or "finetune-3". `split`: a role
+        such as "forget", or a downstream set. Raise UserError for an unknown model or split.
+        """
+        names = dict(zip(self.models["name"], self.models["model"]))
+        key = names.get(model, model)
+        if key not in set(names.values()):
+            raise unknown(f"model of run {self.name!r}:", model, names)
+        files = self._store.keys(f"{self.name}/tables/predictions", suffix=".parquet")
+        pieces: dict[str, list[tuple[int, str]]] = {}
+        for file in files:
+            owner, _, rest = file.rsplit("/", 1)[-1].removesuffix(".parquet").partition("-")
+            if owner == key:
+                role, _, start = rest.rsplit("-", 2)
+                pieces.setdefault(role, []).append((int(start), file))
+        if not pieces:
+            raise UserError(f"run {self.name!r} has no predictions of {model!r}: it failed, or was not evaluated")
+        if split not in pieces:
+            raise unknown(f"split of run {self.name!r}:", split, pieces)
+        return pa.concat_tables(self._store.read_table(file) for _, file in sorted(pieces[split]))
+
+    def _frame(self, table: str) -> pd.DataFrame:
+        return self._read(table).to_pandas()
+
+    def _read(self, table: str) -> pa.Table:
+        key = f"{self.name}/tables/{table}.parquet"
+        if not self._store.exists(key):
+            raise self._missing(f"table {table!r}")
+        return self._store.read_table(key)
+
+    def _missing(self, what: str) -> UserError:
+        return UserError(f"run {self.name!r} on {self._store.shown} has no {what} yet: run it with until='report'")
+
+
+def run(
+    experiment: str | Path | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    storage: str | Path = "runs",
+    until: Until = "report",
+    quiet: bool = False,
+    address: str | None = None,
+    retry_failed: bool = False,
+) -> Run:
+    """Run an experiment, as `raybench run` does, and return its results.
+
+    Only work that is missing from the storage runs, so the same call resumes an interrupted run.
+
+    Args:
+        experiment: path of an experiment file, or its content as a dictionary. Relative paths in a dictionary, and its
+            `extends`, are looked up in the current folder.
+        overrides: values to change, as {"train.epochs": 5} or ["train.epochs=5"].
+        storage: folder, or URI such as s3://bucket/raybench.
+        until: the last stage to run: `train`, `sweep`, `evaluate` or `report`.
+        quiet: print nothing.
+        address: Ray cluster to use: host:6379, ray://host:10001 or auto. If Ray is connected already (`ray.init`), that
+            connection is used and stays open. Otherwise, without an address, a local Ray starts when there is work to
+            do, and is shut down at the end.
+        retry_failed: rerun failed trials, whose errors are otherwise kept.
+
+    Raise UserError for an invalid experiment, and for what the user can fix.
+    """
+    from raybench.pipeline import run as pipeline
+
+    changes = _as_texts(overrides)
+    if isinstance(experiment, Mapping):
+        parsed, text = experiment_of(_plain(experiment, "experiment"), changes)
+    else:
+        parsed, text = load_experiment(experiment, changes)
+    if until not in ("train", "sweep", "evaluate", "report"):
+        raise unknown("until", until, ("train", "sweep", "evaluate", "report"))
+    os.environ.setdefault(MODULES, os.getcwd())  # where user-defined functions are imported from, after all else
+    pipeline.run(
+        parsed,
+        text,
+        Store(str(storage)),
+        Reporter(_console(), verbosity=-1 if quiet else 0),
+        address=address,
+        until=until,
+        retry_failed=retry_failed,
+    )
+    return Run(ReadOnlyStore(str(storage)), parsed.name)
+
+
+def open(run: str | Path, *, storage: str | Path = "runs") -> Run:
+    """Open the results of a finished run; nothing is written and Ray is not started.
+
+    Args:
+        run: name of the run, its folder, or its experiment file.
+        storage: folder or URI where the run is stored; ignored if `run` is a folder.
+
+    Raise UserError for a run that does not exist; the message names the nearest one.
+    """
+    text = str(run)
+    if text.endswith((".yaml", ".yml")):
+        name = load_experiment(run)[0].name
+    elif "://" in text:
+        raise UserError(f"run {text!r} is a URI: open the run by its name, with storage= the URI of the storage")
+    elif Path(text).expanduser().is_dir() and (Path(text).expanduser() / "tables").is_dir():
+        folder = Path(text).expanduser().resolve()
+        name, storage = folder.name, folder.parent
+    else:
+        name = check_run_name(text) if os.sep not in text else text
+    store = ReadOnlyStore(str(storage))
+    if os.sep in name or not store.exists(f"{name}/tables/metrics.parquet"):
+        raise unknown(f"run on {store.shown}:", text, store.runs(), hint="; a run has tables once it is evaluated")
+    return Run(store, name)
+
+
+def _as_texts(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """Return overrides in the form of the command line, `train.epochs=5`."""
+    if isinstance(overrides, str):
+        raise UserError(f"overrides = {overrides!r}: must be a list of 'key=value', or a mapping of keys to values")
+    if not isinstance(overrides, Mapping):
+        return [str(override) for override in overrides]
+    return [f"{key}={_inline(_plain(value, str(key)))}" for key, value in overrides.items()]
+
+
+def _inline(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=sys.maxsize)
+    return text.removesuffix("...\n").strip()
+
+
+def _plain(value: Any, place: str) -> Any:
+    """Return a copy in the types of YAML: tuples become lists, paths texts, numbers of numpy those of Python."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, place) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    kind = builtins.type(value).__name__
+    raise UserError(
+        f"{place} is a {kind}, which an experiment file cannot hold (allowed: mappings, lists, texts, numbers, true, "
+        "false, null; name your own functions as package.module.function)"
+    )
+
+
+def _console() -> Console:
+    """Return the console of the command line: plain text, also in a notebook."""
+    width = None if sys.stdout.isatty() else 150
+    return Console(width=width, markup=False, emoji=False, highlight=False, force_jupyter=False)
