@@ -1,0 +1,58 @@
+"""Distributions of a per-sample value: forget and unseen samples, and forget samples under retrained models."""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from raybench.report.html.figures.style import FORGET, ORIGINAL, RETRAINED, UNSEEN, legend_above, small_panels, styled
+
+BINS = 30
+
+
+@styled
+def distributions(
+    leaderboard: pd.DataFrame, models: pd.DataFrame, samples: pd.DataFrame, value: Literal["loss", "margin"]
+) -> Figure | None:
+    """Plot histograms of the loss (log scale) or the margin, one panel per method; None if there are no values.
+
+    `models`, `samples`: the tables of these names. All runs of a method are pooled. A method that forgot has the
+    forget samples distributed as under retrained models.
+    """
+    names = models.set_index("model")[["kind", "method"]]
+    rows = samples.loc[samples[value].notna() & samples.model.isin(names.index), ["model", "split", value]]
+    if rows.empty:
+        return None
+    numbers = rows[value].to_numpy(dtype=float)
+    rows = rows.assign(number=np.log10(np.clip(numbers, 1e-8, None)) if value == "loss" else numbers)
+    rows = rows[np.isfinite(rows.number)].join(names, on="model")
+    low, high = np.percentile(rows.number, [0.5, 99.5])
+    edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
+    reference = {
+        kind: rows[(rows.kind == kind) & (rows.split == "forget")].number.to_numpy() for kind in ("retrained", "original")
+    }
+    unlearned = rows[rows.kind == "unlearned"]
+    methods = [name for name in leaderboard.method if name in set(unlearned.method)]
+    if not methods:
+        return None
+    figure, axes = small_panels(methods)
+    for axis, method in zip(axes, methods):
+        own = unlearned[unlearned.method == method]
+        curves = [
+            ("original, forget", reference["original"], ORIGINAL, ":", 1.2),
+            ("retrained, forget", reference["retrained"], RETRAINED, "--", 1.2),
+            ("method, unseen", own[own.split == "unseen"].number.to_numpy(), UNSEEN, "-", 1.3),
+            ("method, forget", own[own.split == "forget"].number.to_numpy(), FORGET, "-", 2.0),
+        ]
+        for label, values, color, line, width in curves:
+            if len(values):
+                density = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
+                axis.stairs(density, edges, color=color, linestyle=line, linewidth=width, label=label)
+        axis.set_yticks([])
+        axis.grid(axis="y", visible=False)
+        if value == "loss":
+            axis.xaxis.set_major_formatter(lambda place, _: f"1e{place:g}")
+    legend_above(figure, axes[0])
+    figure.supxlabel("loss (log scale)" if value == "loss" else "margin: logit of the true class - largest other", fontsize=9)
+    return figure
