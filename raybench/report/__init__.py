@@ -1,4 +1,4 @@
-"""The report of a run, from its Parquet tables: leaderboard in terminal, Markdown, HTML and Parquet, and the evidence."""
+"""The report of a run, from its tables: the leaderboard in terminal, Markdown, HTML and Parquet, and the evidence."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,11 +1,12 @@
 """The first table of the page: one line per method with its verdict, residual memory, utility and cost."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
 from raybench.report.comparison import Column
-from raybench.report.conclusion import FAILED, WITHHELD, describe, memory_text
+from raybench.report.conclusion import FAILED, FORGOTTEN, NO_DIFFERENCE, WITHHELD, memory_text, percent
 from raybench.report.leaderboard import Leaderboard, Row
 
 WORDS = {"forgotten": "forgotten", "no difference": "no difference found", "withheld": "no verdict"}
@@ -28,7 +29,7 @@ def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
     for row in board.rows:
         word = row.conclusion or ""
         cells = [
-            f'<th scope="row" data-value="{escape(row.name)}">{escape(row.name)}</th>',
+            name_cell(row.name),
             f'<td class="verdict" data-value="{escape(word)}">{_verdict(row, board, settings.get(row.name))}</td>',
             *([_number(row.memory.value, memory_text(row.memory))] if has_memory else []),
             *(_number(row.cells[column.title].value, cell_text(row, column)) for column in columns),
@@ -47,7 +48,7 @@ def column_table(board: Leaderboard) -> str:
     lines = []
     for row in board.rows:
         cells = [_number(row.cells[c.title].value, cell_text(row, c), row.cells[c.title].reason) for c in columns]
-        lines.append(f'<tr><th scope="row" data-value="{escape(row.name)}">{escape(row.name)}</th>{"".join(cells)}</tr>')
+        lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
     return sortable("columns", "Every metric of the leaderboard", head, lines)
 
 
@@ -60,6 +61,12 @@ def sortable(key: str, caption: str, head: Sequence[tuple[str, str]], lines: Seq
         f'<table id="{key}" class="sortable"><caption>{escape(caption)}</caption>\n<thead><tr>{titles}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
+
+
+def name_cell(name: str) -> str:
+    """Return the head of a line; a long name may wrap after an underscore or a dot."""
+    shown = re.sub("([_.])", r"\1<wbr>", escape(name))
+    return f'<th scope="row" data-value="{escape(name)}">{shown}</th>'
 
 
 def cell_text(row: Row, column: Column) -> str:
@@ -105,7 +112,9 @@ def _number(value: float | None, text: str, reason: str | None = None) -> str:
 def _verdict(row: Row, board: Leaderboard, setting: str | None) -> str:
     """Return the verdict of a method in one line, and what else is known on demand."""
     if row.kind != "unlearned":
-        return "reference: the model to forget from" if row.kind == "original" else "reference: never saw the forget set"
+        return (
+            "reference: the model to forget from" if row.kind == "original" else "reference: never saw the forget set"
+        )
     word = row.conclusion or ""
     chip = f'<span class="chip {word.replace(" ", "-")}">{escape(WORDS.get(word, word))}</span>'
     more = [(name, ", ".join(titles)) for name, titles in row.findings.by_phrase(board.comparison).items()]
@@ -117,16 +126,25 @@ def _verdict(row: Row, board: Leaderboard, setting: str | None) -> str:
         more.append(("cost", "more than one retraining, which is exact"))
     if setting:
         more.append(("settings", setting))
-    if word == FAILED:
-        text = row.status_reason or "no trial finished"
-    elif word == WITHHELD:
-        text = row.memory.reason or ""
-    else:
-        text = describe(row.memory, row.findings, word)
-        if row.status_reason:
-            more.append(("status", row.status_reason))
-    line = f"{chip} {escape(text)}"
+    if row.status_reason and not row.failed:
+        more.append(("status", row.status_reason))
+    line = f"{chip} {escape(_sentence(row, word))}"
     if not more:
         return line
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(content)}</dd>" for name, content in more)
+    items = "".join(f"<div><dt>{escape(name)}:</dt> <dd>{escape(content)}</dd></div>" for name, content in more)
     return f"{line}<details><summary>details</summary><dl>{items}</dl></details>"
+
+
+def _sentence(row: Row, word: str) -> str:
+    """Return what the verdict rests on, beside the column of residual memory."""
+    if word == FAILED:
+        return row.status_reason or "no trial finished"
+    if word == WITHHELD:
+        return row.memory.reason or ""
+    if word == FORGOTTEN:
+        return f"at most {percent(row.memory.high)} % left"
+    if word == NO_DIFFERENCE:
+        return f"could miss up to {percent(row.memory.high)} %"
+    if row.memory.low > 0:
+        return f"at least {percent(row.memory.low)} % left"
+    return f"in {', '.join(row.findings.remembers)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from raybench.report.html.leaderboard_table import sortable
+from raybench.report.html.leaderboard_table import name_cell, sortable
 
 WORST = 8  # samples listed per method
 
@@ -43,10 +43,10 @@ def settings_section(models: pd.DataFrame, trials: pd.DataFrame) -> str | None:
         names = [name for name in searched.get(method, []) if name in settings]
         rest = in_words(settings, [name for name in settings if name not in names])
         lines.append(
-            f'<tr><th scope="row" data-value="{escape(method)}">{escape(method)}</th>'
+            f"<tr>{name_cell(method)}"
             f'<td class="text">{escape(in_words(settings, names)) or "not searched"}</td>'
-            f'<td class="text"><details><summary>{len(settings) - len(names)} settings</summary>{escape(rest)}</details>'
-            "</td></tr>"
+            f'<td class="text"><details><summary>{len(settings) - len(names)} settings</summary>{escape(rest)}'
+            "</details></td></tr>"
         )
     head = [("method", "text"), ("chosen by the search", "text"), ("fixed", "text")]
     return sortable("settings", "Chosen hyperparameters", head, lines)

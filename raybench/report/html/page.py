@@ -64,7 +64,7 @@ def as_html(run: RunFrames) -> str:
 <main>
 {body}
 </main>
-<footer><p>raybench {escape(str(run.manifest["raybench"]))}, run started {escape(str(run.manifest["started"]))}</p></footer>
+<footer><p>raybench {escape(run.manifest["raybench"])}, run started {escape(run.manifest["started"])}</p></footer>
 <script>
 {script}</script>
 </body>
@@ -110,10 +110,15 @@ def _sections(run: RunFrames) -> Iterator[Section]:
         "Mean forget gap against mean utility gap and cost",
     )
     if plot:
-        yield Section("tradeoff", "Forgetting, utility and cost", plot + _paragraph(
-            "Closer to the lower left is better. Bars are 95 % intervals over runs. A method on the Pareto front is "
-            "not worse than another one in all of forget gap, utility gap and cost."
-        ))
+        yield Section(
+            "tradeoff",
+            "Forgetting, utility and cost",
+            plot
+            + _paragraph(
+                "Closer to the lower left is better. Bars are 95 % intervals over runs. No other method is better than "
+                "one on the Pareto front in forget gap, utility gap and cost at once."
+            ),
+        )
     yield from _sample_sections(run, leaderboard)
     yield from _run_sections(run, leaderboard)
     yield Section("provenance", "Provenance and reproduction", _provenance(run))
@@ -180,17 +185,19 @@ def _summary(run: RunFrames, leaderboard: pd.DataFrame) -> str:
     chosen, searched = chosen_settings(run.models), searched_names(run.trials)
     settings = {name: in_words(values, searched.get(name, [])) for name, values in chosen.items()}
     counts = {word: sum(row.conclusion == word for row in board.rows) for word in WORDS}
-    counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    counted = "Verdicts: " + ", ".join(f"{word} {count}" for word, count in counts.items() if count) + "."
     warning = f'<p class="warning">No verdict on forgetting: {escape(board.withheld)}</p>\n' if board.withheld else ""
     options = "".join(f'<option value="{word}">{word}</option>' for word, count in counts.items() if count)
     controls = (
-        '<form class="controls" role="search" hidden><label>Filter by name <input type="search" id="filter-name"></label>'
+        '<form class="controls" role="search" hidden>'
+        '<label>Filter by name <input type="search" id="filter-name"></label>'
         f' <label>by verdict <select id="filter-verdict"><option value="">all</option>{options}</select></label>'
         ' <span id="filter-count" role="status"></span></form>\n'
     )
     plot = _figure(figures.memory(leaderboard, board.margin), "memory", "Residual memory of each method, with bounds")
     legend = "".join(f"<li>{escape(line)}</li>" for line in board.comparison.legend)
-    lines = "".join(f"<li>{escape(line)}</li>" for line in [*verdict(board), *details(board)])
+    findings = [line.removesuffix(" (see the notes in report.md)") for line in [*verdict(board), *details(board)]]
+    lines = "".join(f"<li>{escape(line)}</li>" for line in findings)
     return (
         f"{warning}{_paragraph(counted)}{controls}{headline_table(board, settings)}\n{plot}"
         f"<details><summary>What the columns mean</summary><ul>{legend}</ul></details>\n"

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from raybench.report.html.leaderboard_table import sortable
+from raybench.report.html.leaderboard_table import name_cell, sortable
 
 
 def reproduction(name: str, manifest: Mapping[str, Any], method: str | None) -> str:
@@ -80,13 +80,14 @@ def reported_table(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
     for row in rows.to_dict("records"):
         title = " ".join(str(row[key]) for key in ("metric", "split", "metric_setting") if row[key])
         digits = 4 if row["unit"] == "fraction" else 2
-        name = escape(str(row["method"]))
         cells = [f'<td class="text" data-value="{escape(title)}">{escape(title)}</td>']
         for key in ("reported", "released", "corrected", "difference"):
             value = row[key]
             sign = "+" if key == "difference" else ""
-            cells.append("<td>-</td>" if pd.isna(value) else f'<td data-value="{value:.9g}">{value:{sign}.{digits}f}</td>')
-        lines.append(f'<tr><th scope="row" data-value="{name}">{name}</th>{"".join(cells)}</tr>')
+            cells.append(
+                "<td>-</td>" if pd.isna(value) else f'<td data-value="{value:.9g}">{value:{sign}.{digits}f}</td>'
+            )
+        lines.append(f"<tr>{name_cell(str(row['method']))}{''.join(cells)}</tr>")
     return warning + sortable("reported", "Reported and measured numbers", head, lines)
 
 

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from raybench.report.html.figures.style import COLORS, styled
 
-FONT = "font-family: inherit"
-
 
 @styled
 def inline_svg(figure: Figure, key: str, title: str) -> str:
@@ -29,8 +27,8 @@ def inline_svg(figure: Figure, key: str, title: str) -> str:
     text = _unique_ids(text, key)
     for color, name in COLORS.items():
         text = text.replace(color, f"var(--{name})")
-    text = re.sub(r"font: ([0-9. a-z]*?)([0-9.]+px) '[^;\"]*", rf"font: \1\2 var(--font)", text)
-    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", text)
+    text = re.sub(r"font: ([0-9. a-z]*?)([0-9.]+px) '[^;\"]*", r"font: \1\2 var(--font)", text)
+    text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), text)  # a hundredth of a point
     text = re.sub(r"\n\s*", "\n", text)
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     assert size is not None

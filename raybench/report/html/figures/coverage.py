@@ -32,7 +32,7 @@ def coverage(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> Figure | None:
     groups = {kind: rows[rows.kind == kind] for kind in ("original", "retrained")}
     groups |= {name: unlearned[unlearned.method == name] for name in method_order(leaderboard, unlearned.method)}
     groups = {name: group for name, group in groups.items() if len(group)}
-    figure, axes = small_panels(list(groups), height=1.9)
+    figure, axes = small_panels(list(groups), across="1 - alpha", up="coverage")
     ends = (rows.nominal.min(), rows.nominal.max())
     for axis, group in zip(axes, groups.values()):
         axis.plot(ends, ends, color=MUTED, linewidth=1, linestyle="--", label="1 - alpha")
@@ -43,6 +43,4 @@ def coverage(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> Figure | None:
                 axis.plot(line.index, line.to_numpy(), marker=marker, color=color, markersize=4.5, label=split)
         axis.locator_params(axis="x", nbins=4)
     legend_above(figure, axes[0])
-    figure.supxlabel("1 - alpha", fontsize=9)
-    figure.supylabel("coverage", fontsize=9)
     return figure

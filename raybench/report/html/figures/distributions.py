@@ -30,13 +30,15 @@ def distributions(
     low, high = np.percentile(rows.number, [0.5, 99.5])
     edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
     reference = {
-        kind: rows[(rows.kind == kind) & (rows.split == "forget")].number.to_numpy() for kind in ("retrained", "original")
+        kind: rows[(rows.kind == kind) & (rows.split == "forget")].number.to_numpy()
+        for kind in ("retrained", "original")
     }
     unlearned = rows[rows.kind == "unlearned"]
     methods = [name for name in leaderboard.method if name in set(unlearned.method)]
     if not methods:
         return None
-    figure, axes = small_panels(methods)
+    across = "loss (log scale)" if value == "loss" else "margin: logit of the true class - largest other"
+    figure, axes = small_panels(methods, across=across, up="fraction of samples")
     for axis, method in zip(axes, methods):
         own = unlearned[unlearned.method == method]
         curves = [
@@ -54,5 +56,4 @@ def distributions(
         if value == "loss":
             axis.xaxis.set_major_formatter(lambda place, _: f"1e{place:g}")
     legend_above(figure, axes[0])
-    figure.supxlabel("loss (log scale)" if value == "loss" else "margin: logit of the true class - largest other", fontsize=9)
     return figure

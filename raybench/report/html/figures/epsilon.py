@@ -28,7 +28,7 @@ def epsilon(metrics: pd.DataFrame, samples: pd.DataFrame) -> Figure | None:
     ceilings = populations[populations.metric == "epsilon_ceiling"].value.dropna()
     right = float(max([1.0, *finite.tail(0), *([finite.max()] if len(finite) else []), *ceilings]))
     methods = list(dict.fromkeys(rows.method))
-    figure, axes = small_panels(methods)
+    figure, axes = small_panels(methods, across="epsilon (cross-fitted estimate)", up="fraction of samples")
     edges = np.linspace(0, right, BINS + 1)
     for axis, method in zip(axes, methods):
         values = np.clip(rows[rows.method == method].epsilon.to_numpy(dtype=float), 0, right)
@@ -42,6 +42,4 @@ def epsilon(metrics: pd.DataFrame, samples: pd.DataFrame) -> Figure | None:
             if np.isfinite(own.get(metric, np.nan)):
                 axis.axvline(min(own[metric], right), color=color, linestyle="--", linewidth=1.2, label=label)
     legend_above(figure, axes[0])
-    figure.supxlabel("epsilon (cross-fitted estimate)", fontsize=9)
-    figure.supylabel("fraction of forget samples", fontsize=9)
     return figure

@@ -19,9 +19,9 @@ def search(leaderboard: pd.DataFrame, trials: pd.DataFrame, table: pd.DataFrame 
     methods = method_order(leaderboard, pd.Series(counts[counts > 1].index))
     if not methods:
         return None
-    figure, axes = small_panels(methods, height=1.9)
+    figure, axes = small_panels(methods, across="trials", up="objective")
     shown = last[last.method.isin(methods)].objective.to_numpy(dtype=float)
-    top = float(np.percentile(shown, 95) * 1.1) if (shown > 0).all() else float(shown.max())
+    top = float(np.percentile(shown, 90) * 1.1) if (shown > 0).all() else float(shown.max())
     for axis, method in zip(axes, methods):
         rows = last[last.method == method]
         order, values = np.arange(1, len(rows) + 1), np.minimum(rows.objective.to_numpy(dtype=float), top)
@@ -36,6 +36,4 @@ def search(leaderboard: pd.DataFrame, trials: pd.DataFrame, table: pd.DataFrame 
                 axis.axhline(again, color=INK, linestyle="--", linewidth=1, label="chosen, run again")
         axis.locator_params(axis="x", nbins=5, integer=True)
     legend_above(figure, axes[0])
-    figure.supxlabel("trials", fontsize=9)
-    figure.supylabel("objective", fontsize=9)
     return figure

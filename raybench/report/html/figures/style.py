@@ -37,7 +37,7 @@ VERDICTS = {
 }
 FORGET, UNSEEN, RETRAINED, ORIGINAL = RED, BLUE, INK, ORANGE
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so the layout is the same everywhere
     "font.size": 9,
     "axes.titlesize": 9,
@@ -71,7 +71,7 @@ RC: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a method may be named `a$b$`
 }
-WIDTH, ROW_HEIGHT = 9.6, 0.27  # inches
+WIDTH, ROW_HEIGHT = 10.4, 0.27  # inches
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -101,25 +101,43 @@ def row_panels(names: Sequence[str], panels: int, *, width: float = WIDTH) -> tu
     return figure, axes
 
 
-def small_panels(titles: Sequence[str], *, height: float = 1.75, columns: int = 4) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one small panel per title, in rows of `columns`; all share their axes."""
+def small_panels(
+    titles: Sequence[str], *, across: str, up: str = "", height: float = 1.3, columns: int = 4
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with one small panel per title, in rows of `columns`; all share their axes.
+
+    `across`, `up`: labels of the axes. The panels are placed by hand: a layout engine takes most of the time of a
+    report with 60 methods.
+    """
     columns = min(columns, max(len(titles), 2))
     rows = math.ceil(len(titles) / columns)
-    figure = Figure(figsize=(WIDTH, rows * height + 0.7), layout="constrained")
+    left, right, above, below, apart = 0.62, 0.1, 0.62, 0.5, 0.42  # inches
+    total = rows * height + (rows - 1) * apart + above + below
+    width = (WIDTH - left - right - 0.2 * (columns - 1)) / columns
+    figure = Figure(figsize=(WIDTH, total))
     axes: list[Axes] = []
     for number, title in enumerate(titles):
+        row, column = divmod(number, columns)
+        corner = left + column * (width + 0.2), total - above - height - row * (height + apart)
+        place = (corner[0] / WIDTH, corner[1] / total, width / WIDTH, height / total)
         shared = axes[0] if axes else None
-        axis = figure.add_subplot(rows, columns, number + 1, sharex=shared, sharey=shared)
+        axis = figure.add_axes(place, sharex=shared, sharey=shared)
         axis.set_title(shortened(title))
-        axis.tick_params(labelleft=number % columns == 0, labelbottom=number + columns >= len(titles))
+        axis.tick_params(labelleft=column == 0, labelbottom=number + columns >= len(titles))
         axes.append(axis)
+    figure.text(left / WIDTH, 0.08 / total, across, ha="left", va="bottom")
+    middle = (below + (total - above)) / 2 / total
+    figure.text(0.05 / WIDTH, middle, up, ha="left", va="center", rotation="vertical")
     return figure, axes
 
 
 def legend_above(figure: Figure, axis: Axes, *, columns: int = 5) -> None:
     """Put the legend of one panel above the figure."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.6, columnspacing=1.6)
+    corner = (0.5 / WIDTH, 1.0)
+    figure.legend(
+        handles, labels, loc="upper left", bbox_to_anchor=corner, ncols=columns, handlelength=1.6, columnspacing=1.6
+    )
 
 
 def shortened(name: str, length: int = 26) -> str:

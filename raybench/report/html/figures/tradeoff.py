@@ -74,9 +74,7 @@ def _name_points(axis: Axes, rows: pd.DataFrame, across: pd.Series) -> None:
         if not math.isfinite(x):
             continue
         wide, tall = 8.2 * len(text), 13.0  # pixels at 100 dpi
-        places = [
-            (x + right, y + up) for up in (0, 16, -16, 30, -30, 44, -44) for right in (12, -12 - wide, -wide / 2)
-        ]
+        places = [(x + right, y + up) for up in (0, 16, -16, 30, -30, 44, -44) for right in (12, -12 - wide, -wide / 2)]
         for px, py in places:
             box = (px, py - tall / 2, px + wide, py + tall / 2)
             inside = frame.x0 <= box[0] and box[2] <= frame.x1 + 8 and frame.y0 <= box[1] and box[3] <= frame.y1

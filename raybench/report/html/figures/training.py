@@ -19,7 +19,7 @@ def training(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> Figure | None:
     methods = method_order(leaderboard, pd.Series(several[several > 1].index))
     if not methods:
         return None
-    figure, axes = small_panels(methods)
+    figure, axes = small_panels(methods, across="epoch", up="accuracy, %")
     for axis, method in zip(axes, methods):
         own = rows[rows.method == method]
         runs = own.groupby("epoch").trial.nunique()
@@ -28,6 +28,4 @@ def training(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> Figure | None:
             axis.plot(means.index + 1, 100 * means[f"{role}_accuracy"], color=color, linestyle=line, label=role)
         axis.locator_params(axis="x", nbins=5, integer=True)
     legend_above(figure, axes[0])
-    figure.supxlabel("epoch", fontsize=9)
-    figure.supylabel("accuracy, %", fontsize=9)
     return figure
