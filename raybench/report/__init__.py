@@ -81,6 +81,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     reporter.print()
     reporter.print(f"tables       {root}/tables/")
     reporter.print(f"report       {root}/report.html")
+    reporter.print(f"markdown     {root}/report.md")
     reporter.print(f"evidence     {root}/evidence/")
     reporter.print(f"tensorboard  tensorboard --logdir {root}/tensorboard")
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from raybench.report.leaderboard import Leaderboard
 from raybench.storage.store import Store
 
+SPLITS = ["forget", "unseen"]  # that a figure shows
 SAMPLES = ["model", "split", "id", "loss", "margin", "epsilon"]
 
 
@@ -51,7 +54,8 @@ def read_frames(
     samples = None
     if store.exists(key := f"{name}/tables/samples.parquet"):
         content = store.read_table(key)
-        samples = content.select([column for column in SAMPLES if column in content.column_names]).to_pandas()
+        content = content.select([column for column in SAMPLES if column in content.column_names])
+        samples = content.filter(pc.is_in(content["split"], pa.array(SPLITS))).to_pandas()
     return RunFrames(
         name,
         board,

@@ -70,7 +70,8 @@ def worst_samples(exposure: pd.DataFrame) -> str:
             f'<div class="scroll"><table><caption>Most exposed samples, with the probability of their true label'
             f"</caption><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table></div></details>"
         )
-    return "\n".join(parts)
+    listed = "\n".join(parts)
+    return f"<details><summary>Most exposed samples of each method</summary>{listed}</details>"
 
 
 def _probability(confidence: float) -> str:

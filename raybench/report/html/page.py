@@ -139,12 +139,14 @@ def _sample_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Sect
             more = f"<details><summary>loss</summary>{loss}</details>" if margin and loss else loss
             yield Section("distributions", "Distributions of margin and loss", text + margin + more)
     if run.exposure is not None and len(run.exposure):
-        plot = _figure(figures.exposure(run.exposure), "exposure", "Exposure of the forget samples, by method")
+        places = {name: place for place, name in enumerate(leaderboard.method)}
+        table = run.exposure.sort_values("method", key=lambda names: names.map(places), kind="stable")
+        plot = _figure(figures.exposure(table), "exposure", "Exposure of the forget samples, by method")
         text = _paragraph(
             "A mean over the forget set can hide that a few samples are still known. Exposure is the probability that "
             "a model was trained on a sample, given its confidence, compared with originals and retrained models."
         )
-        yield Section("exposure", "Exposure of single samples", text + plot + worst_samples(run.exposure))
+        yield Section("exposure", "Exposure of single samples", text + plot + worst_samples(table))
     plot = _figure(figures.coverage(leaderboard, run.metrics), "coverage", "Coverage against 1 - alpha, by method")
     if plot:
         yield Section("coverage", "Coverage of conformal prediction sets", plot)

@@ -1,6 +1,7 @@
 """Distributions of a per-sample value: forget and unseen samples, and forget samples under retrained models."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from raybench.report.html.figures.style import FORGET, ORIGINAL, RETRAINED, UNSEEN, legend_above, small_panels, styled
 
 BINS = 30
+NOTHING = np.empty(0)
 
 
 @styled
@@ -22,6 +24,7 @@ def distributions(
     """
     names = models.set_index("model")[["kind", "method"]]
     rows = samples.loc[samples[value].notna() & samples.model.isin(names.index), ["model", "split", value]]
+    rows = rows[rows.split.isin(["forget", "unseen"])]
     if rows.empty:
         return None
     numbers = rows[value].to_numpy(dtype=float)
@@ -29,23 +32,18 @@ def distributions(
     rows = rows[np.isfinite(rows.number)].join(names, on="model")
     low, high = np.percentile(rows.number, [0.5, 99.5])
     edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
-    reference = {
-        kind: rows[(rows.kind == kind) & (rows.split == "forget")].number.to_numpy()
-        for kind in ("retrained", "original")
-    }
-    unlearned = rows[rows.kind == "unlearned"]
-    methods = [name for name in leaderboard.method if name in set(unlearned.method)]
+    groups = {key: group.to_numpy() for key, group in rows.groupby(["kind", "method", "split"]).number}
+    methods = [name for name in leaderboard.method if ("unlearned", name, "forget") in groups]
     if not methods:
         return None
     across = "loss (log scale)" if value == "loss" else "margin: logit of the true class - largest other"
     figure, axes = small_panels(methods, across=across, up="fraction of samples")
     for axis, method in zip(axes, methods):
-        own = unlearned[unlearned.method == method]
         curves = [
-            ("original, forget", reference["original"], ORIGINAL, ":", 1.2),
-            ("retrained, forget", reference["retrained"], RETRAINED, "--", 1.2),
-            ("method, unseen", own[own.split == "unseen"].number.to_numpy(), UNSEEN, "-", 1.3),
-            ("method, forget", own[own.split == "forget"].number.to_numpy(), FORGET, "-", 2.0),
+            ("original, forget", _of_kind("original", groups), ORIGINAL, ":", 1.2),
+            ("retrained, forget", _of_kind("retrained", groups), RETRAINED, "--", 1.2),
+            ("method, unseen", groups.get(("unlearned", method, "unseen"), NOTHING), UNSEEN, "-", 1.3),
+            ("method, forget", groups["unlearned", method, "forget"], FORGET, "-", 2.0),
         ]
         for label, values, color, line, width in curves:
             if len(values):
@@ -57,3 +55,10 @@ def distributions(
             axis.xaxis.set_major_formatter(lambda place, _: f"1e{place:g}")
     legend_above(figure, axes[0])
     return figure
+
+
+def _of_kind(kind: str, groups: Mapping[Any, np.ndarray]) -> np.ndarray:
+    """Return the values of the forget samples under all models of a kind."""
+    return np.concatenate(
+        [NOTHING, *(values for key, values in groups.items() if key[0] == kind and key[2] == "forget")]
+    )
