@@ -13,9 +13,6 @@ import pandas as pd
 import pytest
 
 from raybench.report.html import RunFrames, as_html
-from raybench.report.html.figures.gaps import family_wise, noise_floor
-from raybench.report.html.methods import in_words, searched_names
-from raybench.report.html.provenance import reported_table
 from raybench.storage import tables
 
 MARKUP = 'a<script>alert("x")</script>&$b$'
@@ -188,7 +185,7 @@ def test_every_section_is_there_in_order(page):
         "settings-section",
         "provenance",
     ]
-    assert page.count("<svg") == 13  # gaps, distributions: two each; reported, memory beside the sections
+    assert page.count("<svg") == 14  # two each: gaps, distributions, search; none: settings, provenance
 
 
 def test_the_page_needs_no_network_and_is_small(page):
@@ -246,7 +243,7 @@ def sixty(make_run):
     board = replace(board, rows=(*board.rows[:2], *rows))
     models = [run.models.assign(method=name, model=run.models.model + name) for name in names]
     models = pd.concat([run.models, *(part[part.kind == "unlearned"] for part in models)], ignore_index=True)
-    trials = tables.table("trials", trials_of(names)).to_pandas()
+    trials = tables.table("trials", trials_of(names[:8])).to_pandas()
     return RunFrames("many", board, MANIFEST, run.metrics, models, trials, samples=samples_of(models))
 
 
@@ -256,40 +253,6 @@ def test_sixty_methods_fit(make_run):
     assert len(text.encode()) < 5e6
     assert text.count("<tr data-verdict") == 62
     Page(text)
-
-
-def test_an_interval_excludes_zero_where_and_only_where_the_gap_is_distinguishable(make_run):
-    rng = np.random.default_rng(1)
-    board = make_run({f"m{n}": [tuple(np.array(GOOD) + rng.normal(0, 0.02, 7))] * 2 for n in range(12)}).board()
-    frame = board.to_table().to_pandas()
-    frame = frame[frame.kind == "unlearned"]
-    flags = 0
-    for column in board.comparison.columns:
-        intervals = family_wise(column, frame, board.comparison.level, board.num_retrained)
-        excludes = (intervals.low > 0) | (intervals.high < 0)
-        assert excludes.tolist() == frame[f"{column.name}_distinguishable"].astype(bool).tolist(), column.title
-        flags += excludes.sum()
-    assert 0 < flags < 12 * 7
-
-
-def test_the_noise_floor_is_the_range_of_retrained_models_each_against_the_others(make_run):
-    accuracy = np.array([0.85, 0.87, 0.9])
-    run = make_run({"good": [GOOD]}, retrained=[(value, *GOOD[1:]) for value in accuracy])
-    column = run.board().comparison.columns[0]  # UA = 1 - accuracy on forget
-    others = np.array([np.delete(accuracy, n).mean() for n in range(len(accuracy))])
-    low, high = 100 * np.min(others - accuracy), 100 * np.max(others - accuracy)
-    assert noise_floor(column, run.metrics, "") == pytest.approx((low, high))
-
-
-def test_settings_that_a_search_chose_are_told_from_fixed_ones(full):
-    assert searched_names(full.trials)["good"] == ["lr"]
-    assert in_words({"lr": 0.12345678, "epochs": 3}, ["lr"]) == "lr 0.1235"
-
-
-def test_another_data_set_than_that_of_the_paper_draws_a_warning(full):
-    assert "This run uses digits, the paper CIFAR-10: do not compare" in reported_table(full.reported, MANIFEST)
-    same = {**MANIFEST, "experiment": "data:\n  dataset: cifar10\n"}
-    assert "do not compare" not in reported_table(full.reported, same)
 
 
 def browse(path, *flags):

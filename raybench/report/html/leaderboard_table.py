@@ -5,8 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
+import pandas as pd
+
 from raybench.report.comparison import Column
 from raybench.report.conclusion import FAILED, FORGOTTEN, NO_DIFFERENCE, WITHHELD, memory_text, percent
+from raybench.report.html.figures.gaps import family_wise
 from raybench.report.leaderboard import Leaderboard, Row
 
 WORDS = {"forgotten": "forgotten", "no difference": "no difference found", "withheld": "no verdict"}
@@ -50,6 +53,26 @@ def column_table(board: Leaderboard) -> str:
         cells = [_number(row.cells[c.title].value, cell_text(row, c), row.cells[c.title].reason) for c in columns]
         lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
     return sortable("columns", "Every metric of the leaderboard", head, lines)
+
+
+def gap_table(board: Leaderboard, leaderboard: pd.DataFrame) -> str:
+    """Return the sortable table of signed gaps with the intervals of the figure; `leaderboard`: `board` as a table."""
+    columns = [column for column in board.comparison.columns if column.reference is not None]
+    head = [("method", "text"), *((column.title, "number") for column in columns)]
+    level, retrained = board.comparison.level, board.num_retrained
+    values = {column.title: family_wise(column, leaderboard, level, retrained) for column in columns}
+    lines = []
+    for place, row in enumerate(board.rows):
+        if row.kind == "retrained":
+            continue
+        cells = []
+        for column in columns:
+            gap, low, high = values[column.title].iloc[place]
+            digits = column.scale[1]
+            interval = "" if math.isnan(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+            cells.append(_number(gap, "-" if math.isnan(gap) else f"{gap:+.{digits}f}{interval}"))
+        lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
+    return sortable("gap-table", "Signed gaps, in points or in the unit of the metric", head, lines)
 
 
 def sortable(key: str, caption: str, head: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:

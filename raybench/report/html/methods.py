@@ -45,8 +45,8 @@ def settings_section(models: pd.DataFrame, trials: pd.DataFrame) -> str | None:
         lines.append(
             f"<tr>{name_cell(method)}"
             f'<td class="text">{escape(in_words(settings, names)) or "not searched"}</td>'
-            f'<td class="text"><details><summary>{len(settings) - len(names)} settings</summary>{escape(rest)}'
-            "</details></td></tr>"
+            f'<td class="text"><details class="on-demand"><summary>{len(settings) - len(names)} settings</summary>'
+            f"{escape(rest)}</details></td></tr>"
         )
     head = [("method", "text"), ("chosen by the search", "text"), ("fixed", "text")]
     return sortable("settings", "Chosen hyperparameters", head, lines)
@@ -71,7 +71,7 @@ def worst_samples(exposure: pd.DataFrame) -> str:
             f"</caption><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table></div></details>"
         )
     listed = "\n".join(parts)
-    return f"<details><summary>Most exposed samples of each method</summary>{listed}</details>"
+    return f'<details class="on-demand"><summary>Most exposed samples of each method</summary>{listed}</details>'
 
 
 def _probability(confidence: float) -> str:

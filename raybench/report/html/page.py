@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from raybench.report.html import figures
 from raybench.report.html.inputs import RunFrames
-from raybench.report.html.leaderboard_table import column_table, headline_table
+from raybench.report.html.leaderboard_table import column_table, gap_table, headline_table
 from raybench.report.html.methods import chosen_settings, in_words, searched_names, settings_section, worst_samples
 from raybench.report.html.provenance import environment, reported_table, reproduction
 from raybench.report.html.svg import inline_svg
@@ -103,7 +103,9 @@ def _sections(run: RunFrames) -> Iterator[Section]:
             f"Gaps of each method: {', '.join(c.title for c in columns[start : start + GAP_PANELS])}",
         )
     if plots:
-        yield Section("gaps", comparison.gaps_title.split(",")[0], plots + _gap_text(run))
+        yield Section(
+            "gaps", comparison.gaps_title.split(",")[0], plots + _gap_text(run) + _gap_table(run, leaderboard)
+        )
     plot = _figure(
         figures.tradeoff(leaderboard, half_widths(run.metrics, comparison.columns, board.alpha)),
         "tradeoff",
@@ -168,7 +170,9 @@ def _run_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Section
         sweep = run.manifest["sweep"]
         tuned = f" {tuned_on(sweep)}" if "tuning_request" in sweep else ""
         text = f"Hyperparameters were selected by {sweep['objective']}{tuned}."
-        yield Section("search", "Hyperparameter search", _paragraph(text) + plot)
+        yield Section(
+            "search", "Hyperparameter search", _paragraph(text) + plot + _objective_by_setting(run, leaderboard)
+        )
     plot = _figure(figures.training(leaderboard, run.trials), "training", "Accuracy by epoch, by method")
     if plot:
         yield Section("training", "Curves of the reported runs", plot)
@@ -208,6 +212,13 @@ def _summary(run: RunFrames, leaderboard: pd.DataFrame) -> str:
     )
 
 
+def _objective_by_setting(run: RunFrames, leaderboard: pd.DataFrame) -> str:
+    caption = "Objective of the search trials against each hyperparameter; red: chosen"
+    plot = _figure(figures.settings(leaderboard, run.trials, searched_names(run.trials)), "by-setting", caption)
+    summary = "<summary>Objective against each hyperparameter</summary>"
+    return f'<details class="on-demand">{summary}{plot}</details>' if plot else ""
+
+
 def _gap_text(run: RunFrames) -> str:
     several = run.board.num_retrained > 1
     band = " Gray band: range of the retrained models, each against the others." if several else ""
@@ -216,6 +227,11 @@ def _gap_text(run: RunFrames) -> str:
         f"Bonferroni), so an interval without 0 and a filled marker mean the same.{band}"
     )
     return _paragraph(text)
+
+
+def _gap_table(run: RunFrames, leaderboard: pd.DataFrame) -> str:
+    table = gap_table(run.board, leaderboard)
+    return f"<details><summary>The gaps as a table</summary>{table}</details>"
 
 
 def _provenance(run: RunFrames) -> str:

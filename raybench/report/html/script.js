@@ -46,7 +46,7 @@ if (controls) {
 
 let opened = [];
 window.addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
+  opened = [...document.querySelectorAll("details:not([open], .on-demand, .on-demand *)")];
   opened.forEach((item) => { item.open = true; });
 });
 window.addEventListener("afterprint", () => opened.forEach((item) => { item.open = false; }));

@@ -8,6 +8,7 @@ from raybench.report.html.figures.gaps import gaps
 from raybench.report.html.figures.memory import memory
 from raybench.report.html.figures.reported import reported
 from raybench.report.html.figures.search import search
+from raybench.report.html.figures.settings import settings
 from raybench.report.html.figures.tradeoff import tradeoff
 from raybench.report.html.figures.training import training
 from raybench.report.html.figures.transfer import transfer
@@ -21,6 +22,7 @@ __all__ = [
     "memory",
     "reported",
     "search",
+    "settings",
     "tradeoff",
     "training",
     "transfer",

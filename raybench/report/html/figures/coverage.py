@@ -42,5 +42,6 @@ def coverage(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> Figure | None:
                 line = means.loc[split].sort_index()
                 axis.plot(line.index, line.to_numpy(), marker=marker, color=color, markersize=4.5, label=split)
         axis.locator_params(axis="x", nbins=4)
+        axis.yaxis.set_major_formatter("{x:.2f}")
     legend_above(figure, axes[0])
     return figure

@@ -102,16 +102,16 @@ def row_panels(names: Sequence[str], panels: int, *, width: float = WIDTH) -> tu
 
 
 def small_panels(
-    titles: Sequence[str], *, across: str, up: str = "", height: float = 1.3, columns: int = 4
+    titles: Sequence[str], *, across: str, up: str = "", height: float = 1.3, columns: int = 4, share_x: bool = True
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with one small panel per title, in rows of `columns`; all share their axes.
 
-    `across`, `up`: labels of the axes. The panels are placed by hand: a layout engine takes most of the time of a
-    report with 60 methods.
+    `across`, `up`: labels of the axes; without `share_x` each panel has its own horizontal axis. The panels are placed
+    by hand: a layout engine takes most of the time of a report with 60 methods.
     """
     columns = min(columns, max(len(titles), 2))
     rows = math.ceil(len(titles) / columns)
-    left, right, above, below, apart = 0.62, 0.1, 0.62, 0.5, 0.42  # inches
+    left, right, above, below, apart = 0.62, 0.1, 0.62, 0.5, 0.42 if share_x else 0.6  # inches
     total = rows * height + (rows - 1) * apart + above + below
     width = (WIDTH - left - right - 0.2 * (columns - 1)) / columns
     figure = Figure(figsize=(WIDTH, total))
@@ -121,9 +121,9 @@ def small_panels(
         corner = left + column * (width + 0.2), total - above - height - row * (height + apart)
         place = (corner[0] / WIDTH, corner[1] / total, width / WIDTH, height / total)
         shared = axes[0] if axes else None
-        axis = figure.add_axes(place, sharex=shared, sharey=shared)
-        axis.set_title(shortened(title))
-        axis.tick_params(labelleft=column == 0, labelbottom=number + columns >= len(titles))
+        axis = figure.add_axes(place, sharex=shared if share_x else None, sharey=shared)
+        axis.set_title(shortened(title, 30))
+        axis.tick_params(labelleft=column == 0, labelbottom=not share_x or number + columns >= len(titles))
         axes.append(axis)
     figure.text(left / WIDTH, 0.08 / total, across, ha="left", va="bottom")
     middle = (below + (total - above)) / 2 / total
