@@ -204,6 +204,7 @@ def test_names_and_messages_are_shown_as_text(page):
     assert "i" not in parsed.tags
     assert "RuntimeError: <b>no layer</b>" in parsed.text
     assert "&amp;$b$" in page
+    assert not re.search(r"\bnan\b", parsed.text, flags=re.IGNORECASE)
 
 
 def test_the_same_tables_give_the_same_bytes(full, page):

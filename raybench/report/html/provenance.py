@@ -78,7 +78,7 @@ def reported_table(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> str:
     ]
     lines = []
     for row in rows.to_dict("records"):
-        title = " ".join(str(row[key]) for key in ("metric", "split", "metric_setting") if row[key])
+        title = " ".join(str(row[key]) for key in ("metric", "split", "metric_setting") if pd.notna(row[key]))
         digits = 4 if row["unit"] == "fraction" else 2
         cells = [f'<td class="text" data-value="{escape(title)}">{escape(title)}</td>']
         for key in ("reported", "released", "corrected", "difference"):
