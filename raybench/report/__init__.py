@@ -1,4 +1,4 @@
-"""The report of a run, from its Parquet tables: the leaderboard in terminal, Markdown and Parquet, and the evidence."""
+"""The report of a run, from its tables: the leaderboard in terminal, Markdown, HTML and Parquet, and the evidence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,9 +27,11 @@ __all__ = ["Leaderboard", "build_leaderboard", "verdict", "write_report"]
 def write_report(store: Store, name: str, reporter: Reporter) -> None:
     """Write and print the report of a run from its tables.
 
-    Write `<run>/report.md`, `<run>/evidence/`, `<run>/tables/leaderboard.parquet` and, if the experiment names a table
-    of reported results, `<run>/tables/reported.parquet`.
+    Write `<run>/report.md`, `<run>/report.html`, `<run>/evidence/`, `<run>/tables/leaderboard.parquet` and, if the
+    experiment names a table of reported results, `<run>/tables/reported.parquet`.
     """
+    from raybench.report.html import as_html, read_frames  # takes half a second: it imports matplotlib
+
     metrics = store.read_table(f"{name}/tables/metrics.parquet").to_pandas()
     models = store.read_table(f"{name}/tables/models.parquet").to_pandas()
     splits = store.read_table(f"{name}/tables/splits.parquet", columns=["id", "role"]).to_pandas()
@@ -61,6 +63,8 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     }
     markdown = as_markdown(board, name, manifest, {title: text for title, text in sections.items() if text})
     store.write_bytes(f"{name}/report.md", markdown.encode())
+    frames = read_frames(store, name, board, manifest, metrics, models, trials)
+    store.write_bytes(f"{name}/report.html", as_html(frames).encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
     reporter.print()
     if reporter.verbosity >= 0:
@@ -76,7 +80,8 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     root = store.path(name)
     reporter.print()
     reporter.print(f"tables       {root}/tables/")
-    reporter.print(f"report       {root}/report.md")
+    reporter.print(f"report       {root}/report.html")
+    reporter.print(f"markdown     {root}/report.md")
     reporter.print(f"evidence     {root}/evidence/")
     reporter.print(f"tensorboard  tensorboard --logdir {root}/tensorboard")
 

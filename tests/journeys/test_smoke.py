@@ -37,3 +37,4 @@ def test_an_experiment_of_each_paper_runs_from_its_files_to_its_report(name, sto
     trials = pq.read_table(run / "tables" / "trials.parquet").to_pandas()
     assert set(trials.status) <= {"finished", "stopped"}
     assert (run / "report.md").is_file()
+    assert (run / "report.html").is_file()

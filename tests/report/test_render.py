@@ -109,11 +109,14 @@ def test_a_real_run_is_reported_in_a_file_and_on_the_console(trained, tables_fol
     store.write_json("tiny/manifest.json", manifest(trained.scenario.experiment, "name: tiny\n", {}))
     write_report(store, "tiny", Reporter(Console(file=stream, width=140), verbosity=verbosity))
     report = store.read_bytes("tiny/report.md").decode()
+    page = store.read_bytes("tiny/report.html").decode()
     for method in ("retrain", "finetune", "gradient_ascent", "own_tiny_methods.crash"):
         assert method in report
+        assert f'data-value="{method}"' in page
     assert ("finetune" in stream.getvalue()) == (verbosity == 0)
     write_report(store, "tiny", Reporter(Console(file=io.StringIO()), verbosity=-1))
     assert store.read_bytes("tiny/report.md").decode() == report
+    assert store.read_bytes("tiny/report.html").decode() == page
 
 
 def test_names_and_messages_cannot_end_a_cell_or_begin_a_tag():

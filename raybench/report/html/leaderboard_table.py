@@ -1,0 +1,173 @@
+"""The first table of the page: one line per method with its verdict, residual memory, utility and cost."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import pandas as pd
+
+from raybench.report.comparison import Column
+from raybench.report.conclusion import FAILED, FORGOTTEN, NO_DIFFERENCE, WITHHELD, memory_text, percent
+from raybench.report.html.figures.gaps import family_wise
+from raybench.report.leaderboard import Leaderboard, Row
+
+WORDS = {"forgotten": "forgotten", "no difference": "no difference found", "withheld": "no verdict"}
+
+
+def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
+    """Return the sortable table; `settings`: the chosen hyperparameters of each method, in words."""
+    columns = [column for column in board.comparison.columns if column.about == "utility"]
+    has_memory = any(not math.isnan(row.memory.value) for row in board.rows)
+    head = [
+        ("method", "text"),
+        ("verdict", "text"),
+        *([("memory left", "number")] if has_memory else []),
+        *((f"{column.title}, %", "number") for column in columns),
+        ("cost", "number"),
+        ("gap", "number"),
+        ("rank", "number"),
+    ]
+    lines = []
+    for row in board.rows:
+        word = row.conclusion or ""
+        cells = [
+            name_cell(row.name),
+            f'<td class="verdict" data-value="{escape(word)}">{_verdict(row, board, settings.get(row.name))}</td>',
+            *([_number(row.memory.value, memory_text(row.memory))] if has_memory else []),
+            *(_number(row.cells[column.title].value, cell_text(row, column)) for column in columns),
+            _number(row.relative_cost, cost_text(row.relative_cost)),
+            _number(row.gap.value, gap_text(row)),
+            _number(row.rank, rank_text(row)),
+        ]
+        lines.append(f'<tr data-verdict="{escape(word)}" data-name="{escape(row.name.lower())}">{"".join(cells)}</tr>')
+    return sortable("leaderboard", "Methods, by rank", head, lines)
+
+
+def column_table(board: Leaderboard) -> str:
+    """Return the sortable table of every metric column."""
+    columns = board.comparison.columns
+    head = [("method", "text"), *((column.title, "number") for column in columns)]
+    lines = []
+    for row in board.rows:
+        cells = [_number(row.cells[c.title].value, cell_text(row, c), row.cells[c.title].reason) for c in columns]
+        lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
+    return sortable("columns", "Every metric of the leaderboard", head, lines)
+
+
+def gap_table(board: Leaderboard, leaderboard: pd.DataFrame) -> str:
+    """Return the sortable table of signed gaps with the intervals of the figure; `leaderboard`: `board` as a table."""
+    columns = [column for column in board.comparison.columns if column.reference is not None]
+    head = [("method", "text"), *((column.title, "number") for column in columns)]
+    level, retrained = board.comparison.level, board.num_retrained
+    values = {column.title: family_wise(column, leaderboard, level, retrained) for column in columns}
+    lines = []
+    for place, row in enumerate(board.rows):
+        if row.kind == "retrained":
+            continue
+        cells = []
+        for column in columns:
+            gap, low, high = values[column.title].iloc[place]
+            digits = column.scale[1]
+            interval = "" if math.isnan(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+            cells.append(_number(gap, "-" if math.isnan(gap) else f"{gap:+.{digits}f}{interval}"))
+        lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
+    return sortable("gap-table", "Signed gaps, in points or in the unit of the metric", head, lines)
+
+
+def sortable(key: str, caption: str, head: Sequence[tuple[str, str]], lines: Sequence[str]) -> str:
+    """Return a table whose columns sort by a click on their head; `head`: titles and `text` or `number`."""
+    titles = "".join(f'<th scope="col" data-type="{kind}">{escape(title)}</th>' for title, kind in head)
+    body = "\n".join(lines)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">\n'
+        f'<table id="{key}" class="sortable"><caption>{escape(caption)}</caption>\n<thead><tr>{titles}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def name_cell(name: str) -> str:
+    """Return the head of a line; a long name may wrap after an underscore or a dot."""
+    shown = re.sub("([_.])", r"\1<wbr>", escape(name))
+    return f'<th scope="row" data-value="{escape(name)}">{shown}</th>'
+
+
+def cell_text(row: Row, column: Column) -> str:
+    """Return the mean of a metric with its half-width; * if distinguishable."""
+    cell = row.cells[column.title]
+    if math.isnan(cell.value):
+        return "-"
+    scale, digits = column.scale
+    shown = f"{scale * cell.value:.{digits}f}"
+    # an interval of no width, or one wider than the metric's range, says only that there are too few runs
+    if 0 < cell.half_width < 1:
+        shown += f" ±{scale * cell.half_width:.{digits}f}"
+    return shown + ("*" if cell.distinguishable else "")
+
+
+def cost_text(cost: float | None) -> str:
+    """Return the cost in percent of one retraining."""
+    return "-" if cost is None else f"{100 * cost:.{0 if cost >= 0.095 else 1}f} %"
+
+
+def gap_text(row: Row) -> str:
+    """Return the mean gap in points, with its half-width."""
+    if math.isnan(row.gap.value):
+        return "-"
+    return f"{row.gap.value:.1f}" + (f" ±{row.gap.half_width:.1f}" if row.gap.half_width > 0 else "")
+
+
+def rank_text(row: Row) -> str:
+    """Return the rank, and the range of ranks that is not ruled out."""
+    if row.rank is None:
+        return "-"
+    has_range = row.rank_low is not None and row.rank_low != row.rank_high
+    return f"{row.rank} [{row.rank_low}-{row.rank_high}]" if has_range else str(row.rank)
+
+
+def _number(value: float | None, text: str, reason: str | None = None) -> str:
+    known = value is not None and not math.isnan(value)
+    order = f' data-value="{value:.9g}"' if known else ""
+    title = f' title="{escape(reason)}"' if reason else ""
+    return f"<td{order}{title}>{escape(text)}</td>"
+
+
+def _verdict(row: Row, board: Leaderboard, setting: str | None) -> str:
+    """Return the verdict of a method in one line, and what else is known on demand."""
+    if row.kind != "unlearned":
+        return (
+            "reference: the model to forget from" if row.kind == "original" else "reference: never saw the forget set"
+        )
+    word = row.conclusion or ""
+    chip = f'<span class="chip {word.replace(" ", "-")}">{escape(WORDS.get(word, word))}</span>'
+    more = [(name, ", ".join(titles)) for name, titles in row.findings.by_phrase(board.comparison).items()]
+    if row.memory.denied_low > 0:
+        more.append((board.comparison.over_forgot, f"denies {100 * row.memory.denied:.0f} % of the forget samples"))
+    if row.no_better_than_original:
+        more.append((board.comparison.no_better, row.advice or ""))
+    if row.relative_cost is not None and row.relative_cost > 1:
+        more.append(("cost", "more than one retraining, which is exact"))
+    if setting:
+        more.append(("settings", setting))
+    if row.status_reason and not row.failed:
+        more.append(("status", row.status_reason))
+    line = f"{chip} {escape(_sentence(row, word))}"
+    if not more:
+        return line
+    items = "".join(f"<div><dt>{escape(name)}:</dt> <dd>{escape(content)}</dd></div>" for name, content in more)
+    return f"{line}<details><summary>details</summary><dl>{items}</dl></details>"
+
+
+def _sentence(row: Row, word: str) -> str:
+    """Return what the verdict rests on, beside the column of residual memory."""
+    if word == FAILED:
+        return row.status_reason or "no trial finished"
+    if word == WITHHELD:
+        return row.memory.reason or ""
+    if word == FORGOTTEN:
+        return f"at most {percent(row.memory.high)} % left"
+    if word == NO_DIFFERENCE:
+        return f"could miss up to {percent(row.memory.high)} %"
+    if row.memory.low > 0:
+        return f"at least {percent(row.memory.low)} % left"
+    return f"in {', '.join(row.findings.remembers)}"
