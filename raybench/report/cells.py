@@ -50,22 +50,21 @@ class RunTables:
     def row(self, name: str, kind: str) -> Row:
         """Return the row of the retrained models, the original or one method."""
         is_method = kind == "unlearned"
-        metrics = self.metrics[(self.metrics.kind == kind) & ((self.metrics.method == name) | (not is_method))]
         models = self.models[(self.models.kind == kind) & ((self.models.method == name) | (not is_method))]
         costs = models["relative_cost"].dropna()
         reasons = models.loc[models.method == name, "reason"].dropna()
         return Row(
             name,
             kind,
-            {column.title: self.cell(column, metrics, kind) for column in self.comparison.columns},
-            _mean_gap(metrics, self.comparison.gap_metric),
+            {column.title: self.cell(column, kind, name) for column in self.comparison.columns},
+            _mean_gap(self._of(self.comparison.gap_metric, kind, name)),
             relative_cost=float(costs.mean()) if len(costs) and kind != "original" else None,
             status_reason=str(reasons.iloc[0]) if len(reasons) else None,
         )
 
-    def cell(self, column: Column, metrics: pd.DataFrame, kind: str) -> Cell:
+    def cell(self, column: Column, kind: str, name: str) -> Cell:
         """Return one cell from the metric rows of its models."""
-        rows = self.select(metrics, column)
+        rows = self._of(column, kind, name)
         runs = rows[rows["value"].notna()]
         values = independent_values(runs)
         if len(values) == 0:
@@ -97,7 +96,7 @@ class RunTables:
         mean, half_width = float(independent_values(runs).mean()), _half_width_over_samples(runs)
         if isinstance(column.reference, float):
             return self.gap_by_samples(mean - column.reference, half_width)
-        others = self.select(self.metrics[self.metrics.kind == column.reference], column)
+        others = self._of(column, column.reference)
         if column.reference == "original":
             own = runs["original"].map(others.set_index("original")["value"])
             difference = float(independent_values(runs.assign(value=runs["value"] - own)).mean())
@@ -126,15 +125,26 @@ class RunTables:
 
     def reference_values(self) -> dict[Column, np.ndarray]:
         """Return the values (N,) of the retrained models in each memory column that is compared with them."""
-        retrained = self.metrics[self.metrics.kind == "retrained"]
         columns = [c for c in self.comparison.columns if (c.about, c.reference) == ("memory", "retrained")]
-        return {column: self.select(retrained, column)["value"].dropna().to_numpy(dtype=float) for column in columns}
+        return {column: self._of(column, "retrained")["value"].dropna().to_numpy(dtype=float) for column in columns}
 
-    def select(self, metrics: pd.DataFrame, column: Column) -> pd.DataFrame:
-        """Return the metric rows that belong to a column, at its alpha."""
-        split = metrics.split.isna() if column.split is None else metrics.split == column.split
-        rows = metrics[(metrics.metric == column.metric) & split]
-        return rows[rows.setting == self.alphas[column.metric]] if column.metric in PER_ALPHA else rows
+    @cached_property
+    def _rows(self) -> dict[Column | str, pd.DataFrame]:
+        """Return the metric rows of each column, at its alpha, and those of the gap that ranks."""
+        named = dict(iter(self.metrics.groupby("metric", sort=False)))
+        none = self.metrics[:0]
+        rows: dict[Column | str, pd.DataFrame] = {}
+        for column in self.comparison.columns:
+            found = named.get(column.metric, none)
+            found = found[found.split.isna() if column.split is None else found.split == column.split]
+            rows[column] = found[found.setting == self.alphas[column.metric]] if column.metric in PER_ALPHA else found
+        return {**rows, self.comparison.gap_metric: named.get(self.comparison.gap_metric, none)}
+
+    def _of(self, column: Column | str, kind: str, name: str | None = None) -> pd.DataFrame:
+        """Return the rows of a column, or of the gap, for the models of one kind, or of one method."""
+        rows = self._rows[column]
+        rows = rows[rows.kind == kind]
+        return rows[rows.method == name] if kind == "unlearned" else rows
 
 
 def _records(rows: pd.DataFrame) -> list[Record]:
@@ -176,8 +186,8 @@ def _half_width_over_samples(rows: pd.DataFrame) -> float:
     return float((rows["high"] - rows["low"]).mean()) / 2
 
 
-def _mean_gap(metrics: pd.DataFrame, gap_metric: str) -> MeanGap:
-    rows = metrics[(metrics.metric == gap_metric) & metrics.value.notna()]
+def _mean_gap(rows: pd.DataFrame) -> MeanGap:
+    rows = rows[rows.value.notna()]
     values = independent_values(rows)
     if len(values) == 0:
         return MeanGap(reason="a component of the gap is missing")
