@@ -148,7 +148,8 @@ class RunTables:
 
 
 def _records(rows: pd.DataFrame) -> list[Record]:
-    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
+    needed = rows[[name for name in ("value", "original", "by_retrained") if name in rows]]
+    return [{str(key): value for key, value in row.items()} for row in needed.to_dict("records")]
 
 
 def _independent_records(rows: pd.DataFrame) -> list[Record]:
