@@ -82,7 +82,7 @@ set and a random share of the forget set, the dose (of whole identities where th
 `residual_memory` (its [definition](metrics.md)). A tenth of the labels is wrong except where stated; these samples
 carry most of what a model can only know by heart.
 
-- **found**: the lower 95 % bound is above 0. At dose 0 this is the false alarm rate; 5 % are claimed.
+- **found**: the lower 95 % bound is above 0. At dose 0 this is the false alarm rate; at most 5 % are claimed.
 - **reads**: mean and standard deviation of the value over audits, in %.
 - **inside**: how often the dose lies between the two bounds. 90 to 95 % are claimed (5 % on either side).
 - **forgotten**: the upper bound is below 10 %, the default margin. A verdict on a method uses all its runs, whose bound

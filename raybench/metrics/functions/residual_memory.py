@@ -13,7 +13,7 @@ whatever the score. Two scores are used, because memory comes in two forms:
   (the slope of a regression through zero). It finds a little memory of every sample.
 
 The residual memory is the reading with the larger lower bound. Its lower bound is the larger of the two (which share
-the 5 % by which a bound may fail, 4 and 1), its upper bound the larger of the two upper bounds: at least one of them
+a failure rate of 4 %, 3 and 1), its upper bound the larger of the two upper bounds: at least one of them
 covers the true value at 95 %, and both have to stay below a margin before a model counts as having forgotten.
 """
 
@@ -27,7 +27,7 @@ from scipy import special, stats
 from raybench.metrics.framework.arrays import Array, Floats, Ints
 
 PRIOR = 0.02  # that a model was trained on a sample; the smaller, the stronger the evidence that a sample needs
-LEVELS = {"samples": 0.04, "confidence": 0.01}  # shares of the 5 % by which the lower bounds may fail
+LEVELS = {"samples": 0.03, "confidence": 0.01}  # by which the lower bounds may fail: 4 %, so that 5 % are not exceeded
 ERROR = 0.05
 DENIAL = 0.01  # quantile of the retrained models below which a sample counts as denied; also the level of the test
 SHRINKAGE = 16  # pseudo-observations of the mean variance in each sample's variance
@@ -180,7 +180,7 @@ def _reading(
     units = steps.sum() ** 2 / (steps**2).sum()  # effective number of units that carry the difference
     noise = _Noise(
         _variance(zero, scale) + 0.5 / len(zero) / units**2,
-        _variance(one, scale) if len(one) > 2 else _variance(zero, scale),
+        max(_variances(one, scale)) if len(one) > 2 else _variance(zero, scale),  # few originals: the larger one
         float(units),
         len(runs),
         float(values.var(ddof=1)) if len(runs) > 1 else 0.0,
@@ -222,13 +222,18 @@ class _Noise:
 
 
 def _variance(rows: Floats, scale: float) -> float:
-    """Estimate the variance between models of the sum of `rows` (models, units), as a share of `scale`.
+    """Estimate the variance between models of the sum of `rows` (models, units), as a share of `scale`."""
+    return sum(_variances(rows, scale)) / 2
 
-    The mean of two estimates: from the sums, which includes what units have in common but rests on few models, and
-    from the units as if they were independent.
+
+def _variances(rows: Floats, scale: float) -> tuple[float, float]:
+    """Return two estimates of that variance.
+
+    One is from the sums, which include what units have in common but are few; one from the units as if they were
+    independent.
     """
     sums, independent = rows.sum(axis=1).var(ddof=1), rows.var(axis=0, ddof=1).sum()
-    return float(sums + independent) / 2 / scale**2
+    return float(sums) / scale**2, float(independent) / scale**2
 
 
 def _group(values: Floats) -> _Group:
