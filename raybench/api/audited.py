@@ -68,6 +68,11 @@ class Audit(Results):
         return replace(board, withheld=reason)
 
     @cached_property
+    def verdict(self) -> list[str]:
+        """Sentences as those of a run; the references are named by the argument that takes them."""
+        return [line for line in super().verdict if not line.startswith("references:")]
+
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """One row per model, split, metric and setting: value, interval, gap to the retrained models, reason."""
         rows = with_gaps(self._rows)

@@ -27,7 +27,7 @@ def coverage(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> Figure | None:
     rows = rows[rows.split.isin(list(SPLITS))]
     if rows.empty:
         return None
-    rows = rows.assign(nominal=1 - rows.setting.str.removeprefix("alpha=").astype(float))
+    rows = rows.assign(nominal=1 - rows.setting.str.extract(r"^alpha=([^,]+)", expand=False).astype(float))
     unlearned = rows[rows.kind == "unlearned"]
     groups = {kind: rows[rows.kind == kind] for kind in ("original", "retrained")}
     groups |= {name: unlearned[unlearned.method == name] for name in method_order(leaderboard, unlearned.method)}
