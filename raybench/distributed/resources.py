@@ -64,7 +64,7 @@ def require(
 ) -> None:
     """Raise UserError if the connected Ray cannot run the experiment.
 
-    A cluster that may grow is asked for the missing nodes, and gets `wait_seconds` to add them.
+    Request the missing nodes of a cluster that may grow, which has `wait_seconds` to add them.
     """
     where = "the cluster" if may_grow else "this machine"
     problem = unmet(wanted, _nodes(), where)

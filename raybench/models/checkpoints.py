@@ -27,7 +27,7 @@ def read_file(path: str) -> bytes:
 
 
 def require_regular(file: Path) -> None:
-    """Raise UserError for a pipe or a device, which could block for ever, and for a file that is too large."""
+    """Raise UserError for a pipe or a device, which could block forever, and for a file that is too large."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"checkpoint {file} is no regular file")

@@ -136,7 +136,7 @@ def test_the_header_of_an_idx_file_reserves_no_memory(tmp_path, opener):
         read_idx(path)
 
 
-NESTED = b"\x80\x02K\x01\x85" + b"2\x86" * 60  # a tuple that holds a tuple twice, and so on: its hash takes for ever
+NESTED = b"\x80\x02K\x01\x85" + b"2\x86" * 60  # a tuple that holds a tuple twice, and so on: its hash takes forever
 
 
 @pytest.mark.parametrize(

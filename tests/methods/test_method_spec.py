@@ -39,7 +39,7 @@ def test_what_the_user_gave_beats_the_preset_and_that_the_methods_and_the_shared
     assert (arguments["lr"], arguments["epochs"], arguments["kl"]) == (0.5, 20, "element_mean")
     assert (settings.momentum, settings.optimizer, settings.bn_mode) == (0.1, "adam", "train_then_frozen")
     assert (settings.schedule, settings.weight_decay) == ("constant", 0.0)
-    assert check("bad_teacher", function, {"lr": 0.01})[1].schedule == "constant"  # a rate of the user's own
+    assert check("bad_teacher", function, {"lr": 0.01})[1].schedule == "constant"  # a rate that the user set
 
 
 def test_a_plain_function_is_not_a_method_until_it_is_marked() -> None:

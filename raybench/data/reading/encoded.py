@@ -24,7 +24,7 @@ CHANNELS = 3  # decoding always returns RGB
 
 
 def open_regular(path: str) -> BinaryIO:
-    """Open a file for reading; raise UserError for a pipe or a device, which could block for ever, or a huge image."""
+    """Open a file for reading; raise UserError for a pipe or a device, which could block forever, or a huge image."""
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | NONBLOCK))  # noqa: SIM115
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
