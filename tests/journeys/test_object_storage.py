@@ -10,7 +10,8 @@ from raybench.storage.store import Store
 from .conftest import Command
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
-SMALLER = ("train.epochs=2", "sweep.trials=2", "sweep.originals=1", "sweep.seeds=1", "name=remote")
+SMALLER = ("train.epochs=2", "sweep.trials=2", "sweep.originals=1", "sweep.seeds=1", "sweep.finalists=1")
+SMALLER += ("sweep.tuning_request=same", "evaluate.metrics=[accuracy,mia]", "name=remote")
 
 
 @pytest.fixture
