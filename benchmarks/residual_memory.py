@@ -80,7 +80,7 @@ TEXT = f"""How often an audit of one model finds what it was trained on. The aud
 set and a random share of the forget set, the dose (of whole identities where these are forgotten). In each of
 {AUDITS} audits per cell, retrained models and 5 originals are drawn, and one further model is audited with
 `residual_memory` (its [definition](metrics.md)). A tenth of the labels is wrong except where stated; these samples
-carry most of what a model can only know by heart.
+carry most of what a model can only memorize.
 
 - **found**: the lower 95 % bound is above 0. At dose 0 this is the false alarm rate; at most 5 % are claimed.
 - **reads**: mean and standard deviation of the value over audits, in %.

@@ -24,7 +24,7 @@ from raybench.models import Stem
 
 METHOD = "method"  # key under `methods.<name>` that names the function, so that one method can run in several settings
 SEARCH = "search"  # key under `methods.<name>`, or its whole value: take the ranges that are shipped with the method
-ALL = "all"  # key under `methods:` that stands for every built-in method that has no entry
+ALL = "all"  # key under `methods:` that selects every built-in method without an entry
 
 __all__ = [
     "Data",
@@ -170,7 +170,7 @@ class Experiment(Section):
     methods: dict[str, dict[str, Any]] = Field(
         description="Unlearning methods, each with fixed values and search spaces of its hyperparameters. A name "
         "without values takes the defaults of the method; `search` takes the ranges that are shipped with it. The name "
-        "`all` stands for every built-in method without an entry. Your own method is `package.module.function`. The "
+        "`all` selects every built-in method without an entry. Your own method is `package.module.function`. The "
         "names become parts of paths, so the rule for `name` applies.",
         json_schema_extra={"keys_of": "methods"},
     )

@@ -43,7 +43,7 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
 
 
 def _expand(experiment: Experiment) -> Experiment:
-    """Replace the entry `all` by the methods it stands for, and `search` by the shipped ranges of each method.
+    """Replace the entry `all` by the methods it selects, and `search` by the shipped ranges of each method.
 
     What an entry sets itself replaces the shipped range. A method without ranges runs at its defaults.
     """

@@ -15,6 +15,7 @@ from raybench.metrics.functions.residual_memory import Reading, ResidualMemory, 
 
 METRIC = "residual_memory"
 INTERVAL = "two one-sided 95 % bounds, t over retrained models and originals"
+NUMBERS = ("value", "low", "high", "detectable")
 Row = dict[str, Any]
 
 
@@ -106,14 +107,8 @@ class Audits:
         row = self._row(method, models, results[0])
         audits = [result for result in results if isinstance(result, ResidualMemory)]
         if len(audits) == len(results):
-            row |= {
-                name: float(np.mean([getattr(a, name) for a in audits])) for name in (*NUMBERS, "denied", "denied_low")
-            }
-            row |= {
-                f"{key}_{name}": float(np.mean([getattr(a.readings[key], name) for a in audits]))
-                for key in audits[0].readings
-                for name in NUMBERS
-            }
+            numbers = pd.DataFrame([_numbers(audit) for audit in audits])
+            row |= {name: float(np.mean(numbers[name])) for name in numbers}
         return row
 
     def _row(self, method: str, runs: Sequence[Mapping[str, Any]], result: ResidualMemory | str) -> Row:
@@ -127,9 +122,7 @@ class Audits:
         }
         if isinstance(result, str):
             return {**row, "reason": result}
-        row |= {name: getattr(result, name) for name in (*NUMBERS, "denied", "denied_low")}
-        row |= {f"{key}_{name}": getattr(reading, name) for key, reading in result.readings.items() for name in NUMBERS}
-        return row
+        return {**row, **_numbers(result)}
 
     def exposure_rows(self) -> list[Row]:
         """Return the rows of `exposure`: one per method and forget sample."""
@@ -148,4 +141,8 @@ class Audits:
         return rows
 
 
-NUMBERS = ("value", "low", "high", "detectable")
+def _numbers(audit: ResidualMemory) -> dict[str, float]:
+    """Return the columns of an audit: its own values, and those of its two readings."""
+    parts: dict[str, ResidualMemory | Reading] = {f"{name}_": reading for name, reading in audit.readings.items()}
+    columns = {prefix + name: getattr(part, name) for prefix, part in {"": audit, **parts}.items() for name in NUMBERS}
+    return {**columns, "denied": audit.denied, "denied_low": audit.denied_low}

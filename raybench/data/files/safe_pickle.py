@@ -93,7 +93,7 @@ class PlainUnpickler(pickle._Unpickler):
             raise pickle.UnpicklingError(f"state of a {type(self.stack[-2]).__name__}")  # type: ignore[attr-defined]
         super().load_build()  # type: ignore[misc]
 
-    # a key may be a tuple that holds a tuple twice, and so on: its hash takes for ever
+    # a key may be a tuple that holds a tuple twice, and so on: hashing it never ends
     def load_setitem(self) -> None:
         _require_plain(self.stack[-2:-1])  # type: ignore[attr-defined]
         super().load_setitem()  # type: ignore[misc]
