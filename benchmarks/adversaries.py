@@ -257,11 +257,11 @@ def main(words: Sequence[str] | None = None) -> None:
     # workers import the methods from this folder
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FOLDER), os.environ.get("PYTHONPATH", "")]))
     experiment, text = load_experiment(FOLDER / "adversaries.yaml", SHORT if arguments.short else [])
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(str(arguments.storage or folder))
-        run(experiment, text, store, Reporter(Console(file=sys.stderr), verbosity=-1))
-        tables = {name: store.read_table(f"{experiment.name}/tables/{name}.parquet") for name in ("metrics", "models")}
-        board = Leaderboard.from_table(store.read_table(f"{experiment.name}/tables/leaderboard.parquet"))
+    with tempfile.TemporaryDirectory() as temporary:
+        store = Store(str(arguments.storage or temporary))
+        folder = run(experiment, text, store, Reporter(Console(file=sys.stderr), verbosity=-1))
+        tables = {name: store.read_table(f"{folder}/tables/{name}.parquet") for name in ("metrics", "models")}
+        board = Leaderboard.from_table(store.read_table(f"{folder}/tables/leaderboard.parquet"))
         secrets = read(prepare(experiment, store), tables["models"].to_pandas())
     machine = f"{os.cpu_count()} cores of a {platform.system()} {platform.machine()} machine without a GPU"
     origin = (

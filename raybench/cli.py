@@ -116,16 +116,13 @@ def list_(
 @app.command()
 def report(run: RunName, storage: Storage = RUNS) -> None:
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
-    from raybench.pipeline.run import require_tables
     from raybench.progress import Reporter
     from raybench.report import write_report
     from raybench.storage.read_only import ReadOnlyStore, open_for_report
-    from raybench.storage.store import Store
+    from raybench.storage.runs import find_run
 
-    name, reporter = _run_name(run), Reporter(_console())
-    require_tables(Store(storage), name)
-    store = open_for_report(storage)
-    write_report(store, name, reporter)
+    reporter, store = Reporter(_console()), open_for_report(storage)
+    write_report(store, find_run(store, _run_name(run)), reporter)
     if isinstance(store, ReadOnlyStore):
         reporter.print(f"storage {store.shown!r} cannot be written: the files of the report are left as they are")
 
@@ -244,11 +241,9 @@ def submit(
 
 
 def _run_name(run: str) -> str:
-    """Return the run's name; `run` is the name itself or an experiment file."""
+    """Return NAME or NAME/FINGERPRINT; `run` is that itself, or an experiment file, which has a name."""
     if not run.endswith((".yaml", ".yml")):
-        from raybench.config.names import check_run_name
-
-        return check_run_name(run)
+        return run
     from raybench.config.reading import load_experiment
 
     return load_experiment(run)[0].name

@@ -251,7 +251,7 @@ def evaluated(trained: Trained, swept: Swept) -> Evaluated:
 def tables_folder(trained: Trained, swept: Swept, evaluated: Evaluated) -> Path:
     """Return the folder of the seven tables."""
     collect_tables(trained.scenario, trained, swept, evaluated.audited, evaluated.jobs)
-    folder = Path(trained.scenario.store.path("tiny/tables"))
+    folder = Path(trained.scenario.store.path(f"{trained.scenario.folder}/tables"))
     assert {path.name for path in folder.iterdir()} >= {"splits.parquet", "models.parquet", "metrics.parquet"}
     assert len(list((folder / "predictions").iterdir())) == len(evaluated.audited) * len(ROLES)
     return folder

@@ -14,13 +14,13 @@ import yaml
 from rich.console import Console
 
 from raybench.api.results import Results
-from raybench.config.names import check_run_name
 from raybench.config.reading import experiment_of, load_experiment
 from raybench.errors import UserError, unknown
 from raybench.progress import Reporter
 from raybench.registry import MODULES
 from raybench.report.leaderboard import Leaderboard
 from raybench.storage.read_only import ReadOnlyStore
+from raybench.storage.runs import find_run
 from raybench.storage.store import Store
 from raybench.storage.tables import SCHEMAS
 
@@ -33,6 +33,8 @@ Until = Literal["train", "sweep", "evaluate", "report"]
 
 class Run(Results):
     """The results of one run, read from its tables when they are first used and then kept.
+
+    `name` is the run's name and fingerprint, `quickstart/1a2b3c4d`, which `open` takes.
 
     A run that was stopped early (`until`) has no tables yet; reading one raises UserError.
     """
@@ -184,7 +186,7 @@ def run(
     if until not in ("train", "sweep", "evaluate", "report"):
         raise unknown("until", until, ("train", "sweep", "evaluate", "report"))
     os.environ.setdefault(MODULES, os.getcwd())  # where user-defined functions are imported from, after all else
-    pipeline.run(
+    folder = pipeline.run(
         parsed,
         text,
         Store(str(storage)),
@@ -193,32 +195,31 @@ def run(
         until=until,
         retry_failed=retry_failed,
     )
-    return Run(ReadOnlyStore(str(storage)), parsed.name)
+    return Run(ReadOnlyStore(str(storage)), folder)
 
 
 def open(run: str | Path, *, storage: str | Path = "runs") -> Run:
     """Open the results of a finished run; nothing is written and Ray is not started.
 
     Args:
-        run: name of the run, its folder, or its experiment file.
+        run: name of the run, for the newest of this name; name/fingerprint, of which the first digits are enough; the
+            folder of a run, or of all runs of a name; or the experiment file, for its name.
         storage: folder or URI where the run is stored; ignored if `run` is a folder.
 
     Raise UserError for a run that does not exist; the message names the nearest one.
     """
-    text = str(run)
-    if text.endswith((".yaml", ".yml")):
-        name = load_experiment(run)[0].name
-    elif "://" in text:
-        raise UserError(f"run {text!r} is a URI: open the run by its name, with storage= the URI of the storage")
-    elif Path(text).expanduser().is_dir() and (Path(text).expanduser() / "tables").is_dir():
-        folder = Path(text).expanduser().resolve()
-        name, storage = folder.name, folder.parent
-    else:
-        name = check_run_name(text) if os.sep not in text else text
+    request = str(run)
+    if request.endswith((".yaml", ".yml")):
+        request = load_experiment(run)[0].name
+    elif "://" in request:
+        raise UserError(f"run {request!r} is a URI: open the run by its name, with storage= the URI of the storage")
+    elif (folder := Path(request).expanduser().resolve()).is_dir():
+        if (folder / "tables").is_dir():
+            request, storage = f"{folder.parent.name}/{folder.name}", folder.parent.parent
+        elif any((path / "tables").is_dir() for path in folder.iterdir()):
+            request, storage = folder.name, folder.parent
     store = ReadOnlyStore(str(storage))
-    if os.sep in name or not store.exists(f"{name}/tables/metrics.parquet"):
-        raise unknown(f"run on {store.shown}:", text, store.runs(), hint="; a run has tables once it is evaluated")
-    return Run(store, name)
+    return Run(store, find_run(store, request))
 
 
 def _as_texts(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:

@@ -5,22 +5,24 @@ import uuid
 from pathlib import Path
 
 from raybench.errors import UserError, unknown
+from raybench.storage.runs import find_run
 from raybench.storage.store import Store
 
 
 def export(store: Store, run: str, method: str, out: Path) -> str:
     """Write the model of the method's first final seed to `out` and return a one-line description.
 
-    The file is a state dict; load it with `torch.load(out, weights_only=True)`. It is replaced atomically. Raises
-    UserError for an unknown run or method, for a method without a model, and if `out` cannot be written.
+    `run`: NAME for the newest run of this name, or NAME/FINGERPRINT. The file is a state dict; load it with
+    `torch.load(out, weights_only=True)`. It is replaced atomically. Raises UserError for an unknown run or method, for
+    a method without a model, and if `out` cannot be written.
     """
-    key = f"{run}/tables/models.parquet"
-    if not store.exists(key):
-        raise unknown(f"finished run on {store.uri}:", run, store.runs())
+    run = find_run(store, run)
     trials = store.read_table(f"{run}/tables/trials.parquet", columns=["method", "reason"]).to_pylist()
     if method not in (methods := {row["method"] for row in trials}):
         raise unknown(f"method of run {run!r}:", method, methods)
-    rows = store.read_table(key, columns=["model", "kind", "method", "seed", "original", "status"]).to_pylist()
+    rows = store.read_table(
+        f"{run}/tables/models.parquet", columns=["model", "kind", "method", "seed", "original", "status"]
+    ).to_pylist()
     final = [row for row in rows if (row["kind"], row["method"]) == ("unlearned", method) and row["status"] != "failed"]
     models = sorted((row["seed"], row["model"], row["original"]) for row in final)
     for seed, model, original in models:

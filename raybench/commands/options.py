@@ -12,7 +12,13 @@ File = Annotated[
     typer.Argument(help="Experiment file (YAML). `raybench list experiments` shows examples.", show_default=False),
 ]
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="Name of a run in the storage, or its experiment file.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="NAME: the newest run of this name in the storage. NAME/FINGERPRINT: a certain run; the first digits are "
+        "enough. Or an experiment file, for its name.",
+        show_default=False,
+    ),
 ]
 Set = Annotated[
     list[str] | None,

@@ -109,7 +109,7 @@ def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
 
 def _log(scenario: Scenario, job: TrainJob) -> str:
     """Write the traceback of the current exception into the run's folder and return where it lies."""
-    key = f"{scenario.experiment.name}/errors/{job.name}.txt"
+    key = f"{scenario.folder}/errors/{job.name}.txt"
     scenario.store.write_bytes(key, traceback.format_exc().encode())
     return scenario.store.path(key)
 
@@ -155,7 +155,7 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
     with ExitStack() as stack:
         curves: Board | None = None
         if workers.rank == 0:
-            key = f"{scenario.experiment.name}/tensorboard/train/{job.name}"
+            key = f"{scenario.folder}/tensorboard/train/{job.name}"
             first_step = int(checkpoint["epoch"]) + 1 if checkpoint else None
             curves = stack.enter_context(board(store, key, purge_step=first_step))
 

@@ -120,7 +120,7 @@ def _run(
     splits = scenario.audit_splits()
     precision = resolve_precision(experiment.resources.precision, scenario.device)
     epochs: list[EpochRow] = []
-    with board(scenario.store, f"{experiment.name}/tensorboard/sweep/{job.name}-{job.key[-6:]}") as curves:
+    with board(scenario.store, f"{scenario.folder}/tensorboard/sweep/{job.name}-{job.key[-6:]}") as curves:
 
         def evaluate(task: UnlearningTask, epoch: int) -> EpochRow:
             audit_values = audit(task.model, splits, precision=precision)

@@ -21,6 +21,7 @@ from raybench.scoring.average_gap import average_gap_rows, ideal_gap_rows
 from raybench.scoring.memory import Audits
 from raybench.scoring.metric_rows import with_gaps
 from raybench.storage import tables
+from raybench.storage.runs import mark_newest
 
 
 def collect_tables(
@@ -32,8 +33,11 @@ def collect_tables(
     populations: Sequence[PopulationJob] = (),
     relearned: Sequence[RelearnJob] = (),
 ) -> None:
-    """Write `<run>/tables/`; `metrics` last, so that its existence means that the tables are complete."""
-    store, folder = scenario.store, f"{scenario.experiment.name}/tables"
+    """Write `<run>/tables/`; `metrics` last, so that its existence means that the tables are complete.
+
+    From then on, the run is the newest of its name.
+    """
+    store, folder = scenario.store, f"{scenario.folder}/tables"
     store.write_table(f"{folder}/splits.parquet", _splits(scenario))
     store.write_table(f"{folder}/models.parquet", tables.with_hyperparameters(_models(scenario, trained, swept)))
     store.write_table(f"{folder}/trials.parquet", tables.with_hyperparameters(_trials(scenario, trained, swept)))
@@ -58,6 +62,7 @@ def collect_tables(
     rows += [*average_gap_rows(rows), *ideal_gap_rows(rows)]
     rows += [*audits.metric_rows(), *read_rows(scenario, populations)]
     store.write_table(f"{folder}/metrics.parquet", tables.table("metrics", rows))
+    mark_newest(store, scenario.folder)
 
 
 def _audits(scenario: Scenario, evaluated: Sequence[EvaluatedModel], samples: Sequence[pa.Table]) -> Audits:

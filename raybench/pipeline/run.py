@@ -5,7 +5,6 @@ from typing import Literal
 from raybench.config.schema import Experiment
 from raybench.distributed.cluster import Cluster
 from raybench.distributed.resources import needs
-from raybench.errors import UserError
 from raybench.jobs import plan
 from raybench.jobs.train import import_checkpoint
 from raybench.pipeline import stages
@@ -33,8 +32,8 @@ def run(
     address: str | None = None,
     until: Until = "report",
     retry_failed: bool = False,
-) -> None:
-    """Run the experiment up to and including a stage, skipping whatever the store holds.
+) -> str:
+    """Run the experiment up to and including a stage, skipping whatever the store holds; return the run's folder.
 
     A damaged artifact is set aside, named and made again. Raises UserError for anything that the user can fix; nothing
     finished is lost by it.
@@ -47,7 +46,7 @@ def run(
         damaged: set[str] = set()
         while True:
             try:
-                _run(experiment, text, store, reporter, cluster, until, retry_failed=retry_failed)
+                folder = _run(experiment, text, store, reporter, cluster, until, retry_failed=retry_failed)
                 break
             except DamagedError as error:
                 if error.artifact in damaged:  # made again and damaged again: a failing disk
@@ -55,6 +54,7 @@ def run(
                 damaged.add(error.artifact)
                 reporter.print(f"raybench: {str(error).rpartition(';')[0]}; it is made again")
         store.remove_scratch(experiment.name)
+    return folder
 
 
 def _run(
@@ -66,7 +66,7 @@ def _run(
     until: Until,
     *,
     retry_failed: bool,
-) -> None:
+) -> str:
     scenario = prepare(experiment, store, reporter)
     reporter.print(headline(scenario))
     for notice in assumptions(scenario):
@@ -74,21 +74,22 @@ def _run(
     _write_manifest(scenario, text)
     trained = _train(scenario, cluster, reporter)
     if until == "train":
-        return
+        return scenario.folder
     swept = _sweep(scenario, trained, cluster, reporter, retry_failed=retry_failed)
     if until == "sweep":
-        return
+        return scenario.folder
     _evaluate(scenario, trained, swept, cluster, reporter)
     if until == "evaluate":
-        return
-    write_report(store, experiment.name, reporter)
+        return scenario.folder
+    write_report(store, scenario.folder, reporter)
+    return scenario.folder
 
 
 def _write_manifest(scenario: Scenario, text: str) -> None:
-    store, name = scenario.store, scenario.experiment.name
+    store, folder = scenario.store, scenario.folder
     keys = {"data": scenario.data_key, "splits": scenario.splits_key}
-    store.write_json(f"{name}/manifest.json", manifest(scenario.experiment, text, keys))
-    store.write_bytes(f"{name}/experiment.yaml", text.encode())
+    store.write_json(f"{folder}/manifest.json", manifest(scenario.experiment, text, keys))
+    store.write_bytes(f"{folder}/experiment.yaml", text.encode())
 
 
 def _train(scenario: Scenario, cluster: Cluster, reporter: Reporter) -> Trained:
@@ -149,9 +150,3 @@ def headline(scenario: Scenario) -> str:
         f"{sizes['forget'] + sizes['retain']} ({rule})   {experiment.model.name}   {original}, "
         f"{len(experiment.train.seeds)} retrained   {len(experiment.methods)} methods\n"
     )
-
-
-def require_tables(store: Store, name: str) -> None:
-    """Refuse to report on a run that has no tables yet."""
-    if not store.exists(f"{name}/tables/metrics.parquet"):
-        raise UserError(f"run {name!r} on {store.uri} has no tables yet: run `raybench run` on its experiment first")

@@ -19,13 +19,14 @@ from raybench.report.retain_privacy import retain_privacy
 from raybench.report.search import search_section
 from raybench.report.verdict import verdict
 from raybench.storage import tables
+from raybench.storage.runs import location
 from raybench.storage.store import Store
 
 __all__ = ["Leaderboard", "build_leaderboard", "verdict", "write_report"]
 
 
 def write_report(store: Store, name: str, reporter: Reporter) -> None:
-    """Write and print the report of a run from its tables.
+    """Write and print the report of a run (its folder, `name/fingerprint`) from its tables.
 
     Write `<run>/report.md`, `<run>/report.html`, `<run>/evidence/`, `<run>/tables/leaderboard.parquet` and, if the
     experiment names a table of reported results, `<run>/tables/reported.parquet`.
@@ -77,7 +78,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
             reporter.print()
             reporter.console.print(plain_table(section.head, section.short_rows))
             reporter.print(section.notes)
-    root = store.path(name)
+    root = location(store, name)
     reporter.print()
     reporter.print(f"tables       {root}/tables/")
     reporter.print(f"report       {root}/report.html")

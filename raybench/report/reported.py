@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any, cast
 
 import pandas as pd
-from pyarrow import fs
 
 from raybench import paper_tables
 from raybench.metrics.functions.intervals import mean_interval
 from raybench.paper_tables import COMPANIONS, DERIVED, POPULATION
+from raybench.storage.runs import evaluated_runs
 from raybench.storage.store import Store
 
 PROTOCOLS = ("released", "corrected")
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its name, its metrics, and the settings of its models."""
+    """A finished run: its name and fingerprint, its metrics, and the settings of its models."""
 
     name: str
     metrics: pd.DataFrame
@@ -62,12 +62,9 @@ def newest_run(store: Store, table: str, protocol: str, *, exclude: str) -> Run 
     """Return the newest finished run, other than `exclude`, that names the table and follows the protocol."""
     paper = {"table": table, "protocol": protocol}
     candidates: list[tuple[float, str]] = []
-    for info in store.filesystem.get_file_info(fs.FileSelector(store.root, allow_not_found=True)):
-        name = info.base_name
-        if info.type != fs.FileType.Directory or name == exclude or not store.exists(f"{name}/manifest.json"):
-            continue
-        manifest = store.read_json(f"{name}/manifest.json")
-        if manifest.get("paper") == paper and store.exists(f"{name}/tables/metrics.parquet"):
+    for name in evaluated_runs(store):
+        manifest = store.read_json(f"{name}/manifest.json") if store.exists(f"{name}/manifest.json") else {}
+        if name != exclude and manifest.get("paper") == paper:
             candidates.append((datetime.fromisoformat(manifest["started"]).timestamp(), name))
     if not candidates:
         return None

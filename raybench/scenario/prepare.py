@@ -1,5 +1,7 @@
 """Prepare a scenario: read the images of an experiment, draw and verify the roles, write both to the store."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from raybench import models
@@ -11,6 +13,7 @@ from raybench.errors import UserError
 from raybench.metrics.functions.conformal_quantile import smallest_calibration
 from raybench.progress import SILENT, Reporter
 from raybench.scenario import downstream, image_store, initial_weights
+from raybench.scenario.run_folder import run_folder
 from raybench.scenario.scenario import Scenario
 from raybench.scoring import metric_rows
 from raybench.storage.store import Store, fingerprint
@@ -56,7 +59,7 @@ def prepare(experiment: Experiment, store: Store, reporter: Reporter = SILENT) -
         init=None if experiment.model.init is None else initial_weights.publish(experiment.model.init, store),
     )
     scenario.short_side_cache(reporter)
-    return scenario
+    return replace(scenario, folder=run_folder(scenario))
 
 
 def _check_sizes(experiment: Experiment, splits: Splits) -> None:

@@ -56,6 +56,7 @@ class Scenario:
     downstream: Mapping[str, DownstreamSet] = field(default_factory=dict)  # by the role of their predictions
     init: str | None = None  # key of the weights that every training starts from
     request: Request = "reported"
+    folder: str = ""  # of the run: name/fingerprint
 
     def of(self, request: Request) -> "Scenario":
         """Return the scenario of a deletion request; both are the same if the search tunes on the reported one."""

@@ -106,12 +106,12 @@ class Store:
         with self._errors(key):
             return bool(self.filesystem.get_file_info(self.path(key)).type != fs.FileType.NotFound)
 
-    def runs(self) -> list[str]:
-        """Return the names of the runs that have tables, sorted."""
-        with self._errors(""):
-            infos = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
-        names = sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
-        return [name for name in names if self.exists(f"{name}/tables/metrics.parquet")]
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders directly under a folder, sorted."""
+        with self._errors(prefix):
+            selector = fs.FileSelector(self.path(prefix).rstrip("/"), allow_not_found=True)
+            infos = self.filesystem.get_file_info(selector)
+        return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
 
     def keys(self, prefix: str, *, suffix: str = "") -> list[str]:
         """Return the keys of the files directly under a folder, sorted."""

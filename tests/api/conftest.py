@@ -66,7 +66,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def storage(tables_folder):
-    return tables_folder.parents[1]
+    return tables_folder.parents[2]
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def audit(digits):
 def test_every_figure_of_the_report_is_listed(finished):
     assert dir(finished.plot) == sorted(figures.__all__)
     assert "plot" in dir(finished)
-    assert repr(finished.plot).startswith("figures of raybench run 'tiny'")
+    assert repr(finished.plot).startswith("figures of raybench run 'tiny/")
 
 
 def test_each_figure_of_a_run_is_drawn_or_says_what_is_missing(finished):

@@ -13,9 +13,9 @@ from raybench.api.run import _as_texts
 from raybench.config.reading import experiment_of, load_experiment
 
 
-def test_a_run_that_is_in_the_store_gives_its_results_without_ray(finished, storage, capsys):
+def test_a_run_that_is_in_the_store_gives_its_results_without_ray(finished, tables_folder, capsys):
     assert capsys.readouterr().out == ""
-    assert (storage / "tiny" / "report.md").read_text() == finished.report
+    assert (tables_folder.parent / "report.md").read_text() == finished.report
 
 
 def test_tables_are_those_of_the_folder(finished, tables_folder):
@@ -43,16 +43,18 @@ def test_predictions_by_name_or_id_of_a_model(finished, tables_folder):
 def test_it_shows_the_leaderboard_and_the_verdict(finished):
     assert finished.verdict[0].startswith("no verdict on forgetting: 2 retrained models")
     for text in (repr(finished), finished._repr_html_()):
-        assert "raybench run 'tiny'" in unescape(text)
+        assert f"raybench run {finished.name!r}" in unescape(text)
         assert "gradient_ascent" in text
         assert finished.verdict[0] in unescape(text)
 
 
-def test_open_takes_a_name_a_folder_or_the_experiment_file(finished, storage, tiny, tmp_path):
+def test_open_takes_a_name_a_folder_or_the_experiment_file(finished, storage, tables_folder, tiny, tmp_path):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny(), sort_keys=False))
-    for run in ("tiny", storage / "tiny", str(storage / "tiny"), tmp_path / "tiny.yaml"):
+    name = f"tiny/{tables_folder.parent.name}"
+    folders = (storage / "tiny", str(storage / "tiny"), tables_folder.parent)
+    for run in ("tiny", name, name[:8], *folders, tmp_path / "tiny.yaml"):
         again = raybench.open(run, storage=storage)
-        assert again.name == "tiny"
+        assert again.name == name
         assert again.verdict == finished.verdict
 
 

@@ -133,4 +133,4 @@ def test_the_name_of_a_run_cannot_lead_out_of_the_storage(word, monkeypatch, cap
     monkeypatch.setattr(sys, "argv", ["raybench", word, "../elsewhere", *options, "--storage", str(tmp_path)])
     with pytest.raises(SystemExit):
         main()
-    assert "cannot name a run" in capsys.readouterr().err
+    assert "unknown run" in capsys.readouterr().err

@@ -36,8 +36,8 @@ def test_an_earlier_file_is_replaced(store, tmp_path):
 @pytest.mark.parametrize(
     ("run", "method", "message"),
     [
-        ("tyni", "finetune", r"unknown finished run on .*'tyni'; did you mean 'tiny'"),
-        ("tiny", "finetun", r"unknown method of run 'tiny': 'finetun'; did you mean 'finetune'\?"),
+        ("tyni", "finetune", r"unknown run on .*'tyni'; did you mean 'tiny'"),
+        ("tiny", "finetun", r"unknown method of run 'tiny/[0-9a-f]{8}': 'finetun'; did you mean 'finetune'\?"),
         ("tiny", "scrub", r"allowed: finetune, gradient_ascent, own_tiny_methods\.crash, retrain"),
         ("tiny", "own_tiny_methods.crash", r"has no model to export: ZeroDivisionError: the method's own fault"),
     ],

@@ -121,12 +121,13 @@ def test_a_model_that_does_not_get_there_has_a_reason_and_no_number(make_scenari
 def test_the_rows_stand_in_the_table_of_metrics(probed, trained, swept, evaluated):
     scenario, jobs = probed
     collect_tables(scenario, trained, swept, evaluated.audited, evaluated.jobs, (), jobs)
-    frame = pd.read_parquet(scenario.store.path("tiny/tables/metrics.parquet"))
+    frame = pd.read_parquet(scenario.store.path(f"{scenario.folder}/tables/metrics.parquet"))
     relearning = frame[frame.metric == "relearning_epochs"]
     assert relearning.name.tolist() == [job.model.name for job in jobs]
     assert relearning.setting.unique().tolist() == ["batch_size=20,lr=0.1,max_epochs=8,seed=0,tolerance=0.01"]
     collect_tables(scenario, trained, swept, evaluated.audited, evaluated.jobs)
-    assert "relearning_epochs" not in set(pd.read_parquet(scenario.store.path("tiny/tables/metrics.parquet")).metric)
+    frame = pd.read_parquet(scenario.store.path(f"{scenario.folder}/tables/metrics.parquet"))
+    assert "relearning_epochs" not in set(frame.metric)
 
 
 def test_a_stage_that_finds_every_record_says_so_and_starts_nothing(probed, evaluated, capsys):

@@ -294,7 +294,7 @@ def test_a_finished_trial_leaves_no_partial_file(run, trained):
 
 def test_curves_and_hyperparameters_reach_tensorboard(run, trained):
     job, record = run("finetune", epochs=2, lr=0.03)
-    folder = trained.scenario.store.path(f"tiny/tensorboard/sweep/finetune-5-{job.key[-6:]}")
+    folder = trained.scenario.store.path(f"{trained.scenario.folder}/tensorboard/sweep/finetune-5-{job.key[-6:]}")
     events = EventAccumulator(folder).Reload()
     curve = [event.value for event in events.Scalars("retain_accuracy")]
     assert curve[:2] == pytest.approx([row["retain_accuracy"] for row in record["epochs"]], rel=1e-5)

@@ -189,6 +189,11 @@ def interrupts(project: Path) -> Interrupts:
     return Interrupts(project / "interrupts")
 
 
+def run_folder(storage: Path, name: str) -> Path:
+    """Return the folder of the newest run of a name."""
+    return storage / str(json.loads((storage / name / "newest.json").read_text())["run"])
+
+
 def wait_for(path: Path, process: Process, *, seconds: float = 120) -> None:
     """Wait until a file appears; fail if the process ends before."""
     deadline = time.monotonic() + seconds

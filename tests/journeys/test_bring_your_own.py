@@ -15,6 +15,8 @@ import torch
 
 from raybench import models
 
+from .conftest import run_folder
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("in_tasks")]
 SHRUNK = ["sweep.trials=2", "sweep.seeds=1", "methods.salun=null", "methods.neggrad_plus=null"]
@@ -56,7 +58,7 @@ def test_the_page_leads_from_an_example_to_an_unlearned_checkpoint_and_its_evide
     assert "distinguishable from retrained" not in printed
     assert "noise floor" not in printed
 
-    tables = tmp_path / "bring_your_own" / "tables"
+    tables = run_folder(tmp_path, "bring_your_own") / "tables"
     metrics = pd.read_parquet(tables / "metrics.parquet")
     assert set(metrics.kind) == {"original", "unlearned"}
     assert metrics.gap.isna().all()
@@ -67,7 +69,7 @@ def test_the_page_leads_from_an_example_to_an_unlearned_checkpoint_and_its_evide
     assert (split[splits.index[trained_on]] == "train").all()
     assert (split[splits.index[~trained_on]] == "test").all()
 
-    evidence = tmp_path / "bring_your_own" / "evidence"
+    evidence = run_folder(tmp_path, "bring_your_own") / "evidence"
     record = json.loads((evidence / "evidence.json").read_text())
     ids = (project / "bring_your_own" / "forget.txt").read_text()
     assert sorted((evidence / "forget_ids.txt").read_text().split()) == sorted(ids.split())

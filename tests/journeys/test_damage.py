@@ -12,7 +12,7 @@ from raybench.config.schema import Resources
 from raybench.distributed import sweep
 from raybench.storage.store import Store
 
-from .conftest import Command
+from .conftest import Command, run_folder
 from .test_resume import assert_same
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -51,20 +51,20 @@ def test_damaged_artifacts_of_every_kind_are_named_and_made_again(
         first(copy, "artifacts/audits/*.json"),
         first(copy, "artifacts/trials/*.json"),
         first(copy, "artifacts/scores/*-samples.parquet"),
-        copy / "small" / "evidence" / "evidence.json",
+        run_folder(copy, "small") / "evidence" / "evidence.json",
     ]
     for path in noticed:
         flip(path)
     for path in (
         predictions,
         first(copy, "artifacts/trials/*5*.json"),
-        first(copy, "small/tables/predictions/*.parquet"),
+        first(run_folder(copy, "small"), "tables/predictions/*.parquet"),
     ):
         cut(path)
-    for path in (copy / "small" / "tables" / "metrics.parquet", copy / "small" / "manifest.json"):
+    for path in (run_folder(copy, "small") / "tables" / "metrics.parquet", run_folder(copy, "small") / "manifest.json"):
         flip(path)  # written by every run
     sorted((copy / "artifacts" / "scores").glob("*-samples.parquet"))[-1].unlink()
-    unlearned = copy / "small" / "evidence" / "unlearned.pt"
+    unlearned = run_folder(copy, "small") / "evidence" / "unlearned.pt"
     flip(unlearned)
 
     printed = succeed("run", "small.yaml", "--storage", str(copy))
@@ -74,7 +74,7 @@ def test_damaged_artifacts_of_every_kind_are_named_and_made_again(
         assert f"{name} is damaged" in printed, name
     assert "Traceback" not in printed
     assert_same(copy, finished)
-    assert unlearned.read_bytes() == (finished / "small" / "evidence" / "unlearned.pt").read_bytes()
+    assert unlearned.read_bytes() == (run_folder(finished, "small") / "evidence" / "unlearned.pt").read_bytes()
     again = succeed("run", "small.yaml", "--storage", str(copy))
     assert "is damaged" not in again
 
@@ -82,10 +82,10 @@ def test_damaged_artifacts_of_every_kind_are_named_and_made_again(
 def test_a_damaged_table_is_named_by_report_and_made_again_by_run(
     copy: Path, finished: Path, raybench: Command, succeed: Callable[..., str]
 ) -> None:
-    flip(copy / "small" / "tables" / "models.parquet")
+    flip(run_folder(copy, "small") / "tables" / "models.parquet")
     done = raybench("report", "small", "--storage", str(copy))
     assert done.code == 2
-    assert "small/tables/models.parquet is damaged" in done.stderr
+    assert "/tables/models.parquet is damaged" in done.stderr
     assert done.stderr.count("\n") == 1
     succeed("run", "small.yaml", "--storage", str(copy))
     assert_same(copy, finished)
@@ -93,13 +93,13 @@ def test_a_damaged_table_is_named_by_report_and_made_again_by_run(
 
 def test_evidence_does_not_certify_a_model_that_changed(copy: Path, raybench: Command) -> None:
     """The weights of the best method differ from what was evaluated, and the page is written anew."""
-    (copy / "small" / "evidence" / "unlearned.pt").unlink()
+    (run_folder(copy, "small") / "evidence" / "unlearned.pt").unlink()
     for path in (copy / "artifacts" / "models").glob("*.pt"):
         flip(path)
     done = raybench("report", "small", "--storage", str(copy))
     assert done.code == 2
     assert ".pt is damaged" in done.stderr
-    assert not (copy / "small" / "evidence" / "unlearned.pt").exists()
+    assert not (run_folder(copy, "small") / "evidence" / "unlearned.pt").exists()
 
 
 def test_the_error_of_a_trial_is_not_unpickled_from_the_storage(

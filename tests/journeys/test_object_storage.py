@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from raybench.storage.runs import find_run
 from raybench.storage.store import Store
 
 from .conftest import Command
@@ -27,8 +28,7 @@ def test_a_run_on_s3_ends_in_the_tables_of_a_run_on_a_disk(
     assert "secret" not in succeed(*words, uri)
     succeed(*words, str(tmp_path))
     for name in ("metrics", "models", "trials", "samples", "splits", "leaderboard"):
-        key = f"remote/tables/{name}.parquet"
-        tables = [s.read_table(key) for s in (store, local)]
+        tables = [s.read_table(f"{find_run(s, 'remote')}/tables/{name}.parquet") for s in (store, local)]
         left, right = (t.drop_columns([c for c in ("seconds",) if c in t.column_names]) for t in tables)
         assert left.equals(right), name
     assert store.keys("remote/lock") == []

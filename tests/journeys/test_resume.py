@@ -12,7 +12,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from .conftest import Command, Completed, Interrupts, Process, wait_for
+from .conftest import Command, Completed, Interrupts, Process, run_folder, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 CLOCKS = ["seconds"]
@@ -22,7 +22,7 @@ ONE_WORKER = ("--set", "resources.cpus_per_model=2", "--set", "resources.cpus_pe
 
 
 def tables(storage: Path) -> dict[str, pd.DataFrame]:
-    folder = storage / "small" / "tables"
+    folder = run_folder(storage, "small") / "tables"
     contents = {path.stem: pq.read_table(path).to_pandas() for path in sorted(folder.glob("*.parquet"))}
     contents["predictions"] = pq.read_table(folder / "predictions").to_pandas()
     return {name: table.drop(columns=[c for c in CLOCKS if c in table]) for name, table in contents.items()}

@@ -9,6 +9,8 @@ from rich.console import Console
 from raybench.commands.smoke import smoke
 from raybench.progress import Reporter
 
+from .conftest import run_folder
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("in_tasks")]
 ROOT = Path(__file__).parents[2] / "experiments"
 ONE_PER_PAPER = (
@@ -29,7 +31,7 @@ def storage(tmp_path_factory):
 def test_an_experiment_of_each_paper_runs_from_its_files_to_its_report(name, storage, local_ray):
     (outcome,) = smoke([ROOT / f"{name}.yaml"], storage, Reporter(Console(), verbosity=-1))
     assert outcome.error is None
-    run = storage / name.replace("/", "_")
+    run = run_folder(storage, name.replace("/", "_"))
     metrics = pq.read_table(run / "tables" / "metrics.parquet").to_pandas()
     assert set(metrics.kind) >= {"original", "retrained", "unlearned"}
     unexplained = metrics[metrics.value.isna() & metrics.reason.isna()]

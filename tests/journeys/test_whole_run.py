@@ -13,13 +13,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from raybench.distributed.cluster import Cluster
 
+from .conftest import run_folder
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 Succeed = Callable[..., str]
 TABLES = ("splits", "models", "trials", "search", "samples", "metrics")
 
 
 def read(storage: Path, table: str) -> pd.DataFrame:
-    return pq.read_table(storage / "small" / "tables" / f"{table}.parquet").to_pandas()
+    return pq.read_table(run_folder(storage, "small") / "tables" / f"{table}.parquet").to_pandas()
 
 
 def modified(storage: Path) -> dict[str, int]:
@@ -46,7 +48,7 @@ def test_a_run_prints_stages_the_leaderboard_and_where_its_files_are(finished: P
 
 
 def test_a_run_ends_in_seven_tables_that_duckdb_reads(finished: Path) -> None:
-    folder = finished / "small" / "tables"
+    folder = run_folder(finished, "small") / "tables"
     for table in TABLES:
         assert duckdb.sql(f"SELECT count(*) FROM '{folder}/{table}.parquet'").fetchall()[0][0] > 0
     models, rows = duckdb.sql(
@@ -70,7 +72,7 @@ def test_every_metric_row_has_a_number_with_n_and_interval_or_a_reason(finished:
 
 def test_the_four_accuracies_are_those_of_the_stored_predictions(finished: Path) -> None:
     metrics = read(finished, "metrics")
-    predictions = pq.read_table(finished / "small" / "tables" / "predictions").to_pandas()
+    predictions = pq.read_table(run_folder(finished, "small") / "tables" / "predictions").to_pandas()
     right = predictions.assign(
         right=[float(row.argmax() == y) for row, y in zip(predictions.logits, predictions.label)]
     )
@@ -91,7 +93,9 @@ def test_runs_start_from_their_own_originals_and_are_compared_with_them(finished
     trials = read(finished, "trials")
     assert set(trials[trials.phase == "search"].original) == {0}
     assert set(trials[trials.phase == "final"].original) == {0, 1}
-    assert "ranks: they hold over originals, from 2 originals" in (finished / "small" / "report.md").read_text()
+    assert (
+        "ranks: they hold over originals, from 2 originals" in (run_folder(finished, "small") / "report.md").read_text()
+    )
 
 
 def test_a_failing_method_is_a_row_with_its_error_and_stops_nothing(finished: Path) -> None:
@@ -100,7 +104,7 @@ def test_a_failing_method_is_a_row_with_its_error_and_stops_nothing(finished: Pa
     assert set(broken.status) == {"failed"}
     assert broken.reason.str.contains("a mistake in the method").all()
     assert broken.traceback.str.contains("user_code.py").all()
-    report = (finished / "small" / "report.md").read_text()
+    report = (run_folder(finished, "small") / "report.md").read_text()
     assert "user_code.broken: failed: ZeroDivisionError: a mistake in the method" in report
 
 
@@ -120,7 +124,7 @@ def test_the_sweep_reads_no_test_sample(finished: Path) -> None:
 
 
 def test_tensorboard_shows_the_curves_and_the_hyperparameters(finished: Path) -> None:
-    board = finished / "small" / "tensorboard"
+    board = run_folder(finished, "small") / "tensorboard"
     training = EventAccumulator(str(board / "train" / "original")).Reload()
     assert len(training.Scalars("train/loss")) == 3
     assert len(training.Scalars("validation/accuracy")) == 3
@@ -131,7 +135,7 @@ def test_tensorboard_shows_the_curves_and_the_hyperparameters(finished: Path) ->
 
 
 def test_the_manifest_says_what_the_run_was_made_with(finished: Path) -> None:
-    manifest = json.loads((finished / "small" / "manifest.json").read_text())
+    manifest = json.loads((run_folder(finished, "small") / "manifest.json").read_text())
     assert manifest["packages"]["torch"]
     assert manifest["seeds"]["retrained"] == [1, 2]
     assert manifest["seeds"]["originals"] == [0, 10_001]

@@ -115,5 +115,5 @@ def test_metrics_are_written_last_since_they_say_that_the_rest_is_there(trained,
     write = type(store).write_table
     monkeypatch.setattr(type(store), "write_table", lambda self, key, t: written.append(key) or write(self, key, t))
     collect_tables(trained.scenario, trained, swept, evaluated.audited, evaluated.jobs)
-    assert written[-1] == "tiny/tables/metrics.parquet"
+    assert written[-1] == f"{trained.scenario.folder}/tables/metrics.parquet"
     assert len(written) == 8

@@ -54,7 +54,7 @@ def frames(tuned):
         scorer(job)
     collect_tables(scenario, tuned.trained, tuned, evaluated, scored)
     names = ("splits", "models", "trials", "metrics", "search")
-    return {name: pd.read_parquet(scenario.store.path(f"tuned/tables/{name}.parquet")) for name in names}
+    return {name: pd.read_parquet(scenario.store.path(f"{scenario.folder}/tables/{name}.parquet")) for name in names}
 
 
 def test_a_tuning_scenario_forgets_the_tuning_set_and_retains_everything_else(tuned):

@@ -105,18 +105,18 @@ def test_signed_gaps_in_the_report_carry_their_sign_and_interval(board):
 
 @pytest.mark.parametrize("verbosity", [-1, 0])
 def test_a_real_run_is_reported_in_a_file_and_on_the_console(trained, tables_folder, verbosity):
-    store, stream = trained.scenario.store, io.StringIO()
-    store.write_json("tiny/manifest.json", manifest(trained.scenario.experiment, "name: tiny\n", {}))
-    write_report(store, "tiny", Reporter(Console(file=stream, width=140), verbosity=verbosity))
-    report = store.read_bytes("tiny/report.md").decode()
-    page = store.read_bytes("tiny/report.html").decode()
+    store, run, stream = trained.scenario.store, trained.scenario.folder, io.StringIO()
+    store.write_json(f"{run}/manifest.json", manifest(trained.scenario.experiment, "name: tiny\n", {}))
+    write_report(store, run, Reporter(Console(file=stream, width=140), verbosity=verbosity))
+    report = store.read_bytes(f"{run}/report.md").decode()
+    page = store.read_bytes(f"{run}/report.html").decode()
     for method in ("retrain", "finetune", "gradient_ascent", "own_tiny_methods.crash"):
         assert method in report
         assert f'data-value="{method}"' in page
     assert ("finetune" in stream.getvalue()) == (verbosity == 0)
-    write_report(store, "tiny", Reporter(Console(file=io.StringIO()), verbosity=-1))
-    assert store.read_bytes("tiny/report.md").decode() == report
-    assert store.read_bytes("tiny/report.html").decode() == page
+    write_report(store, run, Reporter(Console(file=io.StringIO()), verbosity=-1))
+    assert store.read_bytes(f"{run}/report.md").decode() == report
+    assert store.read_bytes(f"{run}/report.html").decode() == page
 
 
 def test_names_and_messages_cannot_end_a_cell_or_begin_a_tag():

@@ -29,7 +29,7 @@ def finished(store, make_run, make_experiment, monkeypatch):
 
     def put(name, given=None, *, started="2026-01-01T00:00:00+0000", with_tables=True):
         made = make_run({"scrub": [(0.87, 0.99, 0.88, 0.53, 0.70, 0.85, 0.93)] * 2})
-        head = manifest(make_experiment(name=name, paper=given), f"name: {name}\n", {})
+        head = manifest(make_experiment(paper=given), f"name: {name}\n", {})
         store.write_json(f"{name}/manifest.json", {**head, "started": started})
         roles = pd.DataFrame({"id": range(6), "role": ["retain", "forget", "test"] * 2})
         for table, frame in {**made._asdict(), "splits": roles}.items():
@@ -46,26 +46,26 @@ def named(table="mufac_age", protocol="released"):
 
 
 def test_the_compared_run_is_the_newest_finished_run_of_the_same_table_and_the_other_protocol(store, finished):
-    finished("mine", named(protocol="corrected"))
-    assert newest_run(store, "mufac_age", "released", exclude="mine") is None
-    finished("old", named(), started="2026-01-02T00:00:00+0000")
-    finished("new", named(), started="2026-01-03T05:00:00+0900")  # 20:00 the day before, by the clock of the others
-    finished("other_table", named("mucac_young"), started="2026-01-09T00:00:00+0000")
-    finished("unfinished", named(), started="2026-01-09T00:00:00+0000", with_tables=False)
-    finished("unnamed", None, started="2026-01-09T00:00:00+0000")
+    finished("mine/01234567", named(protocol="corrected"))
+    assert newest_run(store, "mufac_age", "released", exclude="mine/01234567") is None
+    finished("old/01234567", named(), started="2026-01-02T00:00:00+0000")
+    finished("new/01234567", named(), started="2026-01-03T05:00:00+0900")  # 20:00 the day before, by the clock of the others
+    finished("other_table/01234567", named("mucac_young"), started="2026-01-09T00:00:00+0000")
+    finished("unfinished/01234567", named(), started="2026-01-09T00:00:00+0000", with_tables=False)
+    finished("unnamed/01234567", None, started="2026-01-09T00:00:00+0000")
     store.write_bytes("artifacts/models/x.pt", b"")
-    assert newest_run(store, "mufac_age", "released", exclude="mine").name == "new"
-    assert newest_run(store, "mufac_age", "corrected", exclude="mine") is None
-    found = newest_run(store, "mufac_age", "corrected", exclude="new")
-    assert found.name == "mine"
+    assert newest_run(store, "mufac_age", "released", exclude="mine/01234567").name == "new/01234567"
+    assert newest_run(store, "mufac_age", "corrected", exclude="mine/01234567") is None
+    found = newest_run(store, "mufac_age", "corrected", exclude="new/01234567")
+    assert found.name == "mine/01234567"
     assert set(found.metrics.method) == {"scrub", "original", "retrained"}
 
 
 def test_each_run_is_in_the_column_of_its_own_protocol(store, finished):
-    finished("theirs", named())
-    made = finished("mine", named(protocol="corrected"))
-    found = runs_by_protocol(store, "mine", {"paper": named(protocol="corrected")}, made.metrics, made.models)
-    assert {protocol: one.name for protocol, one in found.items()} == {"corrected": "mine", "released": "theirs"}
+    finished("theirs/01234567", named())
+    made = finished("mine/01234567", named(protocol="corrected"))
+    found = runs_by_protocol(store, "mine/01234567", {"paper": named(protocol="corrected")}, made.metrics, made.models)
+    assert {protocol: one.name for protocol, one in found.items()} == {"corrected": "mine/01234567", "released": "theirs/01234567"}
 
 
 def reported(store, name):
@@ -75,13 +75,13 @@ def reported(store, name):
 
 
 def test_the_report_has_the_section_and_the_table_opens_in_pandas_and_duckdb(store, finished):
-    finished("theirs", named())
-    finished("mine", named(protocol="corrected"))
-    text, console = reported(store, "mine")
+    finished("theirs/01234567", named())
+    finished("mine/01234567", named(protocol="corrected"))
+    text, console = reported(store, "mine/01234567")
     assert "## Comparison with reported results" in text
-    assert "Released protocol: run `theirs`" in text
+    assert "Released protocol: run `theirs/01234567`" in text
     assert "scrub (SCRUB)" in console
-    path = store.path("mine/tables/reported.parquet")
+    path = store.path("mine/01234567/tables/reported.parquet")
     frame = pd.read_parquet(path)
     assert list(frame.columns) == report_schemas.REPORTED.names
     row = frame[(frame.method == "scrub") & (frame.place == "Table 1") & (frame.metric == "accuracy")].iloc[0]
@@ -92,11 +92,11 @@ def test_the_report_has_the_section_and_the_table_opens_in_pandas_and_duckdb(sto
 
 
 def test_nothing_reported_and_nothing_of_the_other_run_enters_the_ranking(store, finished):
-    finished("plain")
-    alone, _ = reported(store, "plain")
-    finished("theirs", named())
-    finished("plain", named(protocol="corrected"))
-    with_paper, _ = reported(store, "plain")
+    finished("plain/01234567")
+    alone, _ = reported(store, "plain/01234567")
+    finished("theirs/01234567", named())
+    finished("plain/01234567", named(protocol="corrected"))
+    with_paper, _ = reported(store, "plain/01234567")
 
     def ranking(text):
         return re.split(r"## (?:Comparison|Hyperparameter|Notes|Environment)", text)[0]
@@ -106,9 +106,9 @@ def test_nothing_reported_and_nothing_of_the_other_run_enters_the_ranking(store,
 
 
 def test_a_run_that_no_longer_names_a_table_drops_the_file(store, finished):
-    finished("mine", named())
-    reported(store, "mine")
-    assert store.exists("mine/tables/reported.parquet")
-    finished("mine", None)
-    reported(store, "mine")
-    assert not store.exists("mine/tables/reported.parquet")
+    finished("mine/01234567", named())
+    reported(store, "mine/01234567")
+    assert store.exists("mine/01234567/tables/reported.parquet")
+    finished("mine/01234567", None)
+    reported(store, "mine/01234567")
+    assert not store.exists("mine/01234567/tables/reported.parquet")

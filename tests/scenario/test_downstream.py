@@ -137,7 +137,7 @@ def test_every_metric_of_the_set_has_a_number_or_its_reason(scored, trained):
 def test_predictions_of_the_set_stand_beside_those_of_the_roles_in_the_tables(scored, trained, swept):
     scenario, audited, jobs = scored
     collect_tables(scenario, trained, swept, audited, jobs)
-    files = [key.rsplit("/", 1)[-1] for key in scenario.store.keys("elsewhere/tables/predictions")]
+    files = [key.rsplit("/", 1)[-1] for key in scenario.store.keys(f"{scenario.folder}/tables/predictions")]
     assert sum(f"-{ROLE}-" in name for name in files) == len(audited)
 
 
