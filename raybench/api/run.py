@@ -208,6 +208,11 @@ def open(run: str | Path, *, storage: str | Path = "runs") -> Run:
 
     Raise UserError for a run that does not exist; the message names the nearest one.
     """
+    return Run(*locate(run, storage))
+
+
+def locate(run: str | Path, storage: str | Path) -> tuple[ReadOnlyStore, str]:
+    """Return the store and the folder of a run, named as in `open`."""
     request = str(run)
     if request.endswith((".yaml", ".yml")):
         request = load_experiment(run)[0].name
@@ -219,7 +224,7 @@ def open(run: str | Path, *, storage: str | Path = "runs") -> Run:
         elif any((path / "tables").is_dir() for path in folder.iterdir()):
             request, storage = folder.name, folder.parent
     store = ReadOnlyStore(str(storage))
-    return Run(store, find_run(store, request))
+    return store, find_run(store, request)
 
 
 def _as_texts(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:

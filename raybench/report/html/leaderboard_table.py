@@ -33,12 +33,12 @@ def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
         word = row.conclusion or ""
         cells = [
             name_cell(row.name),
-            f'<td class="verdict" data-value="{escape(word)}">{_verdict(row, board, settings.get(row.name))}</td>',
-            *([_number(row.memory.value, memory_text(row.memory))] if has_memory else []),
-            *(_number(row.cells[column.title].value, cell_text(row, column)) for column in columns),
-            _number(row.relative_cost, cost_text(row.relative_cost)),
-            _number(row.gap.value, gap_text(row)),
-            _number(row.rank, rank_text(row)),
+            verdict_cell(row, board, settings.get(row.name)),
+            *([number_cell(row.memory.value, memory_text(row.memory))] if has_memory else []),
+            *(number_cell(row.cells[column.title].value, cell_text(row, column)) for column in columns),
+            number_cell(row.relative_cost, cost_text(row.relative_cost)),
+            number_cell(row.gap.value, gap_text(row)),
+            number_cell(row.rank, rank_text(row)),
         ]
         lines.append(f'<tr data-verdict="{escape(word)}" data-name="{escape(row.name.lower())}">{"".join(cells)}</tr>')
     return sortable("leaderboard", "Methods, by rank", head, lines)
@@ -50,7 +50,7 @@ def column_table(board: Leaderboard) -> str:
     head = [("method", "text"), *((column.title, "number") for column in columns)]
     lines = []
     for row in board.rows:
-        cells = [_number(row.cells[c.title].value, cell_text(row, c), row.cells[c.title].reason) for c in columns]
+        cells = [number_cell(row.cells[c.title].value, cell_text(row, c), row.cells[c.title].reason) for c in columns]
         lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
     return sortable("columns", "Every metric of the leaderboard", head, lines)
 
@@ -70,7 +70,7 @@ def gap_table(board: Leaderboard, leaderboard: pd.DataFrame) -> str:
             gap, low, high = values[column.title].iloc[place]
             digits = column.scale[1]
             interval = "" if math.isnan(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-            cells.append(_number(gap, "-" if math.isnan(gap) else f"{gap:+.{digits}f}{interval}"))
+            cells.append(number_cell(gap, "-" if math.isnan(gap) else f"{gap:+.{digits}f}{interval}"))
         lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
     return sortable("gap-table", "Signed gaps, in points or in the unit of the metric", head, lines)
 
@@ -125,11 +125,17 @@ def rank_text(row: Row) -> str:
     return f"{row.rank} [{row.rank_low}-{row.rank_high}]" if has_range else str(row.rank)
 
 
-def _number(value: float | None, text: str, reason: str | None = None) -> str:
+def number_cell(value: float | None, text: str, reason: str | None = None) -> str:
+    """Return a cell that sorts by its value; `reason`: why there is none, shown on hover."""
     known = value is not None and not math.isnan(value)
     order = f' data-value="{value:.9g}"' if known else ""
     title = f' title="{escape(reason)}"' if reason else ""
     return f"<td{order}{title}>{escape(text)}</td>"
+
+
+def verdict_cell(row: Row, board: Leaderboard, setting: str | None) -> str:
+    """Return the cell with the verdict in one line and details on demand; `setting`: hyperparameters in words."""
+    return f'<td class="verdict" data-value="{escape(row.conclusion or "")}">{_verdict(row, board, setting)}</td>'
 
 
 def _verdict(row: Row, board: Leaderboard, setting: str | None) -> str:
