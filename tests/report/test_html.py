@@ -6,11 +6,11 @@ import shutil
 import subprocess
 from dataclasses import replace
 from html import unescape
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from well_formed import Page
 
 from raybench.report.html import RunFrames, as_html
 from raybench.storage import tables
@@ -27,47 +27,7 @@ MANIFEST = {
     "experiment": "name: made_up\ndata:\n  dataset: digits\n",
     "sweep": {"objective": "gap_to_retrained", "tuning_request": "separate", "searched": ["good"]},
 }
-VOID = {"meta", "link", "input", "br", "wbr", "path", "use"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-class Page(HTMLParser):
-    """Raise on elements that are not closed in order; collect ids, headings, references and the text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.references, self.tags, self.words = [], [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value)
-            elif name in ("href", "src", "xlink:href", "action", "data"):
-                self.references.append(value)
-            elif name in ("clip-path", "style"):
-                self.references += re.findall(r"url\(([^)]+)\)", value)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 def samples_of(models):
