@@ -92,7 +92,7 @@ class Encoded:
 
     @functools.cached_property
     def _sizes(self) -> np.ndarray:
-        # cached because every fingerprint needs it, and a million calls of stat are slow; a Path each doubles their time
+        # cached because every fingerprint needs it; without a Path each, since a million of them take as long as stat
         sizes = np.array(self.length)
         entire_files = np.flatnonzero(sizes == WHOLE)
         missing: list[str] = []
@@ -111,15 +111,18 @@ class Encoded:
         Use `content` for a dataset that is decoded into memory anyway; for a streamed one, names and sizes have to
         suffice.
         """
-        digest = self._listed.copy()
-        if content:
-            for i in range(len(self)):
-                digest.update(hashlib.blake2b(self.read(i), digest_size=8).digest())
+        if not content:
+            return self._listing
+        digest = self._hash_listing()
+        for i in range(len(self)):
+            digest.update(hashlib.blake2b(self.read(i), digest_size=8).digest())
         return digest.hexdigest()
 
     @functools.cached_property
-    def _listed(self) -> "hashlib.blake2b":
-        """Hash names, positions and sizes once: several keys depend on them."""
+    def _listing(self) -> str:
+        return self._hash_listing().hexdigest()  # once: several keys depend on it
+
+    def _hash_listing(self) -> "hashlib.blake2b":
         digest = hashlib.blake2b(digest_size=8)
         for start in range(0, len(self.files), HASHED_TOGETHER):
             names = self.files[start : start + HASHED_TOGETHER].tolist()
