@@ -118,6 +118,13 @@ class Encoded:
             digest.update(hashlib.blake2b(self.read(i), digest_size=8).digest())
         return digest.hexdigest()
 
+    def appearance(self) -> str:
+        """Hash names, positions and sizes, and what tells on this machine that a file changed: its times, its inode."""
+        statuses = (os.stat(f"{self.root}/{name}") for name in self.files.tolist())
+        seen = [(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev) for status in statuses]
+        listing = self.fingerprint(content=False).encode()
+        return hashlib.blake2b(listing + np.array(seen, dtype="<u8").tobytes(), digest_size=8).hexdigest()
+
     @functools.cached_property
     def _listing(self) -> str:
         return self._hash_listing().hexdigest()  # once: several keys depend on it
