@@ -95,7 +95,7 @@ class ImageData:
         return "single" if self.labels.ndim == 1 else "multi_label"
 
     def fingerprint(self) -> str:
-        """Hash all arrays and names into 16 hex characters; reads all pixels (about 0.2 s for CIFAR-10).
+        """Hash all arrays and names into 16 hex characters; reads pixels that are not stored (0.2 s for CIFAR-10).
 
         For encoded images, hashes file names and sizes instead of content: see `Encoded.fingerprint`.
         """
@@ -103,13 +103,10 @@ class ImageData:
         digest.update(repr((self.class_names, self.mean, self.std)).encode())
         if isinstance(self.images, Encoded):
             digest.update(self.images.fingerprint(content=False).encode())
-        pixels = None if isinstance(self.images, Encoded) else self.images
-        for array in (pixels, self.labels, self.part, self.groups):
-            if array is None:
-                digest.update(b"none")
-            else:
-                digest.update(f"{array.dtype.str}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
+        else:
+            digest.update(pixels_hash(self.images).encode())
+        for array in (self.labels, self.part, self.groups):
+            digest.update(b"none" if array is None else array_hash(array).encode())
         return digest.hexdigest()
 
 
@@ -128,6 +125,19 @@ def dataset(*, source: str, needs: str = "") -> Callable[[Function], Function]:
         return attach(function, DatasetSpec(source, needs))
 
     return decorate
+
+
+def pixels_hash(images: np.ndarray) -> str:
+    """Hash an array of images; stored pixels know their hash."""
+    stored: str | None = getattr(images, "content_hash", None)
+    return stored or array_hash(images)
+
+
+def array_hash(array: np.ndarray) -> str:
+    """Hash type, shape and content of an array into 32 hex characters."""
+    digest = hashlib.blake2b(f"{array.dtype.str}{array.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

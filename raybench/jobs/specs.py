@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from raybench.scenario.scenario import Request
+from raybench.scenario.stored_splits import Request
 from raybench.storage.store import Store
 
 Phase = Literal["search", "finalist", "final"]

@@ -4,7 +4,6 @@ Datasets that fit into memory are decoded; larger ones are listed, checked and s
 """
 
 import functools
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,12 +21,13 @@ from raybench.data.reading.encoded import CHANNELS, Encoded
 from raybench.data.reading.short_side import ShortSide, cache
 from raybench.errors import UserError
 from raybench.progress import Reporter
-from raybench.storage import seals
+from raybench.storage import checksums
+from raybench.storage.errors import DamagedError
 from raybench.storage.store import Store, fingerprint
 
 DECODER = 1  # increase it when a code change changes decoded pixels
 RESIDENT_LIMIT = 8 * 10**9  # bytes of pixels above which `stream: auto` decodes for every use
-CHECKSUMS = "checksums.json"  # of all other files in a folder of images
+DATA = "artifacts/data"
 CACHE = Path("~/.cache/raybench")  # where a node keeps images of a remote store
 
 
@@ -65,8 +65,9 @@ def _decode_or_check(
     size = len(encoded) * config.view.size**2 * CHANNELS
     streamed = size > RESIDENT_LIMIT if config.stream == "auto" else config.stream
     # Decoding reads all bytes anyway, so they can be hashed; for streamed images, names and sizes have to suffice.
-    content = [encoded.fingerprint(content=not streamed), images.fingerprint(), config.view.model_dump()]
-    key = f"artifacts/data/{'inspected' if streamed else 'decoded'}-{fingerprint(DECODER, content)}"
+    listed = encoded.fingerprint(content=False) if streamed else _content(encoded, store)
+    content = [listed, images.fingerprint(), config.view.model_dump()]
+    key = f"{DATA}/{'inspected' if streamed else 'decoded'}-{fingerprint(DECODER, content)}"
     if not store.exists(f"{key}.json"):
         unit = "images to check" if streamed else f"images, {size / 1e9:.2g} GB"
         with reporter.stage("inspect" if streamed else "decode", unit, total=len(encoded)) as stage:
@@ -91,6 +92,15 @@ def _decode_or_check(
     return replace(images, part=part)
 
 
+def _content(encoded: Encoded, store: Store) -> str:
+    """Hash all bytes of the images, or read the hash of files that did not change since they were hashed."""
+    key = f"{DATA}/content-{encoded.appearance()}.json"
+    if not store.exists(key):
+        store.write_json(key, {"content": encoded.fingerprint(content=True)})
+    content: str = store.read_json(key)["content"]
+    return content
+
+
 def _report_corrupt(corrupt: list[str], total: int, on_corrupt: str, reporter: Reporter) -> None:
     """Report images that are left out; refuse them if only an earlier run was allowed to skip them."""
     if not corrupt:
@@ -101,8 +111,8 @@ def _report_corrupt(corrupt: list[str], total: int, on_corrupt: str, reporter: R
 
 
 def publish(images: ImageData, store: Store) -> str:
-    """Write the images to the store under their fingerprint; return the key."""
-    key = f"artifacts/data/{images.fingerprint()}"
+    """Write the images to the store under their fingerprint, and pixels once whatever else differs; return the key."""
+    key = f"{DATA}/{images.fingerprint()}"
     if not store.exists(f"{key}/meta.json"):
         _save(images, store, key)
     else:
@@ -111,16 +121,23 @@ def publish(images: ImageData, store: Store) -> str:
 
 
 def _verify(store: Store, key: str) -> None:
-    """Compare the files of a key with their checksums, once per run; raise DamagedError if they differ."""
+    """Compare the files of a key, and of its pixels, with their checksums; raise DamagedError if they differ."""
     folder = _folder(store, key)
-    if not store.is_local and (not (folder / "meta.json").is_file() or _damage(folder)):
-        shutil.rmtree(folder, ignore_errors=True)
+    if not store.is_local and (not (folder / "meta.json").is_file() or checksums.damage(folder)):
         _fetch(store, key, folder)
-    if reason := _damage(folder):
-        open_images.cache_clear()
-        if not store.is_local:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise store.set_aside(key, reason)
+    if reason := checksums.damage(folder):
+        raise _set_aside(store, key, reason)
+    pixels = resident.pixels_folder(folder)
+    if pixels is not None and (reason := checksums.damage(pixels)):
+        _set_aside(store, key, reason)  # it refers to them
+        raise _set_aside(store, f"{DATA}/{pixels.name}", reason)
+
+
+def _set_aside(store: Store, key: str, reason: str) -> DamagedError:
+    open_images.cache_clear()
+    if not store.is_local:
+        shutil.rmtree(_folder(store, key), ignore_errors=True)
+    return store.set_aside(key, reason)
 
 
 def open_short_side_cache(root: str, uri: str, key: str, short_side_pixels: int, reporter: Reporter) -> ShortSide:
@@ -150,37 +167,25 @@ def image_size(images: ImageData, config: Images) -> int | None:
 
 def _save(images: ImageData, store: Store, key: str) -> None:
     """Save the images under a key: directly in a local store, through the node's cache in a remote one."""
-    if store.is_local:
-        resident.save(images, Path(store.path(key)), finish=_write_checksums)
+    folder = _folder(store, key)
+    if not isinstance(images.images, Encoded):
+        pixels = resident.save_pixels(images.images, folder.parent, finish=checksums.write)
+        checksums.mark_verified(pixels)
+        images = replace(images, images=resident.open_pixels(pixels))
+        _upload(store, f"{DATA}/{pixels.name}")
+    resident.save(images, folder, finish=checksums.write)
+    checksums.mark_verified(folder)
+    _upload(store, key)
+
+
+def _upload(store: Store, key: str) -> None:
+    """Copy a folder of the node's cache to a remote store, unless it is there."""
+    if store.is_local or store.exists(f"{key}/meta.json"):
         return
-    folder = CACHE.expanduser() / key
-    resident.save(images, folder, finish=_write_checksums)
     # meta.json last: its existence marks the others as complete
-    for file in sorted(folder.iterdir(), key=lambda path: path.name == "meta.json"):
+    files = [path for path in _folder(store, key).iterdir() if path.name != checksums.VERIFIED]
+    for file in sorted(files, key=lambda path: path.name == "meta.json"):
         store.write_bytes(f"{key}/{file.name}", file.read_bytes())
-
-
-def _write_checksums(folder: Path) -> None:
-    checksums = {path.name: _checksum(path) for path in folder.iterdir()}
-    (folder / CHECKSUMS).write_bytes(seals.json_bytes(checksums))
-
-
-def _damage(folder: Path) -> str | None:
-    """Return what is wrong with the files of a folder, in words; None if they are byte for byte as written."""
-    try:
-        checksums = seals.read_json((folder / CHECKSUMS).read_bytes())
-        damaged = [name for name, value in checksums.items() if _checksum(folder / name) != value]
-    except OSError as error:
-        return f"{error.filename}: {error.strerror}"
-    except seals.Damaged as error:
-        return f"{CHECKSUMS}: {error}"
-    return f"{damaged[0]} differs from its checksum" if damaged else None
-
-
-def _checksum(path: Path) -> str:
-    """Hash a file; one gigabyte takes about a second."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @functools.lru_cache(maxsize=16)
@@ -199,8 +204,16 @@ def _folder(store: Store, key: str) -> Path:
 
 
 def _fetch(store: Store, key: str, folder: Path) -> None:
-    """Copy the images of a key from a remote store into the node's cache, meta.json last."""
+    """Copy the images of a key from a remote store into the node's cache, with the pixels that they refer to."""
+    _download(store, key, folder)
+    pixels = resident.pixels_folder(folder) if (folder / "meta.json").is_file() else None
+    if pixels is not None and checksums.damage(pixels):
+        _download(store, f"{DATA}/{pixels.name}", pixels)
+
+
+def _download(store: Store, key: str, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
     cache = Store(str(CACHE.expanduser()))
     names: Sequence[str] = store.keys(key)
-    for name in sorted(names, key=lambda name: name.endswith("meta.json")):
+    for name in sorted(names, key=lambda name: name.endswith("meta.json")):  # last: the others are then complete
         cache.write_bytes(name, store.read_bytes(name))

@@ -7,7 +7,7 @@ worker on any node opens them by key.
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +24,11 @@ from raybench.engine.training import Recipe
 from raybench.errors import unknown
 from raybench.methods.framework.defaults import Training
 from raybench.progress import SILENT, Reporter
-from raybench.scenario import image_store, initial_weights
+from raybench.scenario import image_store, initial_weights, stored_splits
 from raybench.scenario.downstream import DownstreamSet
 from raybench.scenario.process_cache import ProcessCache
 from raybench.scenario.samples import open_samples
-from raybench.scenario.stored_splits import hash_ids, read_splits
+from raybench.scenario.stored_splits import Request
 from raybench.storage.store import Store
 
 NUMERICS = 1  # increase it when a code change changes numbers; older artifacts are then computed again
@@ -38,10 +38,6 @@ AUDIT_LIMIT = 10_000  # samples of a large retain set in the validation-time eva
 
 OPEN_SPLITS: ProcessCache[Split] = ProcessCache(capacity=8)  # trials share splits and their augmentation windows
 TEMPLATE_MODELS: ProcessCache[nn.Module] = ProcessCache(capacity=1)  # copied instead of drawing weights again
-
-
-Request = Literal["reported", "tuning"]
-"""Which deletion request a job works on: the one of the report, or the one that hyperparameters are tuned on."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +76,18 @@ class Scenario:
 
     def splits(self) -> Splits:
         """Read the sample ids of every role, as reported."""
-        return read_splits(self.store.uri, self.splits_key)
+        return stored_splits.read_splits(self.store.uri, self.splits_key)
+
+    @property
+    def _stored_splits(self) -> tuple[str, str, Request]:
+        return self.store.uri, self.splits_key, self.request
 
     def training_ids(self, role: str) -> np.ndarray:
         """Return the sample ids of a role that models train on and methods unlearn.
 
         A tuning request forgets its own forget set; everything else that the original was trained on is retained.
         """
-        splits = self.splits()
-        if self.request == "tuning" and role == "forget":
-            return splits.tuning_forget
-        if self.request == "tuning" and role == "retain":
-            return np.setdiff1d(np.union1d(splits.ids("retain"), splits.ids("forget")), splits.tuning_forget)
-        return splits.ids(role)
+        return stored_splits.training_ids(*self._stored_splits, role)
 
     def short_side_cache(self, reporter: Reporter = SILENT) -> ShortSide | None:
         """Return this node's scaled-down copy of streamed images, if the experiment uses one; write it if missing."""
@@ -178,9 +173,7 @@ class Scenario:
             return self.downstream[role].ids(self.downstream[role].images(self.store))
         if role not in ROLES:
             raise unknown("role", role, self.roles)
-        if role == "retain":
-            return self.splits().tuning_retain if self.request == "tuning" else self.splits().reported_retain
-        return self.training_ids(role)
+        return stored_splits.measured_ids(*self._stored_splits, role)
 
     def role_samples(self, role: str, ids: np.ndarray) -> Split:
         """Return samples of a role or of a downstream set for prediction."""
@@ -262,11 +255,13 @@ class Scenario:
 
     def ids_fingerprint(self, *roles: str) -> str:
         """Hash the sample ids of the roles, which a model trained on them depends on."""
-        return hash_ids(np.concatenate([self.training_ids(role) for role in roles]))
+        return stored_splits.hash_training_ids(*self._stored_splits, roles)
 
     def measured_fingerprint(self, role: str) -> str:
         """Hash the sample ids of a role or a downstream set that are measured."""
-        return hash_ids(self.role_ids(role))
+        if role in self.downstream:
+            return stored_splits.hash_ids(self.role_ids(role))
+        return stored_splits.hash_measured_ids(*self._stored_splits, role)
 
     def role_view(self, role: str) -> list[Any]:
         """Return what determines the pixels of a role that a model reads, in addition to the ids."""

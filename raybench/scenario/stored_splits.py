@@ -1,18 +1,63 @@
-"""The splits of a scenario as they are stored, and the hash of a set of samples."""
+"""The samples of a deletion request as they are stored; each set is derived and hashed once per process.
+
+Keys of artifacts are made from these hashes: one for each model, trial and piece of predictions.
+"""
 
 import functools
 import hashlib
+from typing import Literal
 
 import numpy as np
 
 from raybench.data.splits import Splits
 from raybench.storage.store import Store
 
+Request = Literal["reported", "tuning"]
+"""Which deletion request a job works on: the one of the report, or the one that hyperparameters are tuned on."""
+
 
 @functools.lru_cache(maxsize=4)
 def read_splits(uri: str, key: str) -> Splits:
     """Read splits from the store with that URI; the latest ones are kept in memory."""
     return Splits.from_table(Store(uri).read_table(key))
+
+
+@functools.lru_cache(maxsize=32)
+def training_ids(uri: str, key: str, request: Request, role: str) -> np.ndarray:
+    """Return the sample ids of a role that models train on and methods unlearn.
+
+    A tuning request forgets its own forget set; everything else that the original was trained on is retained.
+    """
+    splits = read_splits(uri, key)
+    if request == "tuning" and role == "forget":
+        return splits.tuning_forget
+    if request == "tuning" and role == "retain":
+        return np.setdiff1d(np.union1d(splits.ids("retain"), splits.ids("forget")), splits.tuning_forget)
+    return splits.ids(role)
+
+
+@functools.lru_cache(maxsize=32)
+def measured_ids(uri: str, key: str, request: Request, role: str) -> np.ndarray:
+    """Return the sample ids of a role that are measured.
+
+    Where hyperparameters are tuned on another request, the retain samples of a search and of the report differ.
+    """
+    if role != "retain":
+        return training_ids(uri, key, request, role)
+    splits = read_splits(uri, key)
+    return splits.tuning_retain if request == "tuning" else splits.reported_retain
+
+
+@functools.lru_cache(maxsize=128)
+def hash_training_ids(uri: str, key: str, request: Request, roles: tuple[str, ...]) -> str:
+    """Hash the sample ids of the roles that models train on."""
+    return hash_ids(np.concatenate([training_ids(uri, key, request, role) for role in roles]))
+
+
+@functools.lru_cache(maxsize=128)
+def hash_measured_ids(uri: str, key: str, request: Request, role: str) -> str:
+    """Hash the sample ids of a role that are measured."""
+    return hash_ids(measured_ids(uri, key, request, role))
 
 
 def hash_ids(ids: np.ndarray) -> str:

@@ -1,6 +1,8 @@
 """Images of an experiment on their way into the store: decoded once or streamed, corrupt ones refused or left out."""
 
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from raybench.jobs.plan import train_jobs
 from raybench.jobs.train import train_job
 from raybench.scenario import image_store
 from raybench.scenario.prepare import prepare
+from raybench.storage import checksums
+from raybench.storage.errors import DamagedError
 from raybench.storage.store import Store
 
 SIZES = {"train": 40, "validation": 20, "calibration": 20, "unseen": 20}
@@ -115,3 +119,62 @@ def test_normalization_is_the_data_sets_unless_the_experiment_says_otherwise(mak
     assert (plain.mean, plain.std) == ((0.0,) * 3, (1.0,) * 3)
     own = prepare(make(normalize={"mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]}), store).data()
     assert (own.mean, own.std) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+
+
+def pixel_folders(store):
+    return sorted(path.parent.name for path in Path(store.uri).glob("artifacts/data/*/images.npy"))
+
+
+def test_pixels_are_stored_once_whatever_labels_and_normalization_are(make, store):
+    keys = {
+        prepare(make(**settings), store).data_key
+        for settings in ({}, {"normalize": "none"}, {"mislabel": {"fraction": 0.1, "seed": 1}}, {"on_corrupt": "skip"})
+    }
+    assert len(keys) == 3
+    assert len(pixel_folders(store)) == 1
+    prepare(make(view={"size": 12}), store)
+    assert len(pixel_folders(store)) == 2
+
+
+def test_files_are_read_again_only_after_a_change(make, store, root, monkeypatch):
+    first = prepare(make(), store).data_key
+    read = []
+    monkeypatch.setattr(Encoded, "read", lambda encoded, i: read.append(encoded.name(i)))
+    assert prepare(make(), store).data_key == first
+    assert read == []
+    monkeypatch.undo()
+    monkeypatch.setattr(image_store, "CACHE", store.uri)  # undone with the rest
+    changed = next(path for path in sorted(root.rglob("*")) if path.is_file())
+    other = next(path for path in sorted(root.rglob("*"), reverse=True) if path.is_file())
+    changed.write_bytes(other.read_bytes())
+    assert prepare(make(), store).data_key != first
+
+
+def test_stored_pixels_are_verified_again_only_after_a_change(make, store, monkeypatch):
+    prepare(make(), store)
+    prepare(make(), store)
+    hashed = []
+    checksum = checksums._checksum
+    monkeypatch.setattr(checksums, "_checksum", lambda path: hashed.append(path.name) or checksum(path))
+    prepare(make(), store)
+    assert hashed == []
+    (pixels,) = Path(store.uri).glob("artifacts/data/*/images.npy")
+    content = bytearray(pixels.read_bytes())
+    content[-1] ^= 1
+    pixels.write_bytes(content)
+    with pytest.raises(DamagedError, match=pixels.parent.name):
+        prepare(make(), store)
+    assert prepare(make(), store).data().pixels.shape[1:] == (16, 16, 3)
+    assert hashed
+
+
+def test_pixels_are_verified_again_after_a_week(make, store, monkeypatch):
+    prepare(make(), store)
+    prepare(make(), store)
+    hashed = []
+    checksum = checksums._checksum
+    monkeypatch.setattr(checksums, "_checksum", lambda path: hashed.append(path.name) or checksum(path))
+    later = time.time() + checksums.VERIFIED_SECONDS + 1
+    monkeypatch.setattr(checksums.time, "time", lambda: later)
+    prepare(make(), store)
+    assert "images.npy" in hashed

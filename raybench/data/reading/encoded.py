@@ -18,6 +18,7 @@ from raybench import limits
 from raybench.data.listing import first_few
 from raybench.errors import UserError
 
+HASHED_TOGETHER = 65_536  # names
 WHOLE = -1  # the length of an image that is a whole file
 NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe waits for its writer otherwise
 CHANNELS = 3  # decoding always returns RGB
@@ -91,15 +92,15 @@ class Encoded:
 
     @functools.cached_property
     def _sizes(self) -> np.ndarray:
-        # cached because every fingerprint needs it, and a million calls of stat are slow
+        # cached because every fingerprint needs it; without a Path each, since a million of them take as long as stat
         sizes = np.array(self.length)
         entire_files = np.flatnonzero(sizes == WHOLE)
         missing: list[str] = []
-        for i in entire_files.tolist():
+        for i, name in zip(entire_files.tolist(), self.files[self.file[entire_files]].tolist()):
             try:
-                sizes[i] = Path(self.name(i)).stat().st_size
-            except OSError:
-                missing.append(str(self.files[self.file[i]]))
+                sizes[i] = os.stat(f"{self.root}/{name}").st_size
+            except (OSError, ValueError):
+                missing.append(name)
         if missing:
             raise UserError(f"{self.root}: {len(missing)} of {len(self)} image files are missing: {first_few(missing)}")
         return sizes
@@ -110,12 +111,29 @@ class Encoded:
         Use `content` for a dataset that is decoded into memory anyway; for a streamed one, names and sizes have to
         suffice.
         """
-        digest = hashlib.blake2b(digest_size=8)
-        for name in self.files:
-            digest.update(str(name).encode() + b"\0")
-        for array in (self.file, self.offset, self.sizes()):
-            digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
-        if content:
-            for i in range(len(self)):
-                digest.update(hashlib.blake2b(self.read(i), digest_size=8).digest())
+        if not content:
+            return self._listing
+        digest = self._hash_listing()
+        for i in range(len(self)):
+            digest.update(hashlib.blake2b(self.read(i), digest_size=8).digest())
         return digest.hexdigest()
+
+    def appearance(self) -> str:
+        """Hash names, positions and sizes, and what tells on this machine that a file changed: its times, its inode."""
+        statuses = (os.stat(f"{self.root}/{name}") for name in self.files.tolist())
+        seen = [(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev) for status in statuses]
+        listing = self.fingerprint(content=False).encode()
+        return hashlib.blake2b(listing + np.array(seen, dtype="<u8").tobytes(), digest_size=8).hexdigest()
+
+    @functools.cached_property
+    def _listing(self) -> str:
+        return self._hash_listing().hexdigest()  # once: several keys depend on it
+
+    def _hash_listing(self) -> "hashlib.blake2b":
+        digest = hashlib.blake2b(digest_size=8)
+        for start in range(0, len(self.files), HASHED_TOGETHER):
+            names = self.files[start : start + HASHED_TOGETHER].tolist()
+            digest.update("".join(f"{name}\0" for name in names).encode())
+        for array in (self.file, self.offset, self.sizes()):
+            digest.update(np.ascontiguousarray(array, dtype="<i8").data)
+        return digest

@@ -1,10 +1,12 @@
 """A decoded dataset on a node: plain .npy files that every process maps read-only into memory.
 
-For a streamed dataset, the files hold where the images are instead of pixels. A folder that exists is complete: it is
-written under a temporary name and renamed last.
+Pixels that are stored already, in a folder beside it, are referred to: they are the same whatever labels, official
+splits or normalization a dataset has. For a streamed dataset, the files hold where the images are instead of pixels. A
+folder that exists is complete: it is written under a temporary name and renamed last.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -12,14 +14,54 @@ from typing import Any
 
 import numpy as np
 
-from raybench.data.images import ImageData
+from raybench.data.images import ImageData, pixels_hash
 from raybench.data.reading.atomic_folder import write_folder
 from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 
 FORMAT = 1
+PIXELS = "pixels"  # names the folder with the pixels, in meta.json and as a prefix
 ARRAYS = ("images", "labels", "part", "groups")
 ENCODED_ARRAYS = ("files", "file", "offset", "length")  # the arrays of an Encoded, instead of images
+
+
+class StoredPixels(np.memmap):
+    """The pixels of a folder that `save_pixels` wrote, mapped into memory; slices and copies are plain arrays."""
+
+    folder: Path
+    content_hash: str
+
+
+def save_pixels(images: np.ndarray, parent: Path, *, finish: Callable[[Path], None] = lambda folder: None) -> Path:
+    """Write `images`, uint8 (N, H, W, C), to a folder in `parent` that is named after their content; return it."""
+    content = pixels_hash(images)
+    folder = parent / f"{PIXELS}-{content}"
+
+    def write_all(partial: Path) -> None:
+        np.save(partial / "images.npy", images, allow_pickle=False)
+        (partial / "meta.json").write_text(json.dumps({"format": FORMAT, "content": content}))
+        finish(partial)
+
+    if not folder.is_dir():
+        write_folder(folder, write_all, content="the pixels", is_complete=folder.is_dir)
+    return folder
+
+
+def open_pixels(folder: Path) -> StoredPixels:
+    """Map the pixels of `save_pixels` into memory, read-only."""
+    pixels = read_array(folder / "images.npy").view(StoredPixels)
+    pixels.folder, pixels.content_hash = folder, folder.name.removeprefix(f"{PIXELS}-")
+    return pixels
+
+
+def pixels_folder(folder: Path) -> Path | None:
+    """Return the folder with the pixels of a dataset that refers to one."""
+    name = read_meta(folder).get(PIXELS)
+    if name is None:
+        return None
+    if not isinstance(name, str) or not re.fullmatch(f"{PIXELS}-[0-9a-f]+", name):
+        raise UserError(f"{folder / 'meta.json'}: {PIXELS} is {name!r}, which raybench does not write")
+    return folder.parent / name
 
 
 def save(data: ImageData, folder: str | Path, *, finish: Callable[[Path], None] = lambda folder: None) -> None:
@@ -49,7 +91,11 @@ def open_resident(folder: str | Path) -> ImageData:
     """Map the dataset of `save` into memory; all processes share its pages, which are read on first use."""
     folder = Path(folder)
     meta = read_meta(folder)
-    arrays: dict[str, Any] = {name: read_array(folder / f"{name}.npy") for name in meta["shapes"]}
+    pixels = pixels_folder(folder)
+    arrays: dict[str, Any] = {
+        name: open_pixels(pixels) if pixels and name == "images" else read_array(folder / f"{name}.npy")
+        for name in meta["shapes"]
+    }
     for name, array in arrays.items():
         if list(array.shape) != meta["shapes"][name]:
             raise UserError(f"{folder / f'{name}.npy'}: shape {array.shape}, but meta.json says {meta['shapes'][name]}")
@@ -59,15 +105,18 @@ def open_resident(folder: str | Path) -> ImageData:
 
 
 def write(data: ImageData, folder: Path, fingerprint: str) -> None:
-    """Write the arrays and then their metadata."""
+    """Write the arrays, except pixels that are stored beside the dataset, and then their metadata."""
     arrays = {name: getattr(data, name) for name in ARRAYS if getattr(data, name) is not None}
     meta = {field.name: getattr(data, field.name) for field in fields(data) if field.name not in ARRAYS}
     if isinstance(data.images, Encoded):
         encoded = arrays.pop("images")
         arrays |= {name: getattr(encoded, name) for name in ENCODED_ARRAYS}
         meta["root"] = encoded.root
+    if isinstance(data.images, StoredPixels) and data.images.folder.parent == folder.parent:
+        meta[PIXELS] = data.images.folder.name
     for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        if not (name == "images" and PIXELS in meta):
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     (folder / "meta.json").write_text(
         json.dumps({"format": FORMAT, "fingerprint": fingerprint, "shapes": shapes, **meta})
