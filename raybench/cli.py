@@ -20,6 +20,7 @@ from raybench.commands.options import (
     RunName,
     Set,
     Storage,
+    Thumbnails,
     Until,
     Verbose,
 )
@@ -115,15 +116,15 @@ def list_(
 
 
 @app.command()
-def report(run: RunName, storage: Storage = RUNS) -> None:
+def report(run: RunName, storage: Storage = RUNS, thumbnails: Thumbnails = None) -> None:
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
+    from raybench.pipeline.run import report as write_report
     from raybench.progress import Reporter
-    from raybench.report import write_report
     from raybench.storage.read_only import ReadOnlyStore, open_for_report
     from raybench.storage.runs import find_run
 
     reporter, store = Reporter(_console()), open_for_report(storage)
-    write_report(store, find_run(store, _run_name(run)), reporter)
+    write_report(store, find_run(store, _run_name(run)), reporter, thumbnails=thumbnails)
     if isinstance(store, ReadOnlyStore):
         reporter.print(f"storage {store.shown!r} cannot be written: the files of the report are left as they are")
 

@@ -58,3 +58,12 @@ RetryFailed = Annotated[
 Out = Annotated[
     str, typer.Option(help="HTML file to write, on disk or as a URI. A Parquet table of the same name goes beside it.")
 ]
+Thumbnails = Annotated[
+    bool | None,
+    typer.Option(
+        "--thumbnails/--no-thumbnails",
+        help="Show pictures of the most exposed forget samples in report.html. Default: only those of public data sets "
+        "without faces.",
+        show_default=False,
+    ),
+]

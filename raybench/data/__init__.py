@@ -51,3 +51,8 @@ def load(name: str, *, root: str | Path | None = None, download: bool = False, *
     if not isinstance(data, ImageData):
         raise UserError(f"dataset {name!r} returned {type(data).__name__}, not raybench.data.images.ImageData")
     return data
+
+
+def may_be_shown(name: str) -> bool:
+    """Return whether a report may show images of the dataset unless the user decides: public ones without faces."""
+    return registry.spec_of(registry.find("dataset", name, FORMATS, DatasetSpec), DatasetSpec).public

@@ -112,17 +112,21 @@ class ImageData:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What `raybench list` shows of a dataset; `needs` lists the files expected in `root`, empty if none."""
+    """What `raybench list` shows of a dataset; `needs` lists the files expected in `root`, empty if none.
+
+    `public`: public images without faces, of which a report may show the most exposed ones.
+    """
 
     source: str
     needs: str
+    public: bool = False
 
 
-def dataset(*, source: str, needs: str = "") -> Callable[[Function], Function]:
+def dataset(*, source: str, needs: str = "", public: bool = False) -> Callable[[Function], Function]:
     """Declare `name(root, *, download=False, <options with defaults>) -> ImageData` as a dataset format."""
 
     def decorate(function: Function) -> Function:
-        return attach(function, DatasetSpec(source, needs))
+        return attach(function, DatasetSpec(source, needs, public))
 
     return decorate
 

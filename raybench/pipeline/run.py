@@ -81,8 +81,16 @@ def _run(
     _evaluate(scenario, trained, swept, cluster, reporter)
     if until == "evaluate":
         return scenario.folder
-    write_report(store, scenario.folder, reporter)
+    report(store, scenario.folder, reporter)
     return scenario.folder
+
+
+def report(store: Store, folder: str, reporter: Reporter, *, thumbnails: bool | None = None) -> None:
+    """Write and print the report of a run; `thumbnails`: as `show` of `scenario.pictures.open_pictures`."""
+    from raybench.scenario.pictures import open_pictures  # imports matplotlib
+
+    pictures = open_pictures(store, store.read_json(f"{folder}/manifest.json"), show=thumbnails)
+    write_report(store, folder, reporter, pictures)
 
 
 def _write_manifest(scenario: Scenario, text: str) -> None:

@@ -1,7 +1,7 @@
 """The report of a run, from its tables: the leaderboard in terminal, Markdown, HTML and Parquet, and the evidence."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -22,14 +22,18 @@ from raybench.storage import tables
 from raybench.storage.runs import location
 from raybench.storage.store import Store
 
+if TYPE_CHECKING:
+    from raybench.report.html.thumbnails import Pictures
+
 __all__ = ["Leaderboard", "build_leaderboard", "verdict", "write_report"]
 
 
-def write_report(store: Store, name: str, reporter: Reporter) -> None:
+def write_report(store: Store, name: str, reporter: Reporter, pictures: "Pictures | None" = None) -> None:
     """Write and print the report of a run (its folder, `name/fingerprint`) from its tables.
 
     Write `<run>/report.md`, `<run>/report.html`, `<run>/evidence/`, `<run>/tables/leaderboard.parquet` and, if the
-    experiment names a table of reported results, `<run>/tables/reported.parquet`.
+    experiment names a table of reported results, `<run>/tables/reported.parquet`. `pictures`: the images of the run,
+    for the most exposed forget samples in `report.html`.
     """
     from raybench.report.html import as_html, read_frames  # takes half a second: it imports matplotlib
 
@@ -64,7 +68,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     }
     markdown = as_markdown(board, name, manifest, {title: text for title, text in sections.items() if text})
     store.write_bytes(f"{name}/report.md", markdown.encode())
-    frames = read_frames(store, name, board, manifest, metrics, models, trials)
+    frames = read_frames(store, name, board, manifest, metrics, models, trials, pictures)
     store.write_bytes(f"{name}/report.html", as_html(frames).encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
     reporter.print()

@@ -198,6 +198,11 @@ def open_images(uri: str, key: str) -> ImageData:
     return resident.open_resident(folder)
 
 
+def is_here(store: Store, key: str) -> bool:
+    """Return whether this node can open the images of a key without fetching them."""
+    return (_folder(store, key) / "meta.json").is_file()
+
+
 def _folder(store: Store, key: str) -> Path:
     """Return where this node reads the files of a key: the storage, or the cache of a remote one."""
     return Path(store.path(key)) if store.is_local else CACHE.expanduser() / key

@@ -19,6 +19,7 @@ STDS = {"pixels": (0.2470, 0.2435, 0.2616), "per_image": (0.2023, 0.1994, 0.2010
 @dataset(
     source="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
     needs=f"{FOLDER}/ (or is that folder) with {', '.join(BATCHES)}",
+    public=True,
 )
 def cifar10(root: Path, *, download: bool = False, std: Std = "pixels") -> ImageData:
     """Read the batches; with `download`, fetch the official archive first if `root` does not contain it.

@@ -20,6 +20,7 @@ FILES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classe
 @dataset(
     source="Wah et al. 2011, Caltech technical report CNS-TR-2011-001",
     needs=f"{FOLDER}/ (or is that folder) with {', '.join(FILES)} and images/",
+    public=True,
 )
 def cub200(root: Path, *, download: bool = False, official_split: bool = False) -> ImageData:
     """Read the images in the order of images.txt; class id = number in classes.txt - 1.

@@ -12,7 +12,10 @@ from sklearn.datasets import load_digits
 from raybench.data.images import ImageData, channel_statistics, dataset
 
 
-@dataset(source="Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits (the copy in scikit-learn)")
+@dataset(
+    source="Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits (the copy in scikit-learn)",
+    public=True,
+)
 def digits(root: Path | None = None, *, download: bool = False) -> ImageData:
     """Read the scans, gray levels 0 to 16 scaled to 0 to 255; one channel, training split only."""
     source = load_digits()

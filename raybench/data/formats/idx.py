@@ -25,7 +25,9 @@ NEEDS = f"{', '.join(FILES)} (each plain or .gz), in it, in raw/ or in "
 
 
 @dataset(
-    source="LeCun et al. 1998, Gradient-based learning applied to document recognition", needs=f"{NEEDS}MNIST/raw/"
+    source="LeCun et al. 1998, Gradient-based learning applied to document recognition",
+    needs=f"{NEEDS}MNIST/raw/",
+    public=True,
 )
 def mnist(root: Path, *, download: bool = False) -> ImageData:
     """Read MNIST; with `download`, fetch it first if `root` does not contain it."""
@@ -34,7 +36,7 @@ def mnist(root: Path, *, download: bool = False) -> ImageData:
     return read(root, "MNIST", tuple(str(digit) for digit in range(10)), mean=0.1307, std=0.3081)
 
 
-@dataset(source="Xiao et al. 2017, arXiv 1708.07747", needs=f"{NEEDS}FashionMNIST/raw/")
+@dataset(source="Xiao et al. 2017, arXiv 1708.07747", needs=f"{NEEDS}FashionMNIST/raw/", public=True)
 def fashion_mnist(root: Path, *, download: bool = False) -> ImageData:
     """Read Fashion-MNIST; with `download`, fetch it first if `root` does not contain it."""
     if download and find_folder(root, "FashionMNIST") is None:

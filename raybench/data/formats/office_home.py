@@ -18,6 +18,7 @@ ARCHIVE = "OfficeHomeDataset_10072016"
 @dataset(
     source="Venkateswara et al. 2017, arXiv 1706.07522",
     needs=f"{', '.join(f'{domain}/<class>/' for domain in DOMAINS)} (or {ARCHIVE}/ with them)",
+    public=True,
 )
 def office_home(root: Path, *, download: bool = False, domain: str | None = None) -> ImageData:
     """Read one `domain`, or all four in order: class id = position among the sorted class folders.

@@ -20,8 +20,13 @@ class Section:
     body: str
 
 
-def document(title: str, subtitle: str, sections: Sequence[Section], footer: str, *, kind: str = "report") -> str:
-    """Return the page; `title`, `subtitle` and `footer` are plain text, `kind` completes the title of the window."""
+def document(
+    title: str, subtitle: str, sections: Sequence[Section], footer: str, *, kind: str = "report", style: str = ""
+) -> str:
+    """Return the page; `title`, `subtitle` and `footer` are plain text, `kind` completes the title of the window.
+
+    `style`: further rules of the style sheet.
+    """
     links = "".join(f'<li><a href="#{section.key}">{escape(section.title)}</a></li>' for section in sections)
     body = "\n".join(
         f'<section id="{section.key}" aria-labelledby="{section.key}-title">\n'
@@ -29,7 +34,7 @@ def document(title: str, subtitle: str, sections: Sequence[Section], footer: str
         for section in sections
     )
     files = resources.files("raybench.report.html")
-    style, script = ((files / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    sheet, script = ((files / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -39,7 +44,7 @@ def document(title: str, subtitle: str, sections: Sequence[Section], footer: str
 <title>{escape(title)} - raybench {kind}</title>
 <link rel="icon" href="data:,">
 <style>
-{style}</style>
+{sheet}{style}</style>
 </head>
 <body>
 <a class="skip" href="#summary">Skip to the summary</a>

@@ -8,7 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raybench.report.html.thumbnails import Pictures
 from raybench.report.leaderboard import Leaderboard
+from raybench.report.predicted_classes import predicted_classes
 from raybench.storage.store import Store
 
 SPLITS = ["forget", "unseen"]  # that a figure shows
@@ -29,6 +31,8 @@ class RunFrames:
     exposure: pd.DataFrame | None = None
     search: pd.DataFrame | None = None
     reported: pd.DataFrame | None = None
+    predicted: pd.DataFrame | None = None  # classes that models predict for the forget samples: method, id, predicted
+    pictures: Pictures | None = None
 
     @property
     def leaderboard(self) -> pd.DataFrame:
@@ -44,6 +48,7 @@ def read_frames(
     metrics: pd.DataFrame,
     models: pd.DataFrame,
     trials: pd.DataFrame,
+    pictures: Pictures | None = None,
 ) -> RunFrames:
     """Read the tables that are needed beside those of the leaderboard."""
 
@@ -67,4 +72,6 @@ def read_frames(
         exposure=read("exposure"),
         search=read("search"),
         reported=read("reported"),
+        predicted=predicted_classes(store, name, models),
+        pictures=pictures,
     )

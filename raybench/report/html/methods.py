@@ -1,15 +1,12 @@
-"""What the page says of the settings of each method, and of the most exposed samples."""
+"""What the page says of the settings of each method."""
 
 import json
-import math
 from html import escape
 from typing import Any
 
 import pandas as pd
 
 from raybench.report.html.leaderboard_table import name_cell, sortable
-
-WORST = 8  # samples listed per method
 
 
 def chosen_settings(models: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -50,36 +47,6 @@ def settings_section(models: pd.DataFrame, trials: pd.DataFrame) -> str | None:
         )
     head = [("method", "text"), ("chosen by the search", "text"), ("fixed", "text")]
     return sortable("settings", "Chosen hyperparameters", head, lines)
-
-
-def worst_samples(exposure: pd.DataFrame) -> str:
-    """Return, per method on demand, the most exposed forget samples and their predictions before and after."""
-    parts = []
-    for method, rows in exposure.groupby("method", sort=False):
-        worst = rows.sort_values(["exposure", "id"], ascending=[False, True], kind="stable").head(WORST)
-        lines = [
-            f"<tr><td>{row.id}</td><td>{100 * row.exposure:.0f} %</td><td>{_probability(row.original_confidence)}</td>"
-            f"<td>{_probability(row.confidence)}</td><td>{_probability(row.retrained_confidence)}</td></tr>"
-            for row in worst.itertuples()
-        ]
-        exposed = int((rows.exposure >= 0.5).sum())
-        head = ["sample id", "exposure", "original", "this method", "retrained"]
-        titles = "".join(f'<th scope="col">{title}</th>' for title in head)
-        parts.append(
-            f"<details><summary>{escape(str(method))}: {exposed} of {len(rows)} exposed by 50 % or more</summary>"
-            f'<div class="scroll"><table><caption>Most exposed samples, with the probability of their true label'
-            f"</caption><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table></div></details>"
-        )
-    listed = "\n".join(parts)
-    return f'<details class="on-demand"><summary>Most exposed samples of each method</summary>{listed}</details>'
-
-
-def _probability(confidence: float) -> str:
-    """Return the probability of the true label in percent, from its log-odds."""
-    if math.isnan(confidence):
-        return "-"
-    probability = 100 / (1 + math.exp(-min(max(confidence, -700), 700)))
-    return f"{probability:.0f} %" if 1 <= probability <= 99 else "< 1 %" if probability < 1 else "> 99 %"
 
 
 def _short(value: Any) -> str:

@@ -9,9 +9,11 @@ from raybench.report.html import figures
 from raybench.report.html.document import Section, count_of, document, figure_block, paragraph
 from raybench.report.html.inputs import RunFrames
 from raybench.report.html.leaderboard_table import column_table, gap_table, headline_table
-from raybench.report.html.methods import chosen_settings, in_words, searched_names, settings_section, worst_samples
+from raybench.report.html.methods import chosen_settings, in_words, searched_names, settings_section
 from raybench.report.html.provenance import environment, reported_table, reproduction
+from raybench.report.html.thumbnails import Thumbnails, thumbnails
 from raybench.report.html.uncertainty import half_widths
+from raybench.report.html.worst_samples import worst_ids, worst_samples
 from raybench.report.search import tuned_on
 from raybench.report.verdict import details, verdict
 
@@ -22,7 +24,8 @@ GAP_PANELS = 4  # columns of the leaderboard in one figure
 def as_html(run: RunFrames) -> str:
     """Return `report.html`; the same tables give the same text."""
     footer = f"raybench {run.manifest['raybench']}, run started {run.manifest['started']}"
-    return document(run.name, _subtitle(run), list(_sections(run)), footer)
+    small = thumbnails(run.pictures, worst_ids(_exposure(run))) if run.exposure is not None else thumbnails(None, ())
+    return document(run.name, _subtitle(run), list(_sections(run, small)), footer, style=small.style)
 
 
 def _subtitle(run: RunFrames) -> str:
@@ -37,7 +40,7 @@ def _subtitle(run: RunFrames) -> str:
     return ", ".join(parts)
 
 
-def _sections(run: RunFrames) -> Iterator[Section]:
+def _sections(run: RunFrames, small: Thumbnails) -> Iterator[Section]:
     board, leaderboard = run.board, run.leaderboard
     yield Section("summary", "Summary", _summary(run, leaderboard))
     columns, comparison = board.comparison.columns, board.comparison
@@ -74,12 +77,12 @@ def _sections(run: RunFrames) -> Iterator[Section]:
                 "one on the Pareto front in forget gap, utility gap and cost at once."
             ),
         )
-    yield from _sample_sections(run, leaderboard)
+    yield from _sample_sections(run, leaderboard, small)
     yield from _run_sections(run, leaderboard)
     yield Section("provenance", "Provenance and reproduction", _provenance(run))
 
 
-def _sample_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Section]:
+def _sample_sections(run: RunFrames, leaderboard: pd.DataFrame, small: Thumbnails) -> Iterator[Section]:
     if run.samples is not None:
         margin, loss = (
             figure_block(
@@ -94,14 +97,13 @@ def _sample_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Sect
             more = f"<details><summary>loss</summary>{loss}</details>" if margin and loss else loss
             yield Section("distributions", "Distributions of margin and loss", text + margin + more)
     if run.exposure is not None and len(run.exposure):
-        places = {name: place for place, name in enumerate(leaderboard.method)}
-        table = run.exposure.sort_values("method", key=lambda names: names.map(places), kind="stable")
+        table = _exposure(run)
         plot = figure_block(figures.exposure(table), "exposure", "Exposure of the forget samples, by method")
         text = paragraph(
             "A mean over the forget set can hide that a few samples are still known. Exposure is the probability that "
             "a model was trained on a sample, given its confidence, compared with originals and retrained models."
         )
-        yield Section("exposure", "Exposure of single samples", text + plot + worst_samples(table))
+        yield Section("exposure", "Exposure of single samples", text + plot + worst_samples(table, run, small))
     plot = figure_block(figures.coverage(leaderboard, run.metrics), "coverage", "Coverage against 1 - alpha, by method")
     if plot:
         yield Section("coverage", "Coverage of conformal prediction sets", plot)
@@ -113,6 +115,13 @@ def _sample_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Sect
         plot = figure_block(figures.epsilon(run.metrics, run.samples), "epsilon", "Distribution of epsilon, by method")
         if plot:
             yield Section("epsilon", "Populations: epsilon of single samples", plot)
+
+
+def _exposure(run: RunFrames) -> pd.DataFrame:
+    """Return the exposure with the methods in the order of the leaderboard."""
+    assert run.exposure is not None
+    places = {row.name: place for place, row in enumerate(run.board.rows)}
+    return run.exposure.sort_values("method", key=lambda names: names.map(places), kind="stable")
 
 
 def _run_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Section]:
