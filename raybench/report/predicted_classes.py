@@ -23,7 +23,7 @@ def predicted_classes(store: Store, run: str, models: pd.DataFrame) -> pd.DataFr
     parts = []
     for row in first.itertuples():
         for key in files.get(row.model, ()):
-            if store.size(key) > LIMIT:
+            if store.filesystem.get_file_info(store.path(key)).size > LIMIT:
                 return None
             content = store.read_table(key, columns=["id", "label", "logits"])
             if content["label"].null_count:

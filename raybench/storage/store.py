@@ -106,11 +106,6 @@ class Store:
         with self._errors(key):
             return bool(self.filesystem.get_file_info(self.path(key)).type != fs.FileType.NotFound)
 
-    def size(self, key: str) -> int:
-        """Return the size of a file in bytes; 0 if it does not exist."""
-        with self._errors(key):
-            return int(self.filesystem.get_file_info(self.path(key)).size or 0)
-
     def folders(self, prefix: str) -> list[str]:
         """Return the names of the folders directly under a folder, sorted."""
         with self._errors(prefix):

@@ -44,11 +44,8 @@ def run(make_run):
         for method in ("original", "good")
         for n in range(30)
     ]
-    predicted = [
-        {"method": m, "id": n, "predicted": k}
-        for k, m in enumerate(("original", "good", "retrained"))
-        for n in range(30)
-    ]
+    models = ("original", "good", "retrained")
+    predicted = [{"method": m, "id": n, "predicted": models.index(m)} for m in models for n in range(30)]
     return RunFrames(
         "made_up",
         made.board(),
@@ -67,13 +64,8 @@ def test_a_picture_is_that_of_the_sample_and_is_stored_once():
     small = thumbnails(pictures, [3, 5, 3])
     assert small.ids == {3, 5}
     stored = dict(re.findall(r'\.sample-(\d+) \{[^"]*"data:image/png;base64,([^"]+)"', small.style))
-    assert {
-        sample: np.unique(np.array(Image.open(io.BytesIO(base64.b64decode(text))))).tolist()
-        for sample, text in stored.items()
-    } == {
-        "3": [30],
-        "5": [50],
-    }
+    images = {sample: Image.open(io.BytesIO(base64.b64decode(text))) for sample, text in stored.items()}
+    assert {sample: image.getextrema() for sample, image in images.items()} == {"3": (30, 30), "5": (50, 50)}
     assert small.show(4) == ""
 
 
@@ -100,18 +92,8 @@ def test_the_page_shows_pictures_labels_and_what_models_say(run):
     assert "sample-21 " not in text  # the ninth: eight are shown
     assert "t<b>wo" in page.text
     row = re.search(r"<tr><td><span[^>]*sample-29.*?</tr>", text[text.index("good: 15 of 30") :])[0]
-    assert (
-        re.findall(r"<td>([^<]*)</td>", row)
-        == [
-            "29",
-            "t&lt;b&gt;wo",
-            "97 %",
-            "> 99 %, says zero".replace(">", "> "[:1]),
-            "50 %, says one",
-            "< 1 %, says t&lt;b&gt;wo",
-        ]
-        or "says one" in row
-    )
+    cells = ["29", "t&lt;b&gt;wo", "97 %", "&gt; 99 %, says zero", "50 %, says one", "&lt; 1 %, says t&lt;b&gt;wo"]
+    assert re.findall(r"<td>([^<]+)</td>", row) == cells
 
 
 def test_pictures_that_may_not_be_shown_are_left_out_with_a_hint(run):
@@ -145,10 +127,8 @@ def test_predicted_classes_are_those_of_the_first_run_of_each_method(tmp_path):
     ).assign(status="finished")
     for place, model in enumerate(models.model):
         logits = np.eye(6, dtype=np.float32)[[place, 0]].tolist()
-        rows = [
-            {"model": model, "split": "forget", "id": 7 + n, "label": 0, "logits": logits[n], "features": [0.0]}
-            for n in range(2)
-        ]
+        common = {"model": model, "split": "forget", "label": 0, "features": [0.0]}
+        rows = [{**common, "id": 7 + n, "logits": logits[n]} for n in range(2)]
         store.write_table(f"run/tables/predictions/{model}-forget-aa-0.parquet", tables.table("predictions", rows))
     found = predicted_classes(store, "run", models)
     assert found[found.id == 7].set_index("method").predicted.to_dict() == {"original": 1, "retrained": 3, "good": 5}
