@@ -19,10 +19,11 @@ from raybench.storage.store import Store, fingerprint
 from raybench.storage.tensorboard import keep_only, write_missing
 
 COLUMNS = ("rank", "gap", "memory_value", "forget_gap", "utility_gap", "relative_cost", *LEADERBOARD_METRICS)
+LOG_LOSS = "log10_loss"
 SIGNALS = {
-    "loss": "Cross-entropy of each sample. One step per model of the row (seed). A model that forgot has the losses of "
-    "the retrained models on `forget`; one that remembers has smaller ones. Values outside the axis are counted in the "
-    "first and last bin.",
+    LOG_LOSS: "Decimal logarithm of the cross-entropy of each sample: memorized samples are far to the left. One step "
+    "per model of the row (seed). A method that forgot has the losses of the retrained models on `forget`. Values "
+    "outside the axis are counted in the first and last bin.",
     "margin": "Logit of the label minus the largest other: negative where the prediction is wrong. One step per model "
     "of the row (seed). Values outside the axis are counted in the first and last bin.",
 }
@@ -33,6 +34,7 @@ MEMBERSHIP = (
 )
 NUM_BINS, NUM_THRESHOLDS, NUM_MODELS = 60, 201, 8  # a large population adds nothing to the picture
 RETAIN_SAMPLES = 10_000
+SMALLEST_LOSS = 1e-12
 
 Losses = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # by signal, model and split
 
@@ -51,7 +53,7 @@ def write_evaluation(store: Store, name: str, board: Leaderboard, models: pd.Dat
         for row in board.rows
     }
     shown = {row: ids[:NUM_MODELS] for row, ids in rows.items()}
-    version = fingerprint(1, json.loads(leaderboard.to_json(orient="records")), rows)[:8]
+    version = fingerprint(2, json.loads(leaderboard.to_json(orient="records")), rows)[:8]
     per_sample: Losses | None = None
 
     def of_row(row: str) -> Iterable[Event]:
@@ -63,7 +65,7 @@ def write_evaluation(store: Store, name: str, board: Leaderboard, models: pd.Dat
             if per_sample is None:  # read once, and not at all if every folder is complete
                 per_sample = _per_sample(store, name, samples, [model for ids in shown.values() for model in ids])
             yield from _histograms(per_sample, shown[row])
-            yield from _attack(per_sample["loss"], shown[row])
+            yield from _attack(per_sample[LOG_LOSS], shown[row])
 
     folders = {row: (version, lambda row=row: of_row(row)) for row in rows}
     write_missing(store, f"{root}/evaluation", folders)
@@ -75,7 +77,8 @@ def write_evaluation(store: Store, name: str, board: Leaderboard, models: pd.Dat
 
 def _per_sample(store: Store, name: str, samples: pa.Table, models: Sequence[str]) -> Losses:
     """Return finite losses and margins by model and split; retain samples come from the predictions."""
-    frame = samples.select(["model", "split", *SIGNALS]).to_pandas()
+    frame = samples.select(["model", "split", "loss", "margin"]).to_pandas()
+    frame[LOG_LOSS] = _log10(frame["loss"].to_numpy(dtype=np.float64))
     values: dict[str, dict[str, dict[str, np.ndarray]]] = {
         signal: {model: {} for model in models} for signal in SIGNALS
     }
@@ -84,13 +87,13 @@ def _per_sample(store: Store, name: str, samples: pa.Table, models: Sequence[str
             values[signal][model][split] = _finite(group[signal].to_numpy(dtype=np.float64))
     for key in store.keys(f"{name}/tables/predictions", suffix="-0.parquet"):
         model, _, role = key.rpartition("/")[2].partition("-")
-        if model in values["loss"] and role.startswith("retain-"):
+        if model in values[LOG_LOSS] and role.startswith("retain-"):
             predictions = store.read_table(key).slice(0, RETAIN_SAMPLES)
             logits = _matrix(predictions["logits"])
             multi_label = predictions["label"].null_count > 0
             labels = _matrix(predictions["labels"]) if multi_label else predictions["label"].to_numpy()
             if np.isfinite(logits).all():
-                values["loss"][model]["retain"] = signals.loss(logits, labels)
+                values[LOG_LOSS][model]["retain"] = _log10(signals.loss(logits, labels))
                 if not multi_label:
                     values["margin"][model]["retain"] = signals.margin(logits, labels)
     return values
@@ -100,6 +103,11 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     rows = column.combine_chunks()
     values: np.ndarray = rows.flatten().to_numpy()
     return values.reshape(len(rows), -1)
+
+
+def _log10(losses: np.ndarray) -> np.ndarray:
+    logarithms: np.ndarray = np.log10(np.maximum(losses, SMALLEST_LOSS))
+    return logarithms
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -113,7 +121,7 @@ def _histograms(per_sample: Losses, models: Sequence[str]) -> Iterable[Event]:
         if not everything:
             continue
         low, high = np.quantile(np.concatenate(everything), [0.005, 0.995])
-        edges = np.linspace(0 if signal == "loss" else low, max(high, low + 1e-6), NUM_BINS + 1)
+        edges = np.linspace(low, max(high, low + 1e-6), NUM_BINS + 1)
         for step, model in enumerate(models):
             for split, values in per_sample[signal][model].items():
                 if len(values):

@@ -21,6 +21,7 @@ from tensorboard.plugins.text import metadata as texts
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
+WEIGHT = 1_000_000
 DATA_TYPES = {bool: "DATA_TYPE_BOOL", float: "DATA_TYPE_FLOAT64", str: "DATA_TYPE_STRING"}
 
 
@@ -61,14 +62,16 @@ def histogram(step: int, tag: str, counts: np.ndarray, edges: np.ndarray, descri
 def precision_recall(tag: str, true_positive: np.ndarray, false_positive: np.ndarray, description: str) -> Event:
     """Return a precision-recall curve from rates (T,) at increasing thresholds, where both classes weigh the same.
 
-    Where nothing is predicted positive, the precision is that of the last threshold at which something is.
+    Where nothing is predicted positive, the precision is that of the last threshold at which something is. The rates
+    become whole counts of `WEIGHT` samples per class: TensorBoard drops thresholds at which these are 0.
     """
     positive = true_positive + false_positive
     precision = np.divide(true_positive, positive, out=np.full_like(positive, np.nan), where=positive > 0)
     for index in range(1, len(precision)):
         if np.isnan(precision[index]):
             precision[index] = precision[index - 1]
-    rows = [true_positive, false_positive, 1 - false_positive, 1 - true_positive, precision, true_positive]
+    counts = [WEIGHT * rate for rate in (true_positive, false_positive, 1 - false_positive, 1 - true_positive)]
+    rows = [*counts, precision, true_positive]
     described = pr_curves.create_summary_metadata(
         display_name=tag, description=description, num_thresholds=len(true_positive)
     )

@@ -135,10 +135,10 @@ def test_histograms_hold_every_sample_of_every_role(ask, trained):
     sizes = trained.scenario.splits().sizes()
     tags = ask("plugin/histograms/tags")
     assert set(tags["evaluation/retrained"]) == {
-        f"{signal}/{role}" for signal in ("loss", "margin") for role in ("forget", "retain", "test", "unseen")
+        f"{signal}/{role}" for signal in ("log10_loss", "margin") for role in ("forget", "retain", "test", "unseen")
     }
     for role in ("forget", "retain", "test", "unseen"):
-        series = ask("plugin/histograms/histograms", run="evaluation/retrained", tag=f"loss/{role}")
+        series = ask("plugin/histograms/histograms", run="evaluation/retrained", tag=f"log10_loss/{role}")
         assert [step for _, step, _ in series] == [0, 1]  # one per retrained model
         assert [sum(bucket[2] for bucket in buckets) for *_, buckets in series] == [sizes[role]] * 2
 
@@ -151,6 +151,8 @@ def test_the_curve_of_the_attack_has_its_area_and_starts_at_full_recall(ask, tra
     ]
     recall, precision = np.array(entry["recall"]), np.array(entry["precision"])
     assert (recall[0], precision[0]) == (1.0, pytest.approx(0.5))
+    assert len(recall) > 190
+    assert recall[-1] < 0.05
     assert (np.diff(recall) <= 0).all()
     assert ((precision > 0) & (precision <= 1)).all()
     false_positive = recall * (1 / precision - 1)
