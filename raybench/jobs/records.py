@@ -25,6 +25,7 @@ class ModelRecord(TypedDict):
     epochs: int
     loss: float | None
     workers: int
+    curve: NotRequired[list[dict[str, float]]]  # a row per epoch; absent for an imported checkpoint
 
 
 class AuditedRecord(ModelRecord):

@@ -20,11 +20,12 @@ from raybench.engine.devices import resolve_precision, set_num_threads
 from raybench.engine.training import Progress, train
 from raybench.engine.user_errors import training_failed
 from raybench.errors import UserError
+from raybench.jobs import curves
 from raybench.jobs.records import AuditedRecord, ModelRecord
 from raybench.jobs.specs import TrainJob
 from raybench.models.checkpoints import fit_checkpoint, read_checkpoint
 from raybench.scenario.scenario import AUDIT_LIMIT, Scenario
-from raybench.storage.tensorboard import Board, board
+from raybench.storage.tensorboard import Curves, growing, write_folder
 
 
 def _identity(value: Any) -> Any:
@@ -61,6 +62,8 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
             store.write_archive(f"{job.key}.pt", models.to_bytes(model))
             store.write_json(f"{job.key}.json", record)
             store.delete(_checkpoint(job))
+            version, events = curves.training_folder(record)
+            write_folder(store, _curves(scenario, job), events(), version=version)
         # once per model: a report waits some 2 s for the controller, more than a small epoch takes
         workers.report({"model": job.name, "loss": record["loss"]})
     if workers.rank != 0:
@@ -114,6 +117,10 @@ def _log(scenario: Scenario, job: TrainJob) -> str:
     return scenario.store.path(key)
 
 
+def _curves(scenario: Scenario, job: TrainJob) -> str:
+    return f"{curves.root(scenario.folder)}/{curves.training_path(job.name)}"
+
+
 def _checkpoint(job: TrainJob) -> str:
     return job.key.replace("/models/", "/checkpoints/") + ".pt"
 
@@ -138,6 +145,7 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         model.load_state_dict(checkpoint["model"])
     seconds_before = float(checkpoint["seconds"]) if checkpoint else 0.0
     loss = float(checkpoint["loss"]) if checkpoint else float("nan")
+    rows: list[dict[str, float]] = checkpoint["curve"] if checkpoint else []
     started = time.perf_counter()
 
     def save(progress: Progress) -> None:
@@ -147,27 +155,28 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
             "epoch": progress.epoch,
             "loss": progress.loss,
             "seconds": seconds_before + time.perf_counter() - started,
+            "curve": rows,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
         store.write_archive(_checkpoint(job), buffer.getvalue(), durable=False)
 
     with ExitStack() as stack:
-        curves: Board | None = None
+        curve: Curves | None = None
         if workers.rank == 0:
-            key = f"{scenario.folder}/tensorboard/train/{job.name}"
-            first_step = int(checkpoint["epoch"]) + 1 if checkpoint else None
-            curves = stack.enter_context(board(store, key, purge_step=first_step))
+            points = [(int(row["epoch"]), curves.training_points(row)) for row in rows]
+            curve = stack.enter_context(growing(store, _curves(scenario, job), points))
 
         def on_epoch(progress: Progress) -> None:
             nonlocal loss
             loss = progress.loss
-            if curves is not None:
-                save(progress)
+            if curve is not None:
                 accuracy, losses = measure(model, validation)
-                points = {"train/loss": loss, "train/lr": progress.lr}
-                points |= {"validation/accuracy": accuracy, "validation/loss": float(losses.mean())}
-                curves.log(progress.epoch, points)
+                row = {"epoch": progress.epoch, "loss": loss, "lr": progress.lr}
+                row |= {"validation_accuracy": accuracy, "validation_loss": float(losses.mean())}
+                rows.append({**row, "seconds": seconds_before + time.perf_counter() - started})
+                curve.log(progress.epoch, curves.training_points(row))
+                save(progress)
 
         train(
             workers.wrap(model),
@@ -192,4 +201,5 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         "epochs": recipe.epochs,
         "loss": loss,
         "workers": workers.size,
+        "curve": rows,
     }

@@ -9,6 +9,7 @@ from raybench.jobs import plan
 from raybench.jobs.train import import_checkpoint
 from raybench.pipeline import stages
 from raybench.pipeline.collect import collect_tables
+from raybench.pipeline.curves import complete_curves, write_overview
 from raybench.pipeline.manifest import manifest
 from raybench.pipeline.notices import assumptions, doubts
 from raybench.pipeline.preflight import try_model
@@ -72,6 +73,7 @@ def _run(
     for notice in assumptions(scenario):
         reporter.print(notice)
     _write_manifest(scenario, text)
+    write_overview(scenario, text)
     trained = _train(scenario, cluster, reporter)
     if until == "train":
         return scenario.folder
@@ -124,10 +126,12 @@ def _sweep(scenario: Scenario, trained: Trained, cluster: Cluster, reporter: Rep
 def _evaluate(scenario: Scenario, trained: Trained, swept: Swept, cluster: Cluster, reporter: Reporter) -> None:
     finished = [job for job, record in zip(swept.jobs, swept.records) if record["audit"]]
     evaluated = plan.evaluated_models(trained.jobs, finished)
-    stages.execute(stages.originals_stage(scenario), cluster, reporter)
+    originals = stages.originals_stage(scenario)
+    stages.execute(originals, cluster, reporter)
     runs = plan.population_runs(scenario, [job.key for job in plan.population_originals(scenario)], swept.settings)
     every_run = [job for jobs in runs.values() for job in jobs]
     stages.execute(stages.population_stage(scenario, trained, every_run), cluster, reporter)
+    complete_curves(scenario, trained, swept, originals=originals.jobs, runs=every_run)
     populations = plan.population_jobs(scenario, trained.jobs, runs)
     stages.execute(stages.predict_stage(scenario, evaluated, populations), cluster, reporter)
     scored = stages.score_stage(scenario, evaluated)

@@ -32,6 +32,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     experiment names a table of reported results, `<run>/tables/reported.parquet`.
     """
     from raybench.report.html import as_html, read_frames  # takes half a second: it imports matplotlib
+    from raybench.report.tensorboard import write_evaluation
 
     metrics = store.read_table(f"{name}/tables/metrics.parquet").to_pandas()
     models = store.read_table(f"{name}/tables/models.parquet").to_pandas()
@@ -67,6 +68,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
     frames = read_frames(store, name, board, manifest, metrics, models, trials)
     store.write_bytes(f"{name}/report.html", as_html(frames).encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
+    write_evaluation(store, name, board, models, markdown)
     reporter.print()
     if reporter.verbosity >= 0:
         reporter.console.print(as_rich(board, width=reporter.console.width))
