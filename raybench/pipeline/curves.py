@@ -32,7 +32,7 @@ def complete_curves(
 
     `originals` and `runs` are those of populations.
     """
-    store, experiment = scenario.store, scenario.experiment
+    store = scenario.store
     folders = {
         **_trainings(scenario, [*trained.jobs, *trained.reference_jobs, *originals]),
         **_trials(scenario, trained, swept, {job.key: job.number for job in originals}),
