@@ -10,15 +10,18 @@ import typer
 from rich.console import Console
 
 from raybench import __version__
+from raybench.commands import completion
 from raybench.commands.options import (
     RUNS,
     Address,
     File,
+    ListedName,
     Quiet,
     RetryFailed,
     RunName,
     Set,
     Storage,
+    Threads,
     Until,
     Verbose,
 )
@@ -32,7 +35,6 @@ app = typer.Typer(
     "measures what the unlearned models still remember.\n\n"
     "Start with: raybench run experiments/quickstart.yaml",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -103,37 +105,44 @@ def check(
 @app.command("list")
 def list_(
     what: Annotated[
-        Literal["methods", "metrics", "datasets", "models", "rules", "experiments", "tables"],
-        typer.Argument(help="What to list.", show_default=False),
+        Literal["methods", "settings", "metrics", "datasets", "models", "rules", "experiments", "tables"],
+        typer.Argument(help="What to list. settings: what every method accepts.", show_default=False),
     ],
+    name: ListedName = None,
+    needs: Annotated[
+        str | None,
+        typer.Option(help="Only what needs this, e.g. 'retrained' or 'convolution'; none: what needs nothing."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only what comes from this paper: part of its reference, or e.g. uuef.")
+    ] = None,
+    find: Annotated[str | None, typer.Option(help="Only what contains this text, wherever it is shown.")] = None,
 ) -> None:
-    """List the names an experiment file can use, with hyperparameters, defaults and references."""
+    """List the names an experiment file can use, or print one page on a name.
+
+    `raybench list methods` lists the methods, `raybench list methods scrub` explains one: paper, cost, hyperparameters
+    with defaults and ranges, defects of released code, and an example for the experiment file.
+    """
     from raybench.commands.listing import print_list
 
-    print_list(what, _console())
+    print_list(what, _console(), name, needs=needs, source=source, find=find)
 
 
 @app.command()
 def report(run: RunName, storage: Storage = RUNS) -> None:
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
-    from raybench.pipeline.run import require_tables
-    from raybench.progress import Reporter
-    from raybench.report import write_report
-    from raybench.storage.read_only import ReadOnlyStore, open_for_report
-    from raybench.storage.store import Store
+    from raybench.commands.report import rewrite_report
 
-    name, reporter = _run_name(run), Reporter(_console())
-    require_tables(Store(storage), name)
-    store = open_for_report(storage)
-    write_report(store, name, reporter)
-    if isinstance(store, ReadOnlyStore):
-        reporter.print(f"storage {store.shown!r} cannot be written: the files of the report are left as they are")
+    rewrite_report(storage, _run_name(run), _console())
 
 
 @app.command()
 def export(
     run: RunName,
-    method: Annotated[str, typer.Option(help="Unlearning method of the run.", show_default=False)],
+    method: Annotated[
+        str,
+        typer.Option(help="Unlearning method of the run.", autocompletion=completion.method_names, show_default=False),
+    ],
     out: Annotated[Path, typer.Option(help="File to write the state dict to.", show_default=False)],
     storage: Storage = RUNS,
 ) -> None:
@@ -148,17 +157,16 @@ def export(
 def pack(
     dataset: Annotated[
         str,
-        typer.Argument(help="Data set: a name of `raybench list datasets`, or your own function.", show_default=False),
+        typer.Argument(
+            help="Data set: a name of `raybench list datasets`, or your own function.",
+            autocompletion=completion.dataset_names,
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to write to: new or empty.", show_default=False)],
     root: Annotated[Path | None, typer.Option(help="Folder that contains the data set.", show_default=False)] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of the data set format, e.g. domain=Art. Repeatable."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of decoding threads. Default: one per core.", show_default=False)
-    ] = None,
+    option: DatasetOption = None,
+    workers: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Pack a data set into Parquet shards. Every image is decoded once to verify it.
@@ -189,16 +197,12 @@ def smoke(
     quiet: Quiet = False,
 ) -> None:
     """Run the `smoke:` variant of experiments on generated data in the real file format: about a minute each."""
-    from raybench.commands.smoke import smoke as run_smoke
+    from raybench.commands.smoke import run_all as run_smoke
     from raybench.progress import Reporter
 
     reporter = Reporter(_console(), verbosity=-1 if quiet else verbose)
-    results = list(run_smoke(paths, storage, reporter, address=address))
-    failed = [result for result in results if result.error is not None]
-    reporter.print(f"\n{len(results) - len(failed)} of {len(results)} experiments passed")
-    for result in failed:
-        sys.stderr.write(printable(f"raybench: {result.file}: {result.error}\n"))
-    raise typer.Exit(1 if failed else 0)
+    num_failed = run_smoke(paths, storage, reporter, address=address)
+    raise typer.Exit(1 if num_failed else 0)
 
 
 @app.command()

@@ -5,14 +5,42 @@ from typing import Annotated, Literal
 
 import typer
 
+from raybench.commands import completion
+
 RUNS = "runs"
 
 File = Annotated[
     Path,
-    typer.Argument(help="Experiment file (YAML). `raybench list experiments` shows examples.", show_default=False),
+    typer.Argument(
+        help="Experiment file (YAML). `raybench list experiments` shows examples, `raybench init` writes one.",
+        autocompletion=completion.experiment_files,
+        show_default=False,
+    ),
 ]
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="Name of a run in the storage, or its experiment file.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Name of a run in the storage, or its experiment file.",
+        autocompletion=completion.runs,
+        show_default=False,
+    ),
+]
+ListedName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="Print the page of this name, or list the names that contain it.",
+        autocompletion=completion.listed_names,
+        show_default=False,
+    ),
+]
+DatasetOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Option of the data set format, e.g. domain=Art. Repeatable."),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Number of decoding threads. Default: one per core.", show_default=False)
 ]
 Set = Annotated[
     list[str] | None,
