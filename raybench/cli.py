@@ -4,22 +4,28 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from raybench import __version__
-from raybench.commands import completion
 from raybench.commands.options import (
     RUNS,
     Address,
+    Dataset,
+    DatasetOption,
     File,
+    Find,
+    Listed,
     ListedName,
+    MethodOfRun,
+    Needs,
     Quiet,
     RetryFailed,
     RunName,
     Set,
+    Source,
     Storage,
     Threads,
     Until,
@@ -104,19 +110,11 @@ def check(
 
 @app.command("list")
 def list_(
-    what: Annotated[
-        Literal["methods", "settings", "metrics", "datasets", "models", "rules", "experiments", "tables"],
-        typer.Argument(help="What to list. settings: what every method accepts.", show_default=False),
-    ],
+    what: Listed,
     name: ListedName = None,
-    needs: Annotated[
-        str | None,
-        typer.Option(help="Only what needs this, e.g. 'retrained' or 'convolution'; none: what needs nothing."),
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option(help="Only what comes from this paper: part of its reference, or e.g. uuef.")
-    ] = None,
-    find: Annotated[str | None, typer.Option(help="Only what contains this text, wherever it is shown.")] = None,
+    needs: Needs = None,
+    source: Source = None,
+    find: Find = None,
 ) -> None:
     """List the names an experiment file can use, or print one page on a name.
 
@@ -139,10 +137,7 @@ def report(run: RunName, storage: Storage = RUNS) -> None:
 @app.command()
 def export(
     run: RunName,
-    method: Annotated[
-        str,
-        typer.Option(help="Unlearning method of the run.", autocompletion=completion.method_names, show_default=False),
-    ],
+    method: MethodOfRun,
     out: Annotated[Path, typer.Option(help="File to write the state dict to.", show_default=False)],
     storage: Storage = RUNS,
 ) -> None:
@@ -155,14 +150,7 @@ def export(
 
 @app.command()
 def pack(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="Data set: a name of `raybench list datasets`, or your own function.",
-            autocompletion=completion.dataset_names,
-            show_default=False,
-        ),
-    ],
+    dataset: Dataset,
     out: Annotated[Path, typer.Argument(help="Folder to write to: new or empty.", show_default=False)],
     root: Annotated[Path | None, typer.Option(help="Folder that contains the data set.", show_default=False)] = None,
     option: DatasetOption = None,

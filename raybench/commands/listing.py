@@ -21,6 +21,7 @@ from raybench.data import forget_rules
 from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
 from raybench.docgen.docstrings import docstring
+from raybench.docgen.method_page import TARGETS
 from raybench.errors import UserError, unknown
 from raybench.methods.framework.spec import MethodSpec, Settings
 from raybench.scoring import metric_rows
@@ -50,9 +51,8 @@ class Entry:
     needs: str = ""
     keywords: tuple[str, ...] = ()
 
-    def text(self) -> str:
-        """Return all that `--find` searches."""
-        return " ".join((self.name, self.summary, self.source, self.needs, *self.keywords)).lower()
+
+Filter = Callable[[Entry, str], bool]
 
 
 def print_list(
@@ -74,11 +74,12 @@ def print_list(
     chosen = [entry for entry in entries if name is None or name.lower() in entry.name.lower()]
     if not chosen:
         raise unknown(what.removesuffix("s").replace("rule", "forget rule"), name, names)
-    for option, value, kept in (
-        ("--needs", needs, lambda entry, text: _needs(entry, text)),
-        ("--source", source, lambda entry, text: _from_source(entry, text)),
-        ("--find", find, lambda entry, text: text in entry.text()),
-    ):
+    filters: tuple[tuple[str, str | None, Filter], ...] = (
+        ("--needs", needs, _needs),
+        ("--source", source, _from_source),
+        ("--find", find, _contains),
+    )
+    for option, value, kept in filters:
         if value is None:
             continue
         before = chosen
@@ -116,6 +117,10 @@ def _from_source(entry: Entry, text: str) -> bool:
     return text in entry.source.lower() or any(text in word.lower() for word in entry.keywords)
 
 
+def _contains(entry: Entry, text: str) -> bool:
+    return text in " ".join((entry.name, entry.summary, entry.source, entry.needs, *entry.keywords)).lower()
+
+
 def _known(option: str, entries: Iterable[Entry]) -> str:
     """Return what a filter could have matched."""
     if option != "--needs":
@@ -133,7 +138,7 @@ def _methods() -> Iterator[Entry]:
     for name in methods.names():
         function = methods.get(name)
         spec = registry.spec_of(function, MethodSpec)
-        labels = "" if len(spec.targets) > 1 else f"{pages.TARGETS[spec.targets[0]]} labels"
+        labels = "" if len(spec.targets) > 1 else f"{TARGETS[spec.targets[0]]} labels"
         needs = "; ".join(part for part in (spec.needs, labels if "single-label" not in spec.needs else "") if part)
         yield Entry(name, first_paragraph(function), spec.source, needs, tuple(spec.presets))
 

@@ -26,12 +26,36 @@ RunName = Annotated[
         show_default=False,
     ),
 ]
+Listed = Annotated[
+    Literal["methods", "settings", "metrics", "datasets", "models", "rules", "experiments", "tables"],
+    typer.Argument(help="What to list. settings: what every method accepts.", show_default=False),
+]
 ListedName = Annotated[
     str | None,
     typer.Argument(
         metavar="NAME",
         help="Print the page of this name, or list the names that contain it.",
         autocompletion=completion.listed_names,
+        show_default=False,
+    ),
+]
+Needs = Annotated[
+    str | None,
+    typer.Option(help="Only what needs this, e.g. retrained or convolution; none: what needs nothing."),
+]
+Source = Annotated[
+    str | None, typer.Option(help="Only what comes from this paper: a part of its reference, or e.g. uuef.")
+]
+Find = Annotated[str | None, typer.Option(help="Only what contains this text in its entry.")]
+MethodOfRun = Annotated[
+    str,
+    typer.Option(help="Unlearning method of the run.", autocompletion=completion.method_names, show_default=False),
+]
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        help="Data set: a name of `raybench list datasets`, or your own function.",
+        autocompletion=completion.dataset_names,
         show_default=False,
     ),
 ]
