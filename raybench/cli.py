@@ -17,10 +17,14 @@ from raybench.commands.options import (
     DatasetOption,
     File,
     Find,
+    InitData,
+    InitForget,
+    InitMethods,
     Listed,
     ListedName,
     MethodOfRun,
     Needs,
+    NewFile,
     Quiet,
     RetryFailed,
     RunName,
@@ -106,6 +110,19 @@ def check(
     console = _console()
     for line in plan_lines(experiment, Store(storage), Reporter(console), duplicates=duplicates):
         console.print(printable(line), soft_wrap=True)
+
+
+@app.command()
+def init(
+    file: NewFile = Path("experiment.yaml"),
+    data: InitData = "digits",
+    forget: InitForget = "random",
+    methods: InitMethods = None,
+) -> None:
+    """Write a commented experiment file that runs as it is. An existing file is never overwritten."""
+    from raybench.commands.init import write_experiment
+
+    print(write_experiment(file, data, forget, methods))
 
 
 @app.command("list")

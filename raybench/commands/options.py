@@ -26,6 +26,23 @@ RunName = Annotated[
         show_default=False,
     ),
 ]
+NewFile = Annotated[Path, typer.Argument(help="File to write; it must not exist.")]
+InitData = Annotated[
+    str,
+    typer.Option(
+        help="Data set: digits, folder:PATH, manifest:FILE, or NAME:PATH with a name of `raybench list datasets`."
+    ),
+]
+InitForget = Annotated[
+    str,
+    typer.Option(help="What to forget: random, random:0.1, random:100, class, class:NAME or identity:COUNT."),
+]
+InitMethods = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B", help="Methods, each searched over its shipped ranges. Default: four of them.", show_default=False
+    ),
+]
 Listed = Annotated[
     Literal["methods", "settings", "metrics", "datasets", "models", "rules", "experiments", "tables"],
     typer.Argument(help="What to list. settings: what every method accepts.", show_default=False),
