@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,12 +13,25 @@ from raybench import __version__
 from raybench.commands.options import (
     RUNS,
     Address,
+    Dataset,
+    DatasetOption,
     File,
+    Find,
+    InitData,
+    InitForget,
+    InitMethods,
+    Listed,
+    ListedName,
+    MethodOfRun,
+    Needs,
+    NewFile,
     Quiet,
     RetryFailed,
     RunName,
     Set,
+    Source,
     Storage,
+    Threads,
     Until,
     Verbose,
 )
@@ -32,7 +45,6 @@ app = typer.Typer(
     "measures what the unlearned models still remember.\n\n"
     "Start with: raybench run experiments/quickstart.yaml",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -100,37 +112,49 @@ def check(
         console.print(printable(line), soft_wrap=True)
 
 
+@app.command()
+def init(
+    file: NewFile = Path("experiment.yaml"),
+    data: InitData = "digits",
+    forget: InitForget = "random",
+    methods: InitMethods = None,
+) -> None:
+    """Write a commented experiment file that runs as it is. An existing file is never overwritten."""
+    from raybench.commands.init import write_experiment
+
+    print(write_experiment(file, data, forget, methods))
+
+
 @app.command("list")
 def list_(
-    what: Annotated[
-        Literal["methods", "metrics", "datasets", "models", "rules", "experiments", "tables"],
-        typer.Argument(help="What to list.", show_default=False),
-    ],
+    what: Listed,
+    name: ListedName = None,
+    needs: Needs = None,
+    source: Source = None,
+    find: Find = None,
 ) -> None:
-    """List the names an experiment file can use, with hyperparameters, defaults and references."""
+    """List the names an experiment file can use, or print one page on a name.
+
+    `raybench list methods` lists the methods, `raybench list methods scrub` explains one: paper, cost, hyperparameters
+    with defaults and ranges, defects of released code, and an example for the experiment file.
+    """
     from raybench.commands.listing import print_list
 
-    print_list(what, _console())
+    print_list(what, _console(), name, needs=needs, source=source, find=find)
 
 
 @app.command()
 def report(run: RunName, storage: Storage = RUNS) -> None:
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
-    from raybench.progress import Reporter
-    from raybench.report import write_report
-    from raybench.storage.read_only import ReadOnlyStore, open_for_report
-    from raybench.storage.runs import find_run
+    from raybench.commands.report import rewrite_report
 
-    reporter, store = Reporter(_console()), open_for_report(storage)
-    write_report(store, find_run(store, _run_name(run)), reporter)
-    if isinstance(store, ReadOnlyStore):
-        reporter.print(f"storage {store.shown!r} cannot be written: the files of the report are left as they are")
+    rewrite_report(storage, _run_name(run), _console())
 
 
 @app.command()
 def export(
     run: RunName,
-    method: Annotated[str, typer.Option(help="Unlearning method of the run.", show_default=False)],
+    method: MethodOfRun,
     out: Annotated[Path, typer.Option(help="File to write the state dict to.", show_default=False)],
     storage: Storage = RUNS,
 ) -> None:
@@ -143,19 +167,11 @@ def export(
 
 @app.command()
 def pack(
-    dataset: Annotated[
-        str,
-        typer.Argument(help="Data set: a name of `raybench list datasets`, or your own function.", show_default=False),
-    ],
+    dataset: Dataset,
     out: Annotated[Path, typer.Argument(help="Folder to write to: new or empty.", show_default=False)],
     root: Annotated[Path | None, typer.Option(help="Folder that contains the data set.", show_default=False)] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of the data set format, e.g. domain=Art. Repeatable."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of decoding threads. Default: one per core.", show_default=False)
-    ] = None,
+    option: DatasetOption = None,
+    workers: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Pack a data set into Parquet shards. Every image is decoded once to verify it.
@@ -186,16 +202,12 @@ def smoke(
     quiet: Quiet = False,
 ) -> None:
     """Run the `smoke:` variant of experiments on generated data in the real file format: about a minute each."""
-    from raybench.commands.smoke import smoke as run_smoke
+    from raybench.commands.smoke import run_all as run_smoke
     from raybench.progress import Reporter
 
     reporter = Reporter(_console(), verbosity=-1 if quiet else verbose)
-    results = list(run_smoke(paths, storage, reporter, address=address))
-    failed = [result for result in results if result.error is not None]
-    reporter.print(f"\n{len(results) - len(failed)} of {len(results)} experiments passed")
-    for result in failed:
-        sys.stderr.write(printable(f"raybench: {result.file}: {result.error}\n"))
-    raise typer.Exit(1 if failed else 0)
+    num_failed = run_smoke(paths, storage, reporter, address=address)
+    raise typer.Exit(1 if num_failed else 0)
 
 
 @app.command()

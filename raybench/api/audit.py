@@ -16,7 +16,9 @@ from raybench.errors import UserError
 from raybench.jobs.keys import UNTRAINED_SEED
 from raybench.jobs.score import BATCH_NORM_STATISTICS
 from raybench.jobs.specs import EvaluatedModel
+from raybench.metrics.functions.classes import forgotten_classes
 from raybench.scoring import metric_rows
+from raybench.scoring.average_gap import BY_FORGOTTEN_CLASS
 from raybench.scoring.binding import NO_DOWNSTREAM
 
 UNLEARNED = "unlearned"  # name of a method that is passed without one
@@ -95,11 +97,19 @@ def audit(
             known[key, role] = predictions
             num_classes = predictions.logits.shape[1]
     assert num_classes is not None
+    if "accuracy" in chosen and _forgets_classes(known):
+        chosen = {**{name: {} for name in BY_FORGOTTEN_CLASS}, **chosen}
     notes = shared_samples(samples)
     rows = _rows(audited, untrained, known, chosen, levels, num_classes)
     return Audit(
         [model.identity for model in audited], rows, known, units=_units(groups, known), margin=margin, notes=notes
     )
+
+
+def _forgets_classes(known: Mapping[tuple[str, str], Predictions]) -> bool:
+    """Return whether the forget set holds a class that the retain set lacks."""
+    labels = {role: predictions.labels for (_, role), predictions in known.items()}
+    return "retain" in labels and len(forgotten_classes(labels["forget"], labels["retain"])) > 0
 
 
 def _models(original: Models, unlearned: Models | Mapping[str, Models], retrained: Models) -> list[Model]:

@@ -5,11 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from raybench.commands import completion
+
 RUNS = "runs"
 
 File = Annotated[
     Path,
-    typer.Argument(help="Experiment file (YAML). `raybench list experiments` shows examples.", show_default=False),
+    typer.Argument(
+        help="Experiment file (YAML). `raybench list experiments` shows examples, `raybench init` writes one.",
+        autocompletion=completion.experiment_files,
+        show_default=False,
+    ),
 ]
 RunName = Annotated[
     str,
@@ -17,8 +23,66 @@ RunName = Annotated[
         metavar="RUN",
         help="NAME: the newest run of this name in the storage. NAME/FINGERPRINT: a certain run; the first digits are "
         "enough. Or an experiment file, for its name.",
+        autocompletion=completion.runs,
         show_default=False,
     ),
+]
+NewFile = Annotated[Path, typer.Argument(help="File to write; it must not exist.")]
+InitData = Annotated[
+    str,
+    typer.Option(
+        help="Data set: digits, folder:PATH, manifest:FILE, or NAME:PATH with a name of `raybench list datasets`."
+    ),
+]
+InitForget = Annotated[
+    str,
+    typer.Option(help="What to forget: random, random:0.1, random:100, class, class:NAME or identity:COUNT."),
+]
+InitMethods = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B", help="Methods, each searched over its shipped ranges. Default: four of them.", show_default=False
+    ),
+]
+Listed = Annotated[
+    Literal["methods", "settings", "metrics", "datasets", "models", "rules", "experiments", "tables"],
+    typer.Argument(help="What to list. settings: what every method accepts.", show_default=False),
+]
+ListedName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="Print the page of this name, or list the names that contain it.",
+        autocompletion=completion.listed_names,
+        show_default=False,
+    ),
+]
+Needs = Annotated[
+    str | None,
+    typer.Option(help="Only what needs this, e.g. retrained or convolution; none: what needs nothing."),
+]
+Source = Annotated[
+    str | None, typer.Option(help="Only what comes from this paper: a part of its reference, or e.g. uuef.")
+]
+Find = Annotated[str | None, typer.Option(help="Only what contains this text in its entry.")]
+MethodOfRun = Annotated[
+    str,
+    typer.Option(help="Unlearning method of the run.", autocompletion=completion.method_names, show_default=False),
+]
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        help="Data set: a name of `raybench list datasets`, or your own function.",
+        autocompletion=completion.dataset_names,
+        show_default=False,
+    ),
+]
+DatasetOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Option of the data set format, e.g. domain=Art. Repeatable."),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Number of decoding threads. Default: one per core.", show_default=False)
 ]
 Set = Annotated[
     list[str] | None,

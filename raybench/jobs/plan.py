@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from raybench.config.schema import Experiment
 from raybench.config.spaces import draw_settings
+from raybench.data import forget_rules
 from raybench.engine.audit import GAP, IDEAL_GAP
 from raybench.jobs import keys
 from raybench.jobs.specs import (
@@ -21,6 +22,7 @@ from raybench.jobs.specs import (
 )
 from raybench.scenario.scenario import Scenario
 from raybench.scoring import metric_rows
+from raybench.scoring.average_gap import BY_FORGOTTEN_CLASS
 
 FIRST_REFERENCE_SEED = 2_000_003  # far from the seeds of other models and runs
 FIRST_FINALIST_SEED = 3_000_017
@@ -217,8 +219,12 @@ def evaluated_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> li
 
 
 def chosen_metrics(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    """Return {name: settings} of the experiment's metrics."""
-    return metric_rows.chosen_metrics(scenario.experiment.evaluate.metrics, downstream=bool(scenario.downstream))
+    """Return {name: settings} of the experiment's metrics; with accuracy, that by forgotten and retained classes."""
+    experiment = scenario.experiment
+    chosen = metric_rows.chosen_metrics(experiment.evaluate.metrics, downstream=bool(scenario.downstream))
+    if "accuracy" in chosen and forget_rules.spec(experiment.forget.rule).counterpart == "classes":
+        chosen = {**{name: {} for name in BY_FORGOTTEN_CLASS}, **chosen}
+    return chosen
 
 
 def untrained_model(scenario: Scenario) -> str | None:

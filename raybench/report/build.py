@@ -10,7 +10,7 @@ from scipy import stats
 
 from raybench.report import ranking
 from raybench.report.cells import RunTables
-from raybench.report.comparison import Comparison, comparison_for
+from raybench.report.comparison import RETAINED_CLASSES, Comparison, comparison_for
 from raybench.report.conclusion import FAILED, conclude, withheld
 from raybench.report.leaderboard import MEMORY, Cell, Findings, Leaderboard, MeanGap, Memory, Row
 
@@ -34,7 +34,8 @@ def build_leaderboard(
     original model. `retraining`: the cost of one training run in words, shown if the run has too few retrained models.
     """
     num_retrained = int((models.kind == "retrained").sum())
-    comparison = comparison_for(num_retrained)
+    retained_classes = bool(metrics.loc[metrics.metric == RETAINED_CLASSES, "value"].notna().any())
+    comparison = comparison_for(num_retrained, retained_classes=retained_classes)
     tables = RunTables(metrics, models, comparison)
     original = tables.row("original", "original")
     references = [tables.row("retrained", "retrained"), original] if num_retrained else [original]
@@ -68,6 +69,7 @@ def build_leaderboard(
         num_originals=max(1, unlearned.original.nunique()),
         alpha=tables.alpha,
         retraining=retraining,
+        retained_classes=retained_classes,
         margin=margin,
         withheld=reason,
         best_two=ranking.best_two(gaps),
