@@ -1,6 +1,6 @@
 """Kill a random process of a run at a random moment, run the same command again, and compare all tables. Many times.
 
-    python benchmarks/soak.py [--rounds 50] [--first 0] [--victims gcs raylet ...] [--out soak.csv] [--folder F] [--short]
+    python benchmarks/soak.py [--rounds 50] [--first 0] [--victims gcs raylet ...] [--out soak.csv] [--short]
 
 Each round starts a small run in a random stage (the work of earlier stages is in the storage), waits for a random
 number of new artifacts or for a file that is just being written, and kills one victim:

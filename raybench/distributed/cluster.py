@@ -75,6 +75,7 @@ class Cluster:
             check_address(address)
 
     def __enter__(self) -> "Cluster":
+        remove_stale()  # what a killed run left, also if this one has nothing to compute
         return self
 
     def __exit__(
@@ -122,7 +123,6 @@ class Cluster:
                         **_job_config(address),
                     )
                 else:
-                    remove_stale()
                     self._folder = SessionFolder()
                     ray.init(
                         address="local",
@@ -154,9 +154,9 @@ class Cluster:
                 if isinstance(handler, logging.StreamHandler):
                     handler.setStream(stream)
         if not (address or "").startswith("ray://"):  # a client notices by itself
-            from raybench.distributed.watch import Watch
+            from raybench.distributed.watch import Watch, addresses_of_ray
 
-            self._watch = Watch(self._report)
+            self._watch = Watch(addresses_of_ray(), self._report)
         require(self._needs, may_grow=bool(address), report=self._report)
 
 

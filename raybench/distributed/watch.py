@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ray
 
@@ -25,11 +25,11 @@ Address = tuple[str, int]
 class Watch:
     """Interrupt the main thread if Ray dies; `dead` then says what died."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
-        """Watch the Ray that is connected; `report` is called with what the run waits for."""
+    def __init__(self, addresses: Mapping[str, Address], report: Callable[[str], None]) -> None:
+        """Watch what listens at the addresses; `report` is called with what the run waits for."""
         self.dead: str | None = None
         self._report = report
-        self._addresses = _addresses()
+        self._addresses = addresses
         self._silent: dict[str, float] = {}  # since when
         self._told: set[str] = set()
         self._done = threading.Event()
@@ -75,7 +75,8 @@ class Watch:
         return False
 
 
-def _addresses() -> dict[str, Address]:
+def addresses_of_ray() -> dict[str, Address]:
+    """Return the addresses of the Ray that is connected."""
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
     addresses = {"Ray's control process (GCS)": (host.strip("[]"), int(port))}
