@@ -33,7 +33,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
-from soak_victims import VICTIMS, is_worker, kill, left_processes, nodes, tree
+from soak_victims import VICTIMS, is_worker, kill, left_processes, nodes, processes_of
 
 EXPERIMENT = {
     "name": "soak",
@@ -140,19 +140,14 @@ class Soak:
         with nodes(temporary, victim == "node") as (address, second):
             command = self.start(storage, temporary, *address)
             already = len(list((storage / "artifacts").glob(STAGES[stage])))
-            wait(command, storage, STAGES[stage], already + wanted, writing=writing)
+            wait(command, storage, STAGES[stage], already + wanted, temporary, writing=writing)
             time.sleep(0 if writing else chance.random() / 2)
             killed = kill(victim, command, second)
             started = time.monotonic()
-            try:
-                printed, _ = command.communicate(timeout=MOST_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(command.pid, signal.SIGKILL)
-                printed, _ = command.communicate()
-                printed += "\nraybench: (a hang)"
+            printed = finish(command)
             seconds = time.monotonic() - started
             again = self.start(storage, temporary, *address)
-            printed_again, _ = again.communicate(timeout=MOST_SECONDS)
+            printed_again = finish(again)
         told = next((line for line in printed.splitlines() if line.startswith("raybench: ")), "")
         outcome = Outcome(
             number,
@@ -177,11 +172,24 @@ class Soak:
         return outcome
 
 
-def wait(command: subprocess.Popen[str], storage: Path, pattern: str, count: int, *, writing: bool) -> None:
+def finish(command: subprocess.Popen[str]) -> str:
+    """Return what a command prints until its end; kill it if it hangs."""
+    try:
+        printed, _ = command.communicate(timeout=MOST_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(command.pid, signal.SIGKILL)
+        printed, _ = command.communicate()
+        printed += "\nraybench: it hangs\n"
+    return printed
+
+
+def wait(
+    command: subprocess.Popen[str], storage: Path, pattern: str, count: int, temporary: Path, *, writing: bool
+) -> None:
     """Wait until so many artifacts exist and, if `writing`, until another file is being written, or until the end."""
     while command.poll() is None and len(list((storage / "artifacts").glob(pattern))) < count:
         time.sleep(0.01)
-    while command.poll() is None and not any(is_worker(process) for process in tree(command)):
+    while command.poll() is None and not any(is_worker(process) for process in processes_of(temporary)):
         time.sleep(0.05)
     deadline = time.monotonic() + 10
     while writing and command.poll() is None and time.monotonic() < deadline:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 VICTIMS = ("command", "driver", "group", "worker", "raylet", "gcs", "agent", "node")
+START_SECONDS = 12.0  # of a node
 SETTLE_SECONDS = 10.0  # for processes that are about to end
 
 
@@ -66,7 +67,7 @@ def nodes(temporary: Path, wanted: bool) -> Iterator[tuple[list[str], subprocess
     port = random.randrange(20_000, 30_000)
     health = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
     environment = os.environ | health | {"TMPDIR": str(temporary), "RAY_worker_niceness": "0"}
-    ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats", "--num-cpus=1"]
+    ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats", "--num-cpus=2"]
     started = []
     try:
         for words in (
@@ -83,7 +84,7 @@ def nodes(temporary: Path, wanted: bool) -> Iterator[tuple[list[str], subprocess
                         start_new_session=True,
                     )
                 )
-            time.sleep(12)
+            time.sleep(START_SECONDS)
         yield ["--address", f"127.0.0.1:{port}"], started[1]
     finally:
         for process in started:

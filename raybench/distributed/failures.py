@@ -47,12 +47,12 @@ def original_errors(activity: str) -> Iterator[None]:
                 f"{activity} stopped: the disk with Ray's temporary files is full. Free some space, or set TMPDIR to a "
                 f"folder on another disk. {CONTINUE}"
             ) from error
-        root = next((link for link in chain(error) if not isinstance(link, ray.exceptions.RayError)), None)
+        root = next((link for link in chain(error) if not _is_wrapping(link)), None)
         if root is None and any(isinstance(link, DEATHS) for link in chain(error)):
             memory = any(isinstance(link, ray.exceptions.OutOfMemoryError) for link in chain(error))
             reason = "its memory ran out" if memory else "did the memory run out?"
             raise LostError(f"{activity} stopped: its worker process died ({reason}). {CONTINUE}") from error
-        if isinstance(error, ray.exceptions.RayError):
+        if _is_wrapping(error):
             first = f"{type(root or error).__name__}: {root or error}".strip().partition("\n")[0]
             raise WorkerError(f"{activity} failed in a worker: {first}") from error
         raise
@@ -78,7 +78,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         visited.add(id(current))
         yield current
         waiting += [getattr(current, "cause", None), getattr(current, "_base_exc", None), current.__cause__]
-        waiting += list(getattr(current, "worker_failures", {}).values())
+        waiting += [*getattr(current, "worker_failures", {}).values(), getattr(current, "controller_failure", None)]
+
+
+def _is_wrapping(error: BaseException) -> bool:
+    """Return whether Ray only reports another error with this one: of a task, an actor, or workers of a training."""
+    is_training = hasattr(error, "worker_failures") or hasattr(error, "controller_failure")
+    return is_training or isinstance(error, ray.exceptions.RayError)
 
 
 def lost_ray(watch: Watch | None, error: BaseException | None) -> LostError | None:
