@@ -4,12 +4,12 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from raybench import __version__
+from raybench import __version__, details
 from raybench.commands.options import (
     RUNS,
     Address,
@@ -35,7 +35,7 @@ from raybench.commands.options import (
     Until,
     Verbose,
 )
-from raybench.errors import UserError, printable
+from raybench.errors import CONTINUE, EXIT_UNEXPECTED, EXIT_USER, UserError, printable
 from raybench.registry import MODULES
 
 app = typer.Typer(
@@ -271,18 +271,26 @@ def _console() -> Console:
 
 
 def main() -> None:
-    """Run the command line. Exit code 2: invalid input or a full disk. Exit code 130: Ctrl-C."""
+    """Run the command line. The exit codes are listed in docs/reliability.md."""
     os.environ[MODULES] = os.getcwd()  # where user-defined functions are imported from, after all else
     try:
         app()
     except UserError as error:
-        sys.stderr.write(f"raybench: {printable(str(error))}\n")
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        if error.exit_code != EXIT_USER:
+            details.record(error)
+        _exit(error.exit_code, str(error))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            _exit(EXIT_USER, f"{error}. Free some space or fix the permissions. {CONTINUE}")
+        if not details.record(error):  # nobody keeps a log
             raise
-        sys.stderr.write(f"raybench: {error}. Finished work is saved; free some space and rerun the same command.\n")
-        sys.exit(2)
+        kind, text = type(error).__name__, str(error).strip().partition("\n")[0]
+        _exit(EXIT_UNEXPECTED, f"unexpected error: {kind}: {text}. {CONTINUE}; if it comes back, report it")
+
+
+def _exit(code: int, sentence: str) -> NoReturn:
+    sys.stderr.write(f"raybench: {printable(sentence)}\n")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 # from the bottom to the top: a package imports only packages of lower lines
 LAYERS = [
-    {"errors", "limits"},
+    {"errors", "limits", "details"},
     {"registry", "fingerprints", "storage", "progress", "metrics"},
     {"data", "models", "paper_tables"},
     {"engine"},
@@ -30,6 +30,7 @@ LAYERS = [
     {"api"},
     {"commands"},
     {"cli"},
+    {"supervisor"},
     {"__main__"},
 ]
 RAY = {"distributed"}

@@ -130,8 +130,8 @@ def test_completion_knows_every_plug_in_without_importing_it():
 
 def test_completion_of_names_files_and_runs(tmp_path, monkeypatch):
     for name in ("first", "second"):
-        (tmp_path / "store" / name).mkdir(parents=True)
-        (tmp_path / "store" / name / "manifest.json").write_text("{}")
+        (tmp_path / "store" / name / "0a1b2c3d").mkdir(parents=True)
+        (tmp_path / "store" / name / "0a1b2c3d" / "manifest.json").write_text("{}")
     (tmp_path / "store" / "artifacts").mkdir()
     (tmp_path / "fine.yaml").write_text("")
     (tmp_path / "files").mkdir()
@@ -142,7 +142,7 @@ def test_completion_of_names_files_and_runs(tmp_path, monkeypatch):
     assert completion.experiment_files("files/d") == ["files/deep.yml"]
     assert completion.experiment_files("nowhere/") == []
     context = SimpleNamespace(params={"storage": "store", "what": "methods"})
-    assert completion.runs(context, "f") == ["first", "files/", "fine.yaml"]
+    assert completion.runs(context, "f") == ["first", "first/0a1b2c3d", "files/", "fine.yaml"]
     assert completion.runs(SimpleNamespace(params={"storage": "s3://bucket"}), "s") == ["store/"]
     assert completion.listed_names(context, "sc") == ["scar", "scrub"]
     assert completion.method_names("scr") == ["scrub"]
