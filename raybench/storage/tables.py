@@ -67,6 +67,14 @@ def cast(name: str, content: pa.Table) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+def completed(name: str, content: pa.Table) -> pa.Table:
+    """Return a stored table with null columns for those that its schema has gained since; others stay as they are."""
+    for field in _schema(name):
+        if field.name not in content.column_names:
+            content = content.append_column(field, pa.nulls(len(content), field.type))
+    return content
+
+
 def _schema(name: str) -> pa.Schema:
     return {**SCHEMAS, **REPORT_SCHEMAS}[name]
 
