@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from raybench import __version__, details
+from raybench.commands import several_runs
+from raybench.commands.console import console as _console
 from raybench.commands.options import (
     RUNS,
     Address,
@@ -252,6 +253,10 @@ def submit(
     )
 
 
+for command in (several_runs.compare, several_runs.leaderboard, several_runs.runs):
+    app.command()(command)
+
+
 def _run_name(run: str) -> str:
     """Return NAME or NAME/FINGERPRINT; `run` is that itself, or an experiment file, which has a name."""
     if not run.endswith((".yaml", ".yml")):
@@ -259,15 +264,6 @@ def _run_name(run: str) -> str:
     from raybench.config.reading import load_experiment
 
     return load_experiment(run)[0].name
-
-
-def _console() -> Console:
-    """Return the console; outside a terminal it is 150 columns wide, so that the leaderboard fits.
-
-    Nothing in brackets or between colons is markup: names and paths are printed as they are.
-    """
-    width = None if sys.stdout.isatty() else 150
-    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def main() -> None:

@@ -4,16 +4,22 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from raybench.api.notebook import message_html, results_html
 from raybench.errors import UserError
 from raybench.report.leaderboard import Leaderboard
 from raybench.report.render import as_rich
-from raybench.report.table import markdown_table
 from raybench.report.verdict import verdict
+
+if TYPE_CHECKING:  # plots import matplotlib, which takes half a second
+    from raybench.api.plots import Plots
+    from raybench.report.html import RunFrames
 
 WIDTH = 110
 NOTES = " (see the notes in report.md)"
@@ -33,6 +39,21 @@ class Results(ABC):
     @abstractmethod
     def board(self) -> Leaderboard:
         """Return the leaderboard as an object; raise UserError if there is none yet."""
+
+    @abstractmethod
+    def table(self, name: str) -> pa.Table:
+        """Return one table by its name, for example "metrics"."""
+
+    @abstractmethod
+    def _frames(self) -> "RunFrames":
+        """Return the tables that figures are drawn from."""
+
+    @cached_property
+    def plot(self) -> "Plots":
+        """Figures: `plot.memory()`, `plot.gaps()`, ...; `dir(plot)` lists them."""
+        from raybench.api.plots import Plots
+
+        return Plots(self._frames, self.title)
 
     @cached_property
     def leaderboard(self) -> pd.DataFrame:
@@ -55,16 +76,13 @@ class Results(ABC):
         lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
         return "\n".join([self.title, *lines, *(f"- {line}" for line in self.verdict)])
 
-    def _repr_markdown_(self) -> str:
+    def _repr_html_(self) -> str:
         """Return the leaderboard and the verdict for a notebook."""
         try:
             table = self._shown()
         except UserError as error:
-            return f"**{self.title}**\n\n{error}"
-        head = [str(column.header) for column in table.columns]
-        rows = [[str(cell) for cell in row] for row in zip(*(column.cells for column in table.columns))]
-        parts = [f"**{self.title}**", markdown_table(head, rows), "\n".join(f"- {line}" for line in self.verdict)]
-        return "\n\n".join(parts)
+            return message_html(self.title, str(error))
+        return results_html(self.title, table, self.verdict)
 
     def _shown(self) -> Table:
         table = as_rich(self.board, width=WIDTH)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -23,7 +23,12 @@ from raybench.report.stored import read_run_table
 from raybench.storage.read_only import ReadOnlyStore
 from raybench.storage.runs import find_run
 from raybench.storage.store import Store
+from raybench.storage.tables import SCHEMAS
 
+if TYPE_CHECKING:
+    from raybench.report.html import RunFrames
+
+TABLES = ("leaderboard", *(name for name in SCHEMAS if name != "predictions"), "reported")
 Until = Literal["train", "sweep", "evaluate", "report"]
 
 
@@ -90,11 +95,22 @@ class Run(Results):
             raise self._missing("report")
         return self._store.read_bytes(key).decode()
 
-    def predictions(self, model: str, split: str) -> pa.Table:
-        """Return ids, labels, logits and features of one model on one split, one row per sample.
+    def table(self, name: str) -> pa.Table:
+        """Return one table as pyarrow, with its schema and its version in the metadata.
+
+        `name`: "leaderboard", "metrics", "models", "trials", "samples", ... The DataFrames of the same names hold the
+        same rows. Raise UserError for an unknown table, and for one that the run does not have.
+        """
+        if not self._store.exists(f"{self.name}/tables/{name}.parquet") and name not in TABLES:
+            raise unknown("table", name, TABLES)
+        return self._read(name)
+
+    def predictions(self, model: str, split: str | None = None) -> pa.Table:
+        """Return ids, labels, logits and features of one model, one row per sample, as pyarrow.
 
         `model`: a `name` or `model` of the table `models`, for example "original" or "finetune-3". `split`: a role
-        such as "forget", or a downstream set. Raise UserError for an unknown model or split.
+        such as "forget", or a downstream set; by default all of them, which the column `split` tells apart. Raise
+        UserError for an unknown model or split.
         """
         names = dict(zip(self.models["name"], self.models["model"]))
         key = names.get(model, model)
@@ -109,9 +125,16 @@ class Run(Results):
                 pieces.setdefault(role, []).append((int(start), file))
         if not pieces:
             raise UserError(f"run {self.name!r} has no predictions of {model!r}: it failed, or was not evaluated")
-        if split not in pieces:
+        if split is not None and split not in pieces:
             raise unknown(f"split of run {self.name!r}:", split, pieces)
-        return pa.concat_tables(self._store.read_table(file) for _, file in sorted(pieces[split]))
+        chosen = pieces.values() if split is None else [pieces[split]]
+        return pa.concat_tables(self._store.read_table(file) for files in chosen for _, file in sorted(files))
+
+    def _frames(self) -> "RunFrames":
+        from raybench.report.html import read_frames
+
+        manifest = self._store.read_json(f"{self.name}/manifest.json")
+        return read_frames(self._store, self.name, self.board, manifest, self.metrics, self.models, self.trials)
 
     def _frame(self, table: str) -> pd.DataFrame:
         return self._read(table).to_pandas()
@@ -186,6 +209,11 @@ def open(run: str | Path, *, storage: str | Path = "runs") -> Run:
 
     Raise UserError for a run that does not exist; the message names the nearest one.
     """
+    return Run(*locate(run, storage))
+
+
+def locate(run: str | Path, storage: str | Path) -> tuple[ReadOnlyStore, str]:
+    """Return the store and the folder of a run, named as in `open`."""
     request = str(run)
     if request.endswith((".yaml", ".yml")):
         request = load_experiment(run)[0].name
@@ -197,7 +225,7 @@ def open(run: str | Path, *, storage: str | Path = "runs") -> Run:
         elif any((path / "tables").is_dir() for path in folder.iterdir()):
             request, storage = folder.name, folder.parent
     store = ReadOnlyStore(str(storage))
-    return Run(store, find_run(store, request))
+    return store, find_run(store, request)
 
 
 def _as_texts(overrides: Sequence[str] | Mapping[str, Any]) -> list[str]:

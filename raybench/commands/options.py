@@ -119,3 +119,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Rerun failed trials. By default their error is kept.")
 ]
+Out = Annotated[
+    str, typer.Option(help="HTML file to write, on disk or as a URI. A Parquet table of the same name goes beside it.")
+]

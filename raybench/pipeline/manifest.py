@@ -19,6 +19,7 @@ from raybench.jobs.plan import first_final_seed, original_seeds, reference_seeds
 from raybench.methods.framework.spec import MethodSpec
 from raybench.models.checkpoints import read_file
 from raybench.registry import spec_of
+from raybench.scenario.run_folder import settings_by_content
 from raybench.storage.tables import VERSION
 
 PACKAGES = ("torch", "torchvision", "ray", "numpy", "scipy", "scikit-learn", "pyarrow", "optuna", "pydantic")
@@ -56,6 +57,7 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
         "artifacts": keys,
         "paper": experiment.paper.model_dump() if experiment.paper else None,
         "method_notes": {name: note for name in experiment.methods if (note := _note(experiment.function_name(name)))},
+        "settings": settings_by_content(experiment),
         "experiment": text,
     }
 

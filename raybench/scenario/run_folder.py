@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raybench import methods
+from raybench.config.schema import Experiment
 from raybench.engine.relearning import relearn
 from raybench.fingerprints import code_fingerprint
 from raybench.methods.framework.run import run
@@ -29,7 +30,6 @@ LOCATIONS = ("root", "download")  # of images, which count by content
 def run_folder(scenario: Scenario) -> str:
     """Return the key of the folder of a scenario's run."""
     experiment = scenario.experiment
-    settings = experiment.model_dump(mode="json", exclude={"name": True, "resources": HARDWARE})
     functions = sorted({experiment.function_name(method) for method in experiment.methods})
     chosen = metric_rows.chosen_metrics(experiment.evaluate.metrics)
     decided_by = fingerprint(
@@ -37,12 +37,18 @@ def run_folder(scenario: Scenario) -> str:
         NUMERICS,
         [scenario.data_key, scenario.splits_key, scenario.architecture()],
         {role: downstream.key for role, downstream in scenario.downstream.items()},
-        _by_content(settings),
+        settings_by_content(experiment),
         [code_fingerprint(run), *(code_fingerprint(methods.get(name)) for name in functions)],
         metric_rows.code_fingerprints(chosen),
         [code_fingerprint(function) for function in (Audits, population_metrics, relearn)],
     )
     return f"{experiment.name}/{decided_by[:DIGITS]}"
+
+
+def settings_by_content(experiment: Experiment) -> dict[str, Any]:
+    """Return every setting that decides results, defaults included, as plain values without paths."""
+    settings = experiment.model_dump(mode="json", exclude={"name": True, "resources": HARDWARE})
+    return {key: _by_content(value) for key, value in settings.items()}
 
 
 def _by_content(value: Any) -> Any:

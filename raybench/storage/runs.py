@@ -23,9 +23,15 @@ def mark_newest(store: Store, run: str) -> None:
     store.write_json(_newest_key(run.partition("/")[0]), {"run": run})
 
 
+def started_runs(store: Store, name: str | None = None) -> list[str]:
+    """Return the folders of runs, with and without tables, as `name/fingerprint`; of one name if it is given."""
+    names = [name] if name is not None else [n for n in store.folders("") if n not in NOT_RUNS and n[0] != "."]
+    return [f"{n}/{folder}" for n in names for folder in store.folders(n) if FOLDER.fullmatch(folder)]
+
+
 def evaluated_runs(store: Store, name: str | None = None) -> list[str]:
     """Return the runs that have tables, as `name/fingerprint`, sorted; of one name if it is given."""
-    return [run for run in _runs(store, name) if store.exists(f"{run}/{TABLES}")]
+    return [run for run in started_runs(store, name) if store.exists(f"{run}/{TABLES}")]
 
 
 def find_run(store: Store, request: str) -> str:
@@ -39,7 +45,7 @@ def find_run(store: Store, request: str) -> str:
         return newest
     runs = evaluated_runs(store, name) if match and name not in NOT_RUNS else []
     if not runs:
-        if match and name not in NOT_RUNS and _runs(store, name):
+        if match and name not in NOT_RUNS and started_runs(store, name):
             raise UserError(f"run {request!r} on {store.shown} has no tables yet: `raybench run` its experiment first")
         names = sorted({run.partition("/")[0] for run in evaluated_runs(store)})
         raise unknown(f"run on {store.shown}:", request, names, hint="; a run has tables once it is evaluated")
@@ -84,9 +90,3 @@ def _marked(store: Store, name: str) -> str | None:
         return None
     known = run.startswith(f"{name}/") and FOLDER.fullmatch(run.removeprefix(f"{name}/"))
     return run if known and store.exists(f"{run}/{TABLES}") else None
-
-
-def _runs(store: Store, name: str | None) -> list[str]:
-    """Return the folders of runs, with and without tables."""
-    names = [name] if name is not None else [n for n in store.folders("") if n not in NOT_RUNS and n[0] != "."]
-    return [f"{n}/{folder}" for n in names for folder in store.folders(n) if FOLDER.fullmatch(folder)]

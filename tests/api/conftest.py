@@ -1,4 +1,4 @@
-"""Six small models on scikit-learn's digits, with random labels on the forget samples."""
+"""Six small models on scikit-learn's digits, with random labels on the forget samples, and a finished run."""
 
 import copy
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Subset, TensorDataset
+
+import raybench
+from raybench.distributed.cluster import Cluster
 
 EPOCHS = 80
 
@@ -59,3 +62,15 @@ def digits():
         train(data, retain, seed=6, epochs=1, start=original),
         train(data, retain, seed=7),
     )
+
+
+@pytest.fixture(scope="session")
+def storage(tables_folder):
+    return tables_folder.parents[2]
+
+
+@pytest.fixture(scope="session")
+def finished(storage, tiny):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cluster, "start", lambda self: pytest.fail("everything is in the store"))
+        yield raybench.run(tiny(), storage=storage, quiet=True)

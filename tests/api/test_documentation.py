@@ -30,7 +30,7 @@ def test_every_example_of_the_page_runs(names, tables_folder, tiny, tmp_path, mo
     (tmp_path / "runs").symlink_to(tables_folder.parents[2])
     for number, block in enumerate(BLOCKS):
         exec(compile(block, f"python-api.md, example {number}", "exec"), names)
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 8
     assert isinstance(names["run"], raybench.Run)
     assert names["table"].loc["do nothing", ("accuracy", "forget")] > names["table"].loc["retrained"].iloc[0]
     assert names["worst"].exposure.iloc[0] > 0.5
@@ -50,4 +50,5 @@ def test_the_notebook_audits_a_model():
         exec(compile("".join(cell["source"]), f"audit.ipynb, cell {number}", "exec"), names)
     board = names["audit"].leaderboard.set_index("method")
     assert board.conclusion[["retrain", "finetune", "do nothing"]].tolist() == ["forgotten", "remembers", "remembers"]
-    assert "memory left" in names["audit"]._repr_markdown_()
+    assert "memory left" in names["audit"]._repr_html_()
+    assert names["audit"].plot.memory()._repr_png_().startswith(b"\x89PNG")

@@ -1,5 +1,6 @@
 """Run an experiment from Python and open its results. The tiny experiment is in the store, so no Ray starts here."""
 
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,6 @@ import yaml
 import raybench
 from raybench.api.run import _as_texts
 from raybench.config.reading import experiment_of, load_experiment
-from raybench.distributed.cluster import Cluster
-
-
-@pytest.fixture(scope="module")
-def storage(tables_folder):
-    return tables_folder.parents[2]
-
-
-@pytest.fixture(scope="module")
-def finished(storage, tiny):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Cluster, "start", lambda self: pytest.fail("everything is in the store"))
-        yield raybench.run(tiny(), storage=storage, quiet=True)
 
 
 def test_a_run_that_is_in_the_store_gives_its_results_without_ray(finished, tables_folder, capsys):
@@ -54,10 +42,10 @@ def test_predictions_by_name_or_id_of_a_model(finished, tables_folder):
 
 def test_it_shows_the_leaderboard_and_the_verdict(finished):
     assert finished.verdict[0].startswith("no verdict on forgetting: 2 retrained models")
-    for text in (repr(finished), finished._repr_markdown_()):
-        assert f"raybench run {finished.name!r}" in text
+    for text in (repr(finished), finished._repr_html_()):
+        assert f"raybench run {finished.name!r}" in unescape(text)
         assert "gradient_ascent" in text
-        assert finished.verdict[0] in text
+        assert finished.verdict[0] in unescape(text)
 
 
 def test_open_takes_a_name_a_folder_or_the_experiment_file(finished, storage, tables_folder, tiny, tmp_path):
@@ -85,7 +73,7 @@ def test_a_run_that_was_stopped_early_says_what_is_missing(finished, storage, ti
     with pytest.raises(raybench.UserError, match="has no report yet"):
         _ = early.report
     assert "has no table 'leaderboard' yet" in repr(early)
-    assert "has no table 'leaderboard' yet" in early._repr_markdown_()
+    assert "has no table 'leaderboard' yet" in unescape(early._repr_html_())
 
 
 def test_content_and_file_give_the_same_experiment(tiny, write_file, monkeypatch, tmp_path):

@@ -30,15 +30,15 @@ def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
         word = row.conclusion or ""
         cells = [
             name_cell(row.name),
-            f'<td class="verdict" data-value="{escape(word)}">{_verdict(row, board, settings.get(row.name))}</td>',
-            *([_number(row.memory.value, memory_text(row.memory))] if has_memory else []),
+            verdict_cell(row, board, settings.get(row.name)),
+            *([number_cell(row.memory.value, memory_text(row.memory))] if has_memory else []),
             *(
-                _number(row.cells[column.title].value, value_text(row.cells[column.title], column))
+                number_cell(row.cells[column.title].value, value_text(row.cells[column.title], column))
                 for column in columns
             ),
-            _number(row.relative_cost, cost_text(row.relative_cost)),
-            _number(row.gap.value, mean_gap_text(row)),
-            _number(row.rank, rank_text(row)),
+            number_cell(row.relative_cost, cost_text(row.relative_cost)),
+            number_cell(row.gap.value, mean_gap_text(row)),
+            number_cell(row.rank, rank_text(row)),
         ]
         lines.append(f'<tr data-verdict="{escape(word)}" data-name="{escape(row.name.lower())}">{"".join(cells)}</tr>')
     return sortable("leaderboard", "Methods, by rank", head, lines)
@@ -51,7 +51,7 @@ def column_table(board: Leaderboard) -> str:
     lines = []
     for row in board.rows:
         cells = [
-            _number(row.cells[c.title].value, value_text(row.cells[c.title], c), row.cells[c.title].reason)
+            number_cell(row.cells[c.title].value, value_text(row.cells[c.title], c), row.cells[c.title].reason)
             for c in columns
         ]
         lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
@@ -66,7 +66,8 @@ def gap_table(board: Leaderboard) -> str:
     for row in board.rows:
         if row.kind != "retrained":
             cells = [
-                _number(row.cells[c.title].gap * c.scale[0], signed_gap_text(row.cells[c.title], c)) for c in columns
+                number_cell(row.cells[c.title].gap * c.scale[0], signed_gap_text(row.cells[c.title], c))
+                for c in columns
             ]
             lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
     return sortable("gap-table", "Signed gaps, in points or in the unit of the metric", head, lines)
@@ -97,11 +98,17 @@ def rank_text(row: Row) -> str:
     return f"{row.rank} [{row.rank_low}-{row.rank_high}]" if has_range else str(row.rank)
 
 
-def _number(value: float | None, text: str, reason: str | None = None) -> str:
+def number_cell(value: float | None, text: str, reason: str | None = None) -> str:
+    """Return a cell that sorts by its value; `reason`: why there is none, shown on hover."""
     known = value is not None and not math.isnan(value)
     order = f' data-value="{value:.9g}"' if known else ""
     title = f' title="{escape(reason)}"' if reason else ""
     return f"<td{order}{title}>{escape(text)}</td>"
+
+
+def verdict_cell(row: Row, board: Leaderboard, setting: str | None) -> str:
+    """Return the cell with the verdict in one line and details on demand; `setting`: hyperparameters in words."""
+    return f'<td class="verdict" data-value="{escape(row.conclusion or "")}">{_verdict(row, board, setting)}</td>'
 
 
 def _verdict(row: Row, board: Leaderboard, setting: str | None) -> str:

@@ -1,20 +1,16 @@
 """The page: its sections in order, each left out where the run has no data for it."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import escape
-from importlib import resources
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raybench.report.html import figures
+from raybench.report.html.document import Section, count_of, document, figure_block, paragraph
 from raybench.report.html.inputs import RunFrames
 from raybench.report.html.leaderboard_table import column_table, gap_table, headline_table
 from raybench.report.html.methods import chosen_settings, in_words, searched_names, settings_section, worst_samples
 from raybench.report.html.provenance import environment, reported_table, reproduction
-from raybench.report.html.svg import inline_svg
 from raybench.report.html.uncertainty import half_widths
 from raybench.report.search import tuned_on
 from raybench.report.verdict import details, verdict
@@ -23,65 +19,22 @@ WORDS = ("forgotten", "no difference", "remembers", "withheld", "failed")
 GAP_PANELS = 4  # columns of the leaderboard in one figure
 
 
-@dataclass(frozen=True)
-class Section:
-    """One section of the page; `body` is HTML."""
-
-    key: str
-    title: str
-    body: str
-
-
 def as_html(run: RunFrames) -> str:
     """Return `report.html`; the same tables give the same text."""
-    sections = list(_sections(run))
-    links = "".join(f'<li><a href="#{section.key}">{escape(section.title)}</a></li>' for section in sections)
-    body = "\n".join(
-        f'<section id="{section.key}" aria-labelledby="{section.key}-title">\n'
-        f'<h2 id="{section.key}-title">{escape(section.title)}</h2>\n{section.body}\n</section>'
-        for section in sections
-    )
-    files = resources.files("raybench.report.html")
-    style, script = ((files / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(run.name)} - raybench report</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<a class="skip" href="#summary">Skip to the summary</a>
-<header>
-<h1>{escape(run.name)}</h1>
-<p>{_subtitle(run)}</p>
-<nav aria-label="Sections"><ul>{links}</ul></nav>
-</header>
-<main>
-{body}
-</main>
-<footer><p>raybench {escape(run.manifest["raybench"])}, run started {escape(run.manifest["started"])}</p></footer>
-<script>
-{script}</script>
-</body>
-</html>
-"""
+    footer = f"raybench {run.manifest['raybench']}, run started {run.manifest['started']}"
+    return document(run.name, _subtitle(run), list(_sections(run)), footer)
 
 
 def _subtitle(run: RunFrames) -> str:
     board = run.board
     methods = sum(row.kind == "unlearned" for row in board.rows)
     parts = [
-        _count(methods, "method"),
-        _count(board.num_seeds, "run") + " each",
-        _count(board.num_originals, "original"),
-        _count(board.num_retrained, "retrained model"),
+        count_of(methods, "method"),
+        count_of(board.num_seeds, "run") + " each",
+        count_of(board.num_originals, "original"),
+        count_of(board.num_retrained, "retrained model"),
     ]
-    return escape(", ".join(parts))
+    return ", ".join(parts)
 
 
 def _sections(run: RunFrames) -> Iterator[Section]:
@@ -90,7 +43,7 @@ def _sections(run: RunFrames) -> Iterator[Section]:
     columns, comparison = board.columns, board.comparison
     plots = ""
     for number, start in enumerate(range(0, len(columns), GAP_PANELS)):
-        plots += _figure(
+        plots += figure_block(
             figures.gaps(
                 leaderboard,
                 run.metrics,
@@ -102,7 +55,7 @@ def _sections(run: RunFrames) -> Iterator[Section]:
         )
     if plots:
         yield Section("gaps", comparison.gaps_title.split(",")[0], plots + _gap_text(run) + _gap_table(run))
-    plot = _figure(
+    plot = figure_block(
         figures.tradeoff(leaderboard, half_widths(run.metrics, columns, board.alpha)),
         "tradeoff",
         "Mean forget gap against mean utility gap and cost",
@@ -112,7 +65,7 @@ def _sections(run: RunFrames) -> Iterator[Section]:
             "tradeoff",
             "Forgetting, utility and cost",
             plot
-            + _paragraph(
+            + paragraph(
                 "Closer to the lower left is better. Bars are 95 % intervals over runs. No other method is better than "
                 "one on the Pareto front in forget gap, utility gap and cost at once."
             ),
@@ -125,7 +78,7 @@ def _sections(run: RunFrames) -> Iterator[Section]:
 def _sample_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Section]:
     if run.samples is not None:
         margin, loss = (
-            _figure(
+            figure_block(
                 figures.distributions(leaderboard, run.models, run.samples, value),
                 value,
                 f"Distribution of the {value} of forget and unseen samples, by method",
@@ -133,33 +86,33 @@ def _sample_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Sect
             for value in ("margin", "loss")
         )
         if margin or loss:
-            text = _paragraph("A method that forgot has its forget samples where retrained models have theirs.")
+            text = paragraph("A method that forgot has its forget samples where retrained models have theirs.")
             more = f"<details><summary>loss</summary>{loss}</details>" if margin and loss else loss
             yield Section("distributions", "Distributions of margin and loss", text + margin + more)
     if run.exposure is not None and len(run.exposure):
         places = {name: place for place, name in enumerate(leaderboard.method)}
         table = run.exposure.sort_values("method", key=lambda names: names.map(places), kind="stable")
-        plot = _figure(figures.exposure(table), "exposure", "Exposure of the forget samples, by method")
-        text = _paragraph(
+        plot = figure_block(figures.exposure(table), "exposure", "Exposure of the forget samples, by method")
+        text = paragraph(
             "A mean over the forget set can hide that a few samples are still known. Exposure is the probability that "
             "a model was trained on a sample, given its confidence, compared with originals and retrained models."
         )
         yield Section("exposure", "Exposure of single samples", text + plot + worst_samples(table))
-    plot = _figure(figures.coverage(leaderboard, run.metrics), "coverage", "Coverage against 1 - alpha, by method")
+    plot = figure_block(figures.coverage(leaderboard, run.metrics), "coverage", "Coverage against 1 - alpha, by method")
     if plot:
         yield Section("coverage", "Coverage of conformal prediction sets", plot)
-    plot = _figure(figures.transfer(leaderboard, run.metrics), "transfer", "k-NN accuracy on each downstream set")
+    plot = figure_block(figures.transfer(leaderboard, run.metrics), "transfer", "k-NN accuracy on each downstream set")
     if plot:
         text = "Lines are ranges over runs. Band and vertical line: range and mean of the retrained models."
-        yield Section("transfer", "Transfer of the features to downstream sets", plot + _paragraph(text))
+        yield Section("transfer", "Transfer of the features to downstream sets", plot + paragraph(text))
     if run.samples is not None:
-        plot = _figure(figures.epsilon(run.metrics, run.samples), "epsilon", "Distribution of epsilon, by method")
+        plot = figure_block(figures.epsilon(run.metrics, run.samples), "epsilon", "Distribution of epsilon, by method")
         if plot:
             yield Section("epsilon", "Populations: epsilon of single samples", plot)
 
 
 def _run_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Section]:
-    plot = _figure(
+    plot = figure_block(
         figures.search(leaderboard, run.trials, run.search), "search", "Objective of each search trial, by method"
     )
     if plot:
@@ -167,13 +120,15 @@ def _run_sections(run: RunFrames, leaderboard: pd.DataFrame) -> Iterator[Section
         tuned = f" {tuned_on(sweep)}" if "tuning_request" in sweep else ""
         text = f"Hyperparameters were selected by {sweep['objective']}{tuned}."
         yield Section(
-            "search", "Hyperparameter search", _paragraph(text) + plot + _objective_by_setting(run, leaderboard)
+            "search", "Hyperparameter search", paragraph(text) + plot + _objective_by_setting(run, leaderboard)
         )
-    plot = _figure(figures.training(leaderboard, run.trials), "training", "Accuracy by epoch, by method")
+    plot = figure_block(figures.training(leaderboard, run.trials), "training", "Accuracy by epoch, by method")
     if plot:
         yield Section("training", "Curves of the reported runs", plot)
     if run.reported is not None and len(run.reported):
-        plot = _figure(figures.reported(run.reported), "reported-figure", "Reported and measured numbers, by method")
+        plot = figure_block(
+            figures.reported(run.reported), "reported-figure", "Reported and measured numbers, by method"
+        )
         yield Section(
             "reported-numbers", "Comparison with reported results", reported_table(run.reported, run.manifest) + plot
         )
@@ -196,13 +151,15 @@ def _summary(run: RunFrames, leaderboard: pd.DataFrame) -> str:
         f' <label>by verdict <select id="filter-verdict"><option value="">all</option>{options}</select></label>'
         ' <span id="filter-count" role="status"></span></form>\n'
     )
-    plot = _figure(figures.memory(leaderboard, board.margin), "memory", "Residual memory of each method, with bounds")
+    plot = figure_block(
+        figures.memory(leaderboard, board.margin), "memory", "Residual memory of each method, with bounds"
+    )
     explained = board.comparison.legend_of([column.title for column in board.columns])
     legend = "".join(f"<li>{escape(line)}</li>" for line in explained)
     findings = [line.removesuffix(" (see the notes in report.md)") for line in [*verdict(board), *details(board)]]
     lines = "".join(f"<li>{escape(line)}</li>" for line in findings)
     return (
-        f"{warning}{_paragraph(counted)}{controls}{headline_table(board, settings)}\n{plot}"
+        f"{warning}{paragraph(counted)}{controls}{headline_table(board, settings)}\n{plot}"
         f"<details><summary>What the columns mean</summary><ul>{legend}</ul></details>\n"
         f"<details><summary>Every finding, control, and power of this evaluation</summary><ul>{lines}</ul></details>\n"
         f"<details><summary>Every metric of the leaderboard</summary>{column_table(board)}</details>"
@@ -211,7 +168,7 @@ def _summary(run: RunFrames, leaderboard: pd.DataFrame) -> str:
 
 def _objective_by_setting(run: RunFrames, leaderboard: pd.DataFrame) -> str:
     caption = "Objective of the search trials against each hyperparameter; red: chosen"
-    plot = _figure(figures.settings(leaderboard, run.trials, searched_names(run.trials)), "by-setting", caption)
+    plot = figure_block(figures.settings(leaderboard, run.trials, searched_names(run.trials)), "by-setting", caption)
     summary = "<summary>Objective against each hyperparameter</summary>"
     return f'<details class="on-demand">{summary}{plot}</details>' if plot else ""
 
@@ -223,7 +180,7 @@ def _gap_text(run: RunFrames) -> str:
         "Filled and red: distinguishable from the reference. Intervals hold for all columns together (95 %, "
         f"Bonferroni), so an interval without 0 and a filled marker mean the same.{band}"
     )
-    return _paragraph(text)
+    return paragraph(text)
 
 
 def _gap_table(run: RunFrames) -> str:
@@ -234,22 +191,3 @@ def _gap_table(run: RunFrames) -> str:
 def _provenance(run: RunFrames) -> str:
     exportable = next((row.name for row in run.board.ranked), None)
     return reproduction(run.name, run.manifest, exportable) + "\n" + environment(run.manifest)
-
-
-def _figure(figure: Figure | None, key: str, caption: str) -> str:
-    if figure is None:
-        return ""
-    svg = inline_svg(figure, key, caption)
-    return (
-        f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{svg}</div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
-    )
-
-
-def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>\n" if text else ""
-
-
-def _count(number: float, noun: str) -> str:
-    number = 0 if math.isnan(number) else int(number)
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -28,7 +28,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 const controls = document.querySelector(".controls");
 if (controls) {
   const [name, verdict, count] = ["filter-name", "filter-verdict", "filter-count"].map((id) => document.getElementById(id));
-  const rows = [...document.querySelectorAll("#leaderboard tbody tr")];
+  const rows = [...document.querySelectorAll("tr[data-name]")];
   const filter = () => {
     const text = name.value.trim().toLowerCase();
     for (const row of rows) {

@@ -16,27 +16,32 @@ def tradeoff(leaderboard: pd.DataFrame, errors: pd.DataFrame) -> Figure | None:
     """Plot the mean forget gap against the mean utility gap and against cost; None if fewer than two methods have them.
 
     `errors`: half-widths of the 95 % intervals over runs, in points: columns `forget` and `utility`, index the method;
-    NaN where there is none. Methods on the Pareto front have a ring.
+    NaN where there is none. Methods on the Pareto front have a ring. Without any cost, the right panel is left out.
     """
     rows = leaderboard[leaderboard.forget_gap.notna() & leaderboard.utility_gap.notna()]
     if len(rows) < 2:
         return None
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
-    left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
+    costs = 100 * rows.relative_cost.astype(float)
+    panels = 2 if costs.notna().any() else 1
+    left = figure.add_subplot(1, panels, 1)
     bars = errors.reindex(rows.method)
     _panel(left, rows, rows.utility_gap, bars.utility.tolist(), bars.forget.tolist())
     left.set_xlabel("mean utility gap, points (0: as retrained)")
     left.set_ylabel("mean forget gap, points (0: as retrained)")
     left.set_title("forgetting and utility")
-    costs = 100 * rows.relative_cost
-    _panel(right, rows, costs, [math.nan] * len(rows), bars.forget.tolist())
-    right.set_xlabel("cost, % of one retraining")
-    if (costs > 0).any() and costs[costs > 0].min() * 20 < costs.max():
-        right.set_xscale("log")
-        right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    right.set_title("forgetting and cost")
+    named = [(left, rows.utility_gap)]
+    if panels == 2:
+        right = figure.add_subplot(1, 2, 2)
+        _panel(right, rows, costs, [math.nan] * len(rows), bars.forget.tolist())
+        right.set_xlabel("cost, % of one retraining")
+        if (costs > 0).any() and costs[costs > 0].min() * 20 < costs.max():
+            right.set_xscale("log")
+            right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        right.set_title("forgetting and cost")
+        named.append((right, costs))
     figure.draw_without_rendering()  # fixes the scales, which the labels need
-    for axis, values in ((left, rows.utility_gap), (right, costs)):
+    for axis, values in named:
         _name_points(axis, rows, values)
     words = [word for word in VERDICTS if word in set(rows.conclusion)]
     handles = [
@@ -44,7 +49,8 @@ def tradeoff(leaderboard: pd.DataFrame, errors: pd.DataFrame) -> Figure | None:
         for word in words
         for axis_handle in left.plot([], [], VERDICTS[word][1], color=VERDICTS[word][0], label=word)
     ]
-    handles += left.plot([], [], "o", color=INK, markerfacecolor="none", markersize=11, label="Pareto front")
+    if (rows.pareto == 1).any():
+        handles += left.plot([], [], "o", color=INK, markerfacecolor="none", markersize=11, label="Pareto front")
     figure.legend(handles=handles, loc="outside upper left", ncols=6)
     return figure
 
