@@ -53,6 +53,8 @@ def evidence(
     originals = models[models.kind == "original"].set_index("original", drop=False)
     original = originals.loc[0 if model is None else int(model.original)]
     checkpoint = manifest.get("checkpoint")
+    if files := (manifest.get("checkpoints") or {}).get("original"):
+        checkpoint = files[int(original.original)]
     content: Evidence = {
         "evidence_version": VERSION,
         "run": name,
