@@ -73,7 +73,7 @@ def test_the_checkpoint_is_the_original_and_fits_its_training_data(scenario):
     import_models(scenario, [job], [])
     audit = train_job(scenario, job)["audit"]
     assert audit["retain_accuracy"] > 0.8
-    assert doubts(scenario, audit) == []
+    assert doubts(scenario, {"model.pt": audit}) == []
     (notice,) = assumptions(scenario)
     assert "gap_to_ideal" in notice
 

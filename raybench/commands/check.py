@@ -90,6 +90,9 @@ def _train_lines(scenario: Scenario, trained: Trained) -> Iterator[str]:
         for kind in ("original", "retrained")
         if not any(job.kind == kind for job in imported)
     )
+    if not jobs and not references:
+        yield f"train        {_yours(imported)}nothing to train"
+        return
     cached = _finished(scenario.store, [*jobs, *references])
     missing = len(jobs) + len(references) - cached
     workers = f", {experiment.train.workers} data-parallel workers" if experiment.train.workers > 1 else ""

@@ -142,7 +142,8 @@ def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
             "chosen": record["phase"] == "final" or (chosen is not None and record["setting"] == chosen["setting"]),
             "budget_trials": sweep.trials,
         }
-        epochs = record["epochs"] or [{}]  # a failed trial without an epoch is still a row
+        # a failed trial without an epoch is still a row, and so is a model that the user has unlearned
+        epochs = record["epochs"] or [{**(record["audit"] or {})}]
         for number, row in enumerate(epochs):
             value = objective(sweep.objective, row, target) if row else None
             rows.append({**common, **row, "objective": value, "last": number == len(epochs) - 1})

@@ -146,11 +146,11 @@ def headline(scenario: Scenario) -> str:
     trained = f"{experiment.sweep.originals} original{'s' if experiment.sweep.originals > 1 else ''}"
     files = len(experiment.model.checkpoints)
     original = trained if not files else "your original" if files == 1 else f"your {files} originals"
-    yours = "of your " if experiment.train.checkpoints else ""
+    yours = "your " if experiment.train.checkpoints else ""
     return (
         f"raybench  {experiment.name}   {experiment.data.dataset}, forget {sizes['forget']} of "
         f"{sizes['forget'] + sizes['retain']} ({rule})   {experiment.model.name}   {original}, "
-        f"{len(experiment.train.seeds)} {yours}retrained   {len(experiment.methods)} methods\n"
+        f"{yours}{len(experiment.train.seeds)} retrained   {len(experiment.methods)} methods\n"
     )
 
 
