@@ -1,4 +1,4 @@
-"""Write the examples of docs/bring-your-own.md and docs/audit-checkpoints.md: images, a manifest, models, ids to forget.
+"""Write the examples of two pages, docs/bring-your-own.md and docs/audit-checkpoints.md: images, models, ids to forget.
 
     python -m raybench.example bring_your_own
     python -m raybench.example audit_checkpoints --audit

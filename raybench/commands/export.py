@@ -8,7 +8,6 @@ from raybench.errors import UserError, unknown
 from raybench.models.checkpoints import SAFETENSORS, read_weights, to_safetensors
 from raybench.storage.store import Store
 
-
 TRAINED = ("original", "retrained")  # kinds of models that are exported like those of a method
 
 
