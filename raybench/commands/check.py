@@ -13,7 +13,7 @@ from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import cross_role_pairs
 from raybench.data.reading.decode_dataset import available_cpus
 from raybench.data.reading.encoded import Encoded
-from raybench.data.splits import ROLES
+from raybench.data.splits import ROLES, roles_of_splits
 from raybench.distributed.resources import needs, unmet
 from raybench.jobs import plan
 from raybench.jobs.imports import import_models
@@ -68,6 +68,8 @@ def _data_lines(scenario: Scenario, *, duplicates: bool) -> Iterator[str]:
     if duplicates:
         yield from _duplicates(images, scenario.splits().role)
     yield f"roles        {', '.join(f'{role} {sizes[role]}' for role in ROLES)}"
+    if len(roles_of_splits(images.part)) == 1 and not experiment.data.sizes.model_fields_set:
+        yield "  the data have no official splits, so all roles divide one pool; `data.sizes` sets how"
 
 
 def _model_lines(scenario: Scenario, model: nn.Module) -> Iterator[str]:

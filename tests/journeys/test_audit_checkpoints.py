@@ -68,8 +68,8 @@ def test_a_run_from_the_checkpoints_of_another_run_has_the_same_numbers(
     shutil.move(tmp_path / files["finetune"][0], renamed)
     again["methods"] = {"finetune": {"checkpoints": [renamed.name, *files["finetune"][1:]]}}
     (tmp_path / "again.yaml").write_text(yaml.safe_dump(again))
-    assert "evaluate     5 models" not in succeed("check", *words)
-    assert "= 48 forward passes" in (plan := succeed("check", *words))
+    plan = succeed("check", *words)
+    assert "48 forward passes" in plan
     assert "48 cached" in plan  # a renamed file is the same model
 
 
@@ -89,9 +89,9 @@ def test_the_page_leads_from_checkpoints_to_verdicts(
         assert program == "raybench"
         printed = succeed(*words, *options)
     assert "remembers: finetuned" in printed
-    board = pd.read_parquet(tmp_path / "audit_checkpoints" / "tables" / "leaderboard.parquet").set_index("name")
-    assert board.verdict["finetuned"] == "remembers"
-    assert board.verdict["exact"] in ("forgotten", "no difference")
+    board = pd.read_parquet(tmp_path / "audit_checkpoints" / "tables" / "leaderboard.parquet").set_index("method")
+    assert board.conclusion["finetuned"] == "remembers"
+    assert board.conclusion["exact"] in ("forgotten", "no difference")
     evidence = (tmp_path / "audit_checkpoints" / "evidence" / "evidence.md").read_text()
     assert "exact-0.safetensors` (sha256 " in evidence
     assert len(files) == 13
