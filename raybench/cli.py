@@ -23,7 +23,6 @@ from raybench.commands.options import (
     InitMethods,
     Listed,
     ListedName,
-    MethodOfRun,
     Needs,
     NewFile,
     Quiet,
@@ -155,15 +154,20 @@ def report(run: RunName, storage: Storage = RUNS) -> None:
 @app.command()
 def export(
     run: RunName,
-    method: MethodOfRun,
-    out: Annotated[Path, typer.Option(help="File to write the state dict to.", show_default=False)],
+    method: Annotated[
+        str, typer.Option(help="Unlearning method of the run, or original, or retrained.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="File to write the state dict to: .safetensors, or torch's format.", show_default=False)
+    ],
+    seed: Annotated[int | None, typer.Option(help="Seed of the model. Default: the first.", show_default=False)] = None,
     storage: Storage = RUNS,
 ) -> None:
-    """Write the checkpoint of an unlearned model of a finished run to a file."""
+    """Write the checkpoint of a model of a finished run to a file."""
     from raybench.commands.export import export as export_model
     from raybench.storage.store import Store
 
-    print(export_model(Store(storage), _run_name(run), method, out))
+    print(export_model(Store(storage), _run_name(run), method, out, seed=seed))
 
 
 @app.command()

@@ -24,6 +24,7 @@ from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN, ImageData
 from raybench.data.listing import first_few
 from raybench.data.perceptual_hash import hashes
 from raybench.data.reading.order import seed_for, stratified_order
+from raybench.data.role_sizes import SizeError
 from raybench.errors import UserError, unknown
 
 ROLES = ("retain", "forget", "validation", "calibration", "test", "unseen")
@@ -166,7 +167,7 @@ def make_splits(
         drawn |= draw(data, pool, counts, wrong, generator)
     train = drawn.pop("train")
     if len(train) == 0:
-        raise UserError("the training set is empty: set sizes.train, or null for the rest of its pool")
+        raise SizeError("the training set is empty: set sizes.train, or null for the rest of its pool")
     options = dict(forget)
     rule = options.pop("rule", None)
     if not isinstance(rule, str):

@@ -69,7 +69,7 @@ def training_folder(record: ModelRecord) -> Folder:
     curve = record.get("curve", [])
 
     def made() -> Iterable[Event]:
-        start = time.time() - record["seconds"]
+        start = time.time() - (record["seconds"] or 0)
         for row in curve:
             yield events.scalars(int(row["epoch"]), training_points(row), wall_time=start + row["seconds"])
 

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -23,7 +22,6 @@ from raybench.errors import UserError
 from raybench.jobs import curves
 from raybench.jobs.records import AuditedRecord, ModelRecord
 from raybench.jobs.specs import TrainJob
-from raybench.models.checkpoints import fit_checkpoint, read_checkpoint
 from raybench.scenario.scenario import AUDIT_LIMIT, Scenario
 from raybench.storage.tensorboard import Curves, growing, write_folder
 
@@ -84,30 +82,6 @@ def read_record(scenario: Scenario, job: TrainJob) -> AuditedRecord:
     """Return the record of a finished job with its audit."""
     store = scenario.store
     return cast(AuditedRecord, {**store.read_json(f"{job.key}.json"), "audit": store.read_json(job.audit_key)})
-
-
-def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
-    """Put the user's checkpoint into the store as the original; refuse another architecture, and code inside it."""
-    if job.checkpoint is None or scenario.store.exists(f"{job.key}.json"):
-        return
-    model = scenario.fresh(job.seed)
-    fit_checkpoint(model, read_checkpoint(Path(job.checkpoint).expanduser()), name=job.checkpoint)
-    record: ModelRecord = {
-        "key": job.key,
-        "kind": job.kind,
-        "seed": job.seed,
-        "parameters": models.num_parameters(model),
-        "recipe": None,
-        "samples_forward": 0,
-        "samples_backward": 0,
-        "steps": 0,
-        "seconds": 0.0,
-        "epochs": 0,
-        "loss": None,
-        "workers": 1,
-    }
-    scenario.store.write_archive(f"{job.key}.pt", models.to_bytes(model))
-    scenario.store.write_json(f"{job.key}.json", record)
 
 
 def _log(scenario: Scenario, job: TrainJob) -> str:

@@ -51,7 +51,10 @@ def trial_job(
     started = time.perf_counter()
     outcome: dict[str, Any]
     try:
-        outcome = _run(scenario, job, retrained, original, report)
+        if job.checkpoint is not None:
+            outcome = _measured(scenario, job)
+        else:
+            outcome = _run(scenario, job, retrained, original, report)
     except (StorageError, MemoryError):
         raise
     except Exception as error:
@@ -103,7 +106,10 @@ def _audit_of(row: EpochRow) -> Audit:
 
 
 def _job_fields(scenario: Scenario, job: TrialJob) -> dict[str, Any]:
-    arguments, settings = check(job.method, methods.get(job.function), job.setting, scenario.training)
+    hyperparameters: dict[str, Any] = {}
+    if job.checkpoint is None:
+        arguments, settings = check(job.method, methods.get(job.function), job.setting, scenario.training)
+        hyperparameters = {**settings.model_dump(), **arguments}
     return {
         "key": job.key,
         "name": job.name,
@@ -112,8 +118,15 @@ def _job_fields(scenario: Scenario, job: TrialJob) -> dict[str, Any]:
         "seed": job.seed,
         "original": job.original,
         "setting": job.setting,
-        "hyperparameters": {**settings.model_dump(), **arguments},
+        "hyperparameters": hyperparameters,
     }
+
+
+def _measured(scenario: Scenario, job: TrialJob) -> dict[str, Any]:
+    """Audit a model that the user has unlearned; what that cost is unknown."""
+    precision = resolve_precision(scenario.experiment.resources.precision, scenario.device)
+    measured = audit(scenario.load(job.key), scenario.audit_splits(), precision=precision)
+    return {"status": "finished", "reason": None, "epochs": [], "audit": measured, "ledger": {}}
 
 
 def _run(

@@ -15,7 +15,7 @@ import torch
 
 from raybench import __version__, methods
 from raybench.config.schema import Experiment
-from raybench.jobs.plan import first_final_seed, original_seeds, reference_seeds
+from raybench.jobs.seeds import first_final_seed, original_seeds, reference_seeds
 from raybench.methods.framework.spec import MethodSpec
 from raybench.models.checkpoints import read_file
 from raybench.registry import spec_of
@@ -27,6 +27,7 @@ PACKAGES = ("torch", "torchvision", "ray", "numpy", "scipy", "scikit-learn", "py
 
 def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[str, Any]:
     """Return the manifest as plain values."""
+    checkpoints = _checkpoints(experiment)
     return {
         "raybench": __version__,
         "schema_version": VERSION,
@@ -53,23 +54,32 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
         "sweep": experiment.sweep.model_dump()
         | {"searched": [method for method in experiment.methods if experiment.searches(method)]},
         "margin": experiment.evaluate.margin,
-        "checkpoint": _checkpoint(experiment.model.checkpoint),
+        "checkpoint": next(iter(checkpoints.get("original", [])), None),  # of the first original
+        "checkpoints": checkpoints,
         "artifacts": keys,
         "paper": experiment.paper.model_dump() if experiment.paper else None,
-        "method_notes": {name: note for name in experiment.methods if (note := _note(experiment.function_name(name)))},
+        "method_notes": {name: note for name in experiment.methods if (note := _note(experiment, name))},
         "settings": settings_by_content(experiment),
         "experiment": text,
     }
 
 
-def _checkpoint(path: str | None) -> dict[str, str] | None:
-    """Return the file that the original was read from, with its hash."""
-    return None if path is None else {"file": path, "sha256": hashlib.sha256(read_file(path)).hexdigest()}
+def _checkpoints(experiment: Experiment) -> dict[str, list[dict[str, str]]]:
+    """Return the files that the user's models were read from, with their hashes: `original`, `retrained`, methods."""
+    files = {"original": experiment.model.checkpoints, "retrained": experiment.train.checkpoints}
+    files |= {method: experiment.checkpoints(method) for method in experiment.methods}
+    return {
+        name: [{"file": path, "sha256": hashlib.sha256(read_file(path)).hexdigest()} for path in paths]
+        for name, paths in files.items()
+        if paths
+    }
 
 
-def _note(method: str) -> str:
+def _note(experiment: Experiment, method: str) -> str:
     """Return a method's note on its limits: where its defaults may be no better than the original model."""
-    note = spec_of(methods.get(method), MethodSpec).limits
+    if experiment.checkpoints(method):
+        return "its models are yours, and nothing was tuned here"
+    note = spec_of(methods.get(experiment.function_name(method)), MethodSpec).limits
     return f"Limits: {note}" if note else ""
 
 

@@ -6,7 +6,7 @@ from raybench.config.schema import Experiment
 from raybench.distributed.cluster import Cluster
 from raybench.distributed.resources import needs
 from raybench.jobs import plan
-from raybench.jobs.train import import_checkpoint
+from raybench.jobs.imports import import_models
 from raybench.pipeline import stages
 from raybench.pipeline.collect import collect_tables
 from raybench.pipeline.curves import complete_curves, write_overview
@@ -96,12 +96,13 @@ def _write_manifest(scenario: Scenario, text: str) -> None:
 
 def _train(scenario: Scenario, cluster: Cluster, reporter: Reporter) -> Trained:
     trained = Trained(scenario)
-    import_checkpoint(scenario, trained.jobs[0])
+    for note in import_models(scenario, trained.jobs, plan.imported_jobs(scenario, trained.originals)):
+        reporter.print(note)
     stage = stages.train_stage(scenario, trained)
     if stage.finished() < stage.total:
         try_model(scenario)
     stages.execute(stage, cluster, reporter)
-    for notice in doubts(scenario, trained.records[0]["audit"]):
+    for notice in doubts(scenario, trained.imported_audits):
         reporter.print(notice)
     return trained
 
@@ -148,9 +149,11 @@ def headline(scenario: Scenario) -> str:
     options = ", ".join(str(v) for k, v in experiment.forget.model_dump().items() if k not in ("rule", "seed"))
     rule = f"{experiment.forget.rule} {options}".strip()
     trained = f"{experiment.sweep.originals} original{'s' if experiment.sweep.originals > 1 else ''}"
-    original = "your original" if experiment.model.checkpoint is not None else trained
+    files = len(experiment.model.checkpoints)
+    original = trained if not files else "your original" if files == 1 else f"your {files} originals"
+    yours = "your " if experiment.train.checkpoints else ""
     return (
         f"raybench  {experiment.name}   {experiment.data.dataset}, forget {sizes['forget']} of "
         f"{sizes['forget'] + sizes['retain']} ({rule})   {experiment.model.name}   {original}, "
-        f"{len(experiment.train.seeds)} retrained   {len(experiment.methods)} methods\n"
+        f"{yours}{len(experiment.train.seeds)} retrained   {len(experiment.methods)} methods\n"
     )

@@ -61,7 +61,7 @@ def build_leaderboard(
     ]
     rows = [replace(row, findings=_findings(row, original, comparison), memory=_memory(memory, row)) for row in rows]
     reference = next(row.memory for row in rows if row.kind == "original")
-    reason = withheld(reference, num_retrained, retraining)
+    reason = withheld(reference, num_retrained, retraining, provided=_provided(models))
     return Leaderboard(
         tuple(_concluded(row, margin, measurable=reason is None) for row in rows),
         num_retrained=num_retrained,
@@ -75,6 +75,12 @@ def build_leaderboard(
         best_two=ranking.best_two(gaps),
         power=ranking.power(tables.reference_values(), comparison.level),
     )
+
+
+def _provided(models: pd.DataFrame) -> bool:
+    """Return whether the retrained models are checkpoints of the user: raybench knows no recipe of theirs."""
+    recipes = models.loc[models.kind == "retrained", "recipe"] if "recipe" in models else pd.Series(["unknown"])
+    return bool(recipes.isna().all())
 
 
 def _has_metrics(metrics: pd.DataFrame, method: str) -> bool:

@@ -53,6 +53,8 @@ def evidence(
     originals = models[models.kind == "original"].set_index("original", drop=False)
     original = originals.loc[0 if model is None else int(model.original)]
     checkpoint = manifest.get("checkpoint")
+    if files := (manifest.get("checkpoints") or {}).get("original"):
+        checkpoint = files[int(original.original)]
     content: Evidence = {
         "evidence_version": VERSION,
         "run": name,
@@ -98,6 +100,7 @@ def evidence(
         "reason": _plain(model.reason),
         "cost": _plain_cells(model, COSTS),
         "sweep": manifest.get("sweep"),
+        "checkpoint": _file_of(manifest, best.name, of_best.seed.min(), model.seed),
     }
     content["conclusion"] = {"verdict": best.conclusion, "text": _conclusion(best, board), "memory": _memory(best)}
     rows = metrics[metrics.model == model.model].to_dict("records")
@@ -106,6 +109,12 @@ def evidence(
     content["table"] = [_table_line(column, board, metrics, *pair) for column in board.comparison.columns]
     content["findings"] = _findings(best, board)
     return content
+
+
+def _file_of(manifest: Mapping[str, Any], method: str, first_seed: int, seed: int) -> Any:
+    """Return the file of the user that a model was read from, with its hash; None for a model that was unlearned."""
+    files = (manifest.get("checkpoints") or {}).get(method)
+    return files[int(seed - first_seed)] if files else None
 
 
 def id_file(ids: Sequence[int]) -> bytes:

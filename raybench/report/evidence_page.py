@@ -90,7 +90,13 @@ def _unlearning(content: Evidence) -> list[str]:
         else f"No checkpoint of the result: {weights['reason']}."
     )
     method = f"Method `{unlearning['method']}`, seed {unlearning['seed']}{relative_cost}."
-    return [line for line in (method, f"Hyperparameters: {settings}.", status, selection, file) if line]
+    if checkpoint := unlearning.get("checkpoint"):
+        method = (
+            f"Method `{unlearning['method']}`: the checkpoint `{checkpoint['file']}` (sha256 "
+            f"`{checkpoint['sha256']}`). How it was unlearned is not known here."
+        )
+    hyperparameters = f"Hyperparameters: {settings}." if settings else None
+    return [line for line in (method, hyperparameters, status, selection, file) if line]
 
 
 def _measurements(content: Evidence) -> list[str]:

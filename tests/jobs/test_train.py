@@ -15,8 +15,9 @@ import raybench.jobs.train as module
 from raybench import models
 from raybench.data.reading.batches import ResidentSplit
 from raybench.errors import UserError
+from raybench.jobs.imports import import_models
 from raybench.jobs.plan import train_jobs
-from raybench.jobs.train import import_checkpoint, train_job
+from raybench.jobs.train import train_job
 from raybench.scenario.prepare import prepare
 from raybench.storage.store import Store
 
@@ -163,12 +164,12 @@ def test_a_users_checkpoint_becomes_the_original_and_is_audited(trained, fresh, 
     file = tmp_path / "mine.pt"
     torch.save({"state_dict": weights(trained.scenario, trained.jobs[0]), "epoch": 7}, file)
     scenario, (job, *_) = fresh(model__checkpoint=str(file))
-    import_checkpoint(scenario, job)
+    import_models(scenario, [job], [])
     record = train_job(scenario, job)
     assert record["audit"] == trained.records[0]["audit"]
     assert record["recipe"] is None
     before = stamps(scenario)
-    import_checkpoint(scenario, job)
+    import_models(scenario, [job], [])
     assert stamps(scenario) == before
 
 
@@ -185,10 +186,10 @@ def test_a_wrong_checkpoint_is_refused_and_nothing_is_stored(fresh, tmp_path):
     torch.save(models.build("cnn", num_classes=10, channels=1, width=6).state_dict(), file)
     scenario, (job, *_) = fresh(model__checkpoint=str(file))
     with pytest.raises(UserError, match=r"mine\.pt is of another architecture"):
-        import_checkpoint(scenario, job)
+        import_models(scenario, [job], [])
     file.write_bytes(pickle.dumps({"state_dict": Bomb(str(tmp_path / "ran"))}))
     with pytest.raises(UserError, match="pickled code"):
-        import_checkpoint(scenario, job)
+        import_models(scenario, [job], [])
     assert not (tmp_path / "ran").exists()
     assert scenario.store.keys("artifacts/models") == []
 
