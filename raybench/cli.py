@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from raybench import __version__
+from raybench.commands.certify import certify, verify
 from raybench.commands.options import (
     RUNS,
     Address,
@@ -21,6 +22,7 @@ from raybench.commands.options import (
     Storage,
     Until,
     Verbose,
+    run_name,
 )
 from raybench.errors import UserError, printable
 from raybench.registry import MODULES
@@ -122,7 +124,7 @@ def report(run: RunName, storage: Storage = RUNS) -> None:
     from raybench.storage.runs import find_run
 
     reporter, store = Reporter(_console()), open_for_report(storage)
-    write_report(store, find_run(store, _run_name(run)), reporter)
+    write_report(store, find_run(store, run_name(run)), reporter)
     if isinstance(store, ReadOnlyStore):
         reporter.print(f"storage {store.shown!r} cannot be written: the files of the report are left as they are")
 
@@ -138,7 +140,11 @@ def export(
     from raybench.commands.export import export as export_model
     from raybench.storage.store import Store
 
-    print(export_model(Store(storage), _run_name(run), method, out))
+    print(export_model(Store(storage), run_name(run), method, out))
+
+
+app.command()(certify)
+app.command()(verify)
 
 
 @app.command()
@@ -238,15 +244,6 @@ def submit(
             commit=commit(working_dir),
         )
     )
-
-
-def _run_name(run: str) -> str:
-    """Return NAME or NAME/FINGERPRINT; `run` is that itself, or an experiment file, which has a name."""
-    if not run.endswith((".yaml", ".yml")):
-        return run
-    from raybench.config.reading import load_experiment
-
-    return load_experiment(run)[0].name
 
 
 def _console() -> Console:

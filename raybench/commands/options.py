@@ -55,3 +55,43 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Rerun failed trials. By default their error is kept.")
 ]
+RequestId = Annotated[
+    str, typer.Option(metavar="ID", help="Id of the request to forget, for the page.", show_default=False)
+]
+Operator = Annotated[str, typer.Option(metavar="NAME", help="Who did this, for the page.", show_default=False)]
+Date = Annotated[
+    str | None, typer.Option(metavar="YYYY-MM-DD", help="Date for the page. Default: today.", show_default=False)
+]
+Digest = Annotated[
+    str | None,
+    typer.Option(
+        help="Digest on your printed or signed copy of the page. Without it, a folder that someone rewrote as a whole, "
+        "hashes included, passes.",
+        show_default=False,
+    ),
+]
+HeldImages = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Images to compare with the hashes of the forgotten ones: the data set, or any folder of image files.",
+        show_default=False,
+    ),
+]
+HeldModel = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Checkpoint, for instance the deployed one, to compare with the certified weights.",
+        show_default=False,
+    ),
+]
+
+
+def run_name(run: str) -> str:
+    """Return NAME or NAME/FINGERPRINT; `run` is that itself, or an experiment file, which has a name."""
+    if not run.endswith((".yaml", ".yml")):
+        return run
+    from raybench.config.reading import load_experiment
+
+    return load_experiment(run)[0].name

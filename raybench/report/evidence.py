@@ -103,7 +103,7 @@ def evidence(
     rows = metrics[metrics.model == model.model].to_dict("records")
     content["metrics"] = [_plain_cells(row, (*IDENTITY, *NUMBERS)) for row in rows]
     pair = model.model, original.model
-    content["table"] = [_table_line(column, board, metrics, *pair) for column in board.comparison.columns]
+    content["table"] = [measurement(column, board, metrics, *pair) for column in board.comparison.columns]
     content["findings"] = _findings(best, board)
     return content
 
@@ -185,7 +185,7 @@ def _digest(store: Store, key: str) -> str | None:
     return hashlib.sha256(store.read_bytes(key)).hexdigest() if store.exists(key) else None
 
 
-def _table_line(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str, original: str) -> Evidence:
+def measurement(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str, original: str) -> Evidence:
     """Return one line of the page: the unlearned model, its original, and the reference of both."""
     rows = metrics[metrics.metric == column.metric]
     rows = rows[rows.split.isna() if column.split is None else rows.split == column.split]

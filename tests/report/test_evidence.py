@@ -109,7 +109,7 @@ def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(content
         "Method `near`, seed 1, at 5 % of the cost of one retraining",
         "lr 0.1, epochs 3",
         "unlearned.pt` (sha256 `f00`)",
-        "| UA | accuracy on forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
+        "| UA | 1 - accuracy on forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
         f"**Verdict: {conclusion['verdict']}; {conclusion['text']}** (residual memory of `near`, all runs).",
         "separate the original from the retrained models",
         "power: with 6 retrained models",
