@@ -12,9 +12,20 @@ from typing import Any
 from raybench.evidence.folder import BLANK, MODEL
 from raybench.report.conclusion import FORGOTTEN, REMEMBERS, percent
 from raybench.report.evidence_page import estimate_text, metric_text, reference_text
+from raybench.report.versions import code_versions
 
 NOT_GIVEN = "not given"
-TITLES = {"UA": "unlearning accuracy", "RA": "retain accuracy", "TA": "test accuracy"}
+TITLES = {
+    "UA": "unlearning accuracy (UA)",
+    "RA": "retain accuracy (RA)",
+    "TA": "test accuracy (TA)",
+    "FA-TA": "forget minus test accuracy (FA-TA)",
+    "MIA AUC": "membership inference attack (MIA AUC), 0.5 = chance",
+    "MG": "memory gap (MG)",
+    "CR_f": "conformal ratio (CR_f)",
+    "k-NN_f": "accuracy of nearest neighbors (k-NN_f)",
+    "CKA_f": "feature similarity to retrained models (CKA_f)",
+}
 
 
 def page(record: Mapping[str, Any]) -> str:
@@ -180,7 +191,8 @@ def _request(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _models(record: Mapping[str, Any]) -> str:
     method, after, before = record["method"], record["models"]["unlearned"], record["models"]["original"]
-    settings = ", ".join(f"{key} {_short(value)}" for key, value in method["hyperparameters"].items())
+    given = {key: value for key, value in method["hyperparameters"].items() if value is not None}
+    settings = ", ".join(f"{key} {_short(value)}" for key, value in given.items())
     cost = record["verdict"]["relative_cost"]
     terms = [
         ("Method", f"{escape(method['name'])}, seed {after['seed']}{_cost(cost)}"),
@@ -270,8 +282,7 @@ def _reproduction(record: Mapping[str, Any]) -> str:
 def _environment(record: Mapping[str, Any]) -> str:
     run = record["environment"]["run"]
     packages = ", ".join(f"{key} {value}" for key, value in (run["packages"] or {}).items() if value)
-    commit = f" (commit {run['raybench_commit']})" if run["raybench_commit"] else ""
-    return f"raybench {run['raybench']}{commit}, Python {run['python']}, {packages}"
+    return f"{code_versions(run)}, Python {run['python']}, {packages}"
 
 
 def _terms(terms: Iterable[tuple[str, str]]) -> str:

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from raybench.errors import UserError
 from raybench.evidence.paths import without_paths
 from raybench.evidence.sentences import verdict_of
 from raybench.evidence.tables import Outcome
-from raybench.report.evidence import limits, measurement
+from raybench.report.evidence import COMMITS, limits, measurement
 from raybench.report.leaderboard import Leaderboard
 from raybench.report.search import tuned_on
 from raybench.report.threat_model import THREAT_MODEL
@@ -77,8 +78,8 @@ def record_of(
             "count": len(frames["forget"]),
             "rule": experiment.get("forget"),
             "data": experiment["data"]["dataset"],
-            "data_key": manifest["artifacts"]["data"].rsplit("/", 1)[-1],
-            "splits_key": manifest["artifacts"]["splits"].rsplit("/", 1)[-1],
+            "data_key": Path(manifest["artifacts"]["data"]).name,
+            "splits_key": Path(manifest["artifacts"]["splits"]).stem,
         },
         "architecture": experiment["model"]["name"],
         "measurements": measurements(board, frames, str(first.model)),
@@ -88,7 +89,7 @@ def record_of(
         "threat_model": THREAT_MODEL,
         "settings": dict(settings),
         "environment": {
-            "run": {key: manifest.get(key) for key in ("raybench", "raybench_commit", "python", "packages")},
+            "run": {key: manifest.get(key) for key in ("raybench", *COMMITS, "python", "packages")},
             "certified_with": {"raybench": __version__, "python": platform.python_version()},
         },
     }

@@ -7,7 +7,7 @@ from raybench.errors import UserError
 from raybench.report.conclusion import FORGOTTEN, REMEMBERS, percent
 from raybench.report.leaderboard import MEMORY, Leaderboard, Row
 
-OF = "of what the original model knew about the forgotten samples"
+OF = "of what the original model knew about the samples to forget"
 
 
 def verdict_of(board: Leaderboard, method: str) -> dict[str, Any]:

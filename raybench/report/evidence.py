@@ -25,6 +25,7 @@ VERSION = 3
 CONCLUSIONS = (FORGOTTEN, NO_DIFFERENCE, WITHHELD, REMEMBERS)  # from best to worst
 COSTS = ("samples_forward", "samples_backward", "steps", "seconds", "relative_cost")
 COUNTS = ("n", "gap_n", "samples_forward", "samples_backward", "steps")
+COMMITS = ("raybench_commit", "project_commit")
 IDENTITY = ("metric", "split", "setting", "protocol", "direction")
 NUMBERS = ("value", "low", "high", "n", "interval", "gap", "gap_low", "gap_high", "gap_n", "reason")
 
@@ -83,7 +84,7 @@ def evidence(
         "validity": validity(board),
         "limits": limits(board, from_checkpoint=checkpoint is not None),
         "threat_model": THREAT_MODEL,
-        "environment": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", "git_commit")},
+        "environment": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", *COMMITS)},
         "started": manifest.get("started"),
         "artifacts": manifest.get("artifacts"),
     }

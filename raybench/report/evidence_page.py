@@ -6,6 +6,7 @@ from typing import Any
 
 from raybench.report.search import tuned_on
 from raybench.report.table import markdown_table
+from raybench.report.versions import code_versions
 
 Evidence = Mapping[str, Any]
 NOTHING = "-"
@@ -141,8 +142,7 @@ def _reproduction(content: Evidence) -> list[str]:
         lines.append('```python\nmodel.load_state_dict(torch.load("unlearned.pt", weights_only=True))\n```')
     return [
         *lines,
-        f"raybench {environment['raybench']}, commit {environment['git_commit']}, Python {environment['python']}, "
-        f"{packages}; started {content['started']}.",
+        f"{code_versions(environment)}, Python {environment['python']}, {packages}; started {content['started']}.",
     ]
 
 

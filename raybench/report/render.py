@@ -13,6 +13,7 @@ from raybench.report.conclusion import memory_text
 from raybench.report.leaderboard import Cell, Leaderboard, Row
 from raybench.report.table import escape, markdown_table
 from raybench.report.verdict import details, verdict
+from raybench.report.versions import code_versions
 
 NOTHING = "-"
 MIN_WIDTH_WITH_INTERVALS = 124  # narrower terminals show the intervals of the columns only in the report
@@ -89,7 +90,7 @@ def as_markdown(
         *(part for title, text in (sections or {}).items() for part in (f"## {title}", text)),
         *(["## Notes", "\n".join(notes)] if notes else []),
         "## Environment",
-        f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, "
+        f"{code_versions(manifest)}, {packages}, "
         f"on {manifest['host']['system']} ({manifest['host']['cpus']} CPUs, {len(manifest['host']['gpus'])} GPUs), "
         f"{manifest['started']}.",
         "```yaml\n" + manifest["experiment"].rstrip() + "\n```",

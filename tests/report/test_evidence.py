@@ -23,7 +23,7 @@ NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93), (0.87, 0.991, 0.885, 0
 OVER = [(0.30, 0.990, 0.880, 0.300, 0.300, 0.400, 0.60)] * 2
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": "abc",
+    "raybench_commit": "abc",
     "python": "3.11",
     "packages": {"torch": "2.9", "ray": None},
     "host": {"system": "Linux"},

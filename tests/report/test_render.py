@@ -19,7 +19,7 @@ METHODS = {
 }
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": "abc",
+    "raybench_commit": "abc",
     "packages": {"torch": "2.9"},
     "host": {"system": "Linux", "cpus": 2, "gpus": []},
     "started": "2026-01-01T00:00:00",
