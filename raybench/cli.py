@@ -10,6 +10,7 @@ import typer
 
 from raybench import __version__, details
 from raybench.commands import several_runs
+from raybench.commands.certify import certify, verify
 from raybench.commands.console import console as _console
 from raybench.commands.options import (
     RUNS,
@@ -34,6 +35,7 @@ from raybench.commands.options import (
     Threads,
     Until,
     Verbose,
+    run_name,
 )
 from raybench.errors import CONTINUE, EXIT_UNEXPECTED, EXIT_USER, UserError, printable
 from raybench.registry import MODULES
@@ -148,15 +150,13 @@ def report(run: RunName, storage: Storage = RUNS) -> None:
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
     from raybench.commands.report import rewrite_report
 
-    rewrite_report(storage, _run_name(run), _console())
+    rewrite_report(storage, run_name(run), _console())
 
 
 @app.command()
 def export(
     run: RunName,
-    method: Annotated[
-        str, typer.Option(help="Unlearning method of the run, or original, or retrained.", show_default=False)
-    ],
+    method: MethodOfRun,
     out: Annotated[
         Path, typer.Option(help="File to write the state dict to: .safetensors, or torch's format.", show_default=False)
     ],
@@ -167,7 +167,11 @@ def export(
     from raybench.commands.export import export as export_model
     from raybench.storage.store import Store
 
-    print(export_model(Store(storage), _run_name(run), method, out, seed=seed))
+    print(export_model(Store(storage), run_name(run), method, out, seed=seed))
+
+
+for command in (certify, verify, several_runs.compare, several_runs.leaderboard, several_runs.runs):
+    app.command()(command)
 
 
 @app.command()
@@ -255,19 +259,6 @@ def submit(
             commit=commit(working_dir),
         )
     )
-
-
-for command in (several_runs.compare, several_runs.leaderboard, several_runs.runs):
-    app.command()(command)
-
-
-def _run_name(run: str) -> str:
-    """Return NAME or NAME/FINGERPRINT; `run` is that itself, or an experiment file, which has a name."""
-    if not run.endswith((".yaml", ".yml")):
-        return run
-    from raybench.config.reading import load_experiment
-
-    return load_experiment(run)[0].name
 
 
 def main() -> None:

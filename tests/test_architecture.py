@@ -24,7 +24,7 @@ LAYERS = [
     {"methods", "scoring", "example"},
     {"config", "report"},
     {"scenario", "docgen"},
-    {"jobs"},
+    {"jobs", "evidence"},
     {"distributed"},
     {"pipeline"},
     {"api"},

@@ -67,7 +67,11 @@ Source = Annotated[
 Find = Annotated[str | None, typer.Option(help="Only what contains this text in its entry.")]
 MethodOfRun = Annotated[
     str,
-    typer.Option(help="Unlearning method of the run.", autocompletion=completion.method_names, show_default=False),
+    typer.Option(
+        help="Unlearning method of the run, or original, or retrained.",
+        autocompletion=completion.method_names,
+        show_default=False,
+    ),
 ]
 Dataset = Annotated[
     str,
@@ -122,3 +126,43 @@ RetryFailed = Annotated[
 Out = Annotated[
     str, typer.Option(help="HTML file to write, on disk or as a URI. A Parquet table of the same name goes beside it.")
 ]
+RequestId = Annotated[
+    str, typer.Option(metavar="ID", help="Id of the request to forget, for the page.", show_default=False)
+]
+Operator = Annotated[str, typer.Option(metavar="NAME", help="Who did this, for the page.", show_default=False)]
+Date = Annotated[
+    str | None, typer.Option(metavar="YYYY-MM-DD", help="Date for the page. Default: today.", show_default=False)
+]
+Digest = Annotated[
+    str | None,
+    typer.Option(
+        help="Digest on your printed or signed copy of the page. Without it, a folder that someone rewrote as a whole, "
+        "hashes included, passes.",
+        show_default=False,
+    ),
+]
+HeldImages = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Images to compare with the hashes of the forgotten ones: the data set, or any folder of image files.",
+        show_default=False,
+    ),
+]
+HeldModel = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Checkpoint, for instance the deployed one, to compare with the certified weights.",
+        show_default=False,
+    ),
+]
+
+
+def run_name(run: str) -> str:
+    """Return NAME or NAME/FINGERPRINT; `run` is that itself, or an experiment file, which has a name."""
+    if not run.endswith((".yaml", ".yml")):
+        return run
+    from raybench.config.reading import load_experiment
+
+    return load_experiment(run)[0].name

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+import raybench
 from raybench import __version__, methods
 from raybench.config.schema import Experiment
 from raybench.jobs.seeds import first_final_seed, original_seeds, reference_seeds
@@ -39,7 +40,8 @@ def manifest(experiment: Experiment, text: str, keys: dict[str, str]) -> dict[st
             "cpus": os.cpu_count(),
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
-        "git_commit": commit(),
+        "raybench_commit": raybench_commit(),
+        "project_commit": commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seeds": {
             "data": experiment.data.seed,
@@ -90,6 +92,17 @@ def _version(name: str) -> str | None:
         return None
 
 
+def raybench_commit() -> str | None:
+    """Return the commit of raybench's own source tree; None where it is installed as a package, whose version says all.
+
+    A package inside the repository of a user (in its virtual environment, say) is not tracked by that repository.
+    """
+    package = Path(raybench.__file__).parent
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py"):
+        return _described(package)
+    return commit() if package.parent == Path.cwd() else None  # a submitted checkout of raybench
+
+
 def commit(folder: Path = Path()) -> str | None:
     """Return the commit of the folder in which the run was started, with `-dirty` if it has uncommitted changes.
 
@@ -97,13 +110,18 @@ def commit(folder: Path = Path()) -> str | None:
     """
     if commit := os.environ.get("RAYBENCH_GIT_COMMIT"):
         return commit
+    return _described(folder)
+
+
+def _described(folder: Path) -> str | None:
+    return _git(folder, "describe", "--always", "--dirty", "--abbrev=40")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """Return what git prints about a folder; None if it fails or is not installed."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -25,6 +25,7 @@ VERSION = 3
 CONCLUSIONS = (FORGOTTEN, NO_DIFFERENCE, WITHHELD, REMEMBERS)  # from best to worst
 COSTS = ("samples_forward", "samples_backward", "steps", "seconds", "relative_cost")
 COUNTS = ("n", "gap_n", "samples_forward", "samples_backward", "steps")
+COMMITS = ("raybench_commit", "project_commit")
 IDENTITY = ("metric", "split", "setting", "protocol", "direction")
 NUMBERS = ("value", "low", "high", "n", "interval", "gap", "gap_low", "gap_high", "gap_n", "reason")
 
@@ -85,7 +86,7 @@ def evidence(
         "validity": validity(board),
         "limits": limits(board, from_checkpoint=checkpoint is not None),
         "threat_model": THREAT_MODEL,
-        "environment": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", "git_commit")},
+        "environment": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", *COMMITS)},
         "started": manifest.get("started"),
         "artifacts": manifest.get("artifacts"),
     }
@@ -106,7 +107,7 @@ def evidence(
     rows = metrics[metrics.model == model.model].to_dict("records")
     content["metrics"] = [_plain_cells(row, (*IDENTITY, *NUMBERS)) for row in rows]
     pair = model.model, original.model
-    content["table"] = [_table_line(column, board, metrics, *pair) for column in board.comparison.columns]
+    content["table"] = [measurement(column, board, metrics, *pair) for column in board.comparison.columns]
     content["findings"] = _findings(best, board)
     return content
 
@@ -194,7 +195,7 @@ def _digest(store: Store, key: str) -> str | None:
     return hashlib.sha256(store.read_bytes(key)).hexdigest() if store.exists(key) else None
 
 
-def _table_line(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str, original: str) -> Evidence:
+def measurement(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str, original: str) -> Evidence:
     """Return one line of the page: the unlearned model, its original, and the reference of both."""
     rows = metrics[metrics.metric == column.metric]
     rows = rows[rows.split.isna() if column.split is None else rows.split == column.split]

@@ -14,6 +14,7 @@ from raybench.report.conclusion import memory_text
 from raybench.report.leaderboard import Leaderboard, Row
 from raybench.report.table import escape, markdown_table
 from raybench.report.verdict import details, verdict
+from raybench.report.versions import code_versions
 
 DROPPED = ("RA", "MIA AUC", "FA-TA", "TA", "UA", "cost")  # in this order, where the terminal is narrow
 UNLIMITED = 10_000
@@ -129,7 +130,7 @@ def as_markdown(
         *(part for title, text in (sections or {}).items() for part in (f"## {title}", text)),
         *(["## Notes", "\n".join(notes)] if notes else []),
         "## Environment",
-        f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, "
+        f"{code_versions(manifest)}, {packages}, "
         f"on {manifest['host']['system']} ({manifest['host']['cpus']} CPUs, {len(manifest['host']['gpus'])} GPUs), "
         f"{manifest['started']}.",
         "```yaml\n" + manifest["experiment"].rstrip() + "\n```",

@@ -18,7 +18,7 @@ USELESS = [(0.41, 0.500, 0.400, 0.505, 0.705, 0.855, None)] * 2
 OVER = [(0.30, 0.990, 0.880, 0.300, 0.300, 0.400, None)] * 2
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": "abc",
+    "raybench_commit": "abc",
     "packages": {},
     "host": {"system": "Linux", "cpus": 2, "gpus": []},
     "started": "2026-01-01",

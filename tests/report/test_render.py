@@ -29,7 +29,7 @@ RETRAINED = [(0.86 + d, 0.99 + d / 10, 0.88 + d, 0.53, 0.7, 0.85 + d, 0.93) for 
 NO_KNN = [(*values[:5], None, values[6]) for values in RETRAINED]
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": "abc",
+    "raybench_commit": "abc",
     "packages": {"torch": "2.9"},
     "host": {"system": "Linux", "cpus": 2, "gpus": []},
     "started": "2026-01-01T00:00:00",

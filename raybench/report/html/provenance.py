@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from raybench.report.html.leaderboard_table import name_cell, sortable
+from raybench.report.versions import code_versions
 
 
 def reproduction(name: str, manifest: Mapping[str, Any], method: str | None) -> str:
@@ -32,7 +33,7 @@ def environment(manifest: Mapping[str, Any]) -> str:
     host = manifest["host"]
     gpus = ", ".join(str(gpu) for gpu in host["gpus"]) or "none"
     facts = {
-        "raybench": f"{manifest['raybench']}, commit {manifest['git_commit'] or 'unknown'}",
+        "code": code_versions(manifest),
         "started": manifest["started"],
         "host": f"{host['system']}, {host['cpus']} CPUs, GPUs: {gpus}",
         "Python": manifest.get("python"),
