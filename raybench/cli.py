@@ -24,6 +24,7 @@ from raybench.commands.options import (
     InitMethods,
     Listed,
     ListedName,
+    MethodOfRun,
     Needs,
     NewFile,
     Quiet,
