@@ -4,27 +4,42 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, NoReturn
 
 import typer
 
-from raybench import __version__
+from raybench import __version__, details
 from raybench.commands import several_runs
+from raybench.commands.certify import certify, verify
 from raybench.commands.console import console as _console
 from raybench.commands.options import (
     RUNS,
     Address,
+    Dataset,
+    DatasetOption,
     File,
+    Find,
+    InitData,
+    InitForget,
+    InitMethods,
+    Listed,
+    ListedName,
+    MethodOfRun,
+    Needs,
+    NewFile,
     Quiet,
     RetryFailed,
     RunName,
     Set,
+    Source,
     Storage,
+    Threads,
     Thumbnails,
     Until,
     Verbose,
+    run_name,
 )
-from raybench.errors import UserError, printable
+from raybench.errors import CONTINUE, EXIT_UNEXPECTED, EXIT_USER, UserError, printable
 from raybench.registry import MODULES
 
 app = typer.Typer(
@@ -34,7 +49,6 @@ app = typer.Typer(
     "measures what the unlearned models still remember.\n\n"
     "Start with: raybench run experiments/quickstart.yaml",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -102,62 +116,73 @@ def check(
         console.print(printable(line), soft_wrap=True)
 
 
+@app.command()
+def init(
+    file: NewFile = Path("experiment.yaml"),
+    data: InitData = "digits",
+    forget: InitForget = "random",
+    methods: InitMethods = None,
+) -> None:
+    """Write a commented experiment file that runs as it is. An existing file is never overwritten."""
+    from raybench.commands.init import write_experiment
+
+    print(write_experiment(file, data, forget, methods))
+
+
 @app.command("list")
 def list_(
-    what: Annotated[
-        Literal["methods", "metrics", "datasets", "models", "rules", "experiments", "tables"],
-        typer.Argument(help="What to list.", show_default=False),
-    ],
+    what: Listed,
+    name: ListedName = None,
+    needs: Needs = None,
+    source: Source = None,
+    find: Find = None,
 ) -> None:
-    """List the names an experiment file can use, with hyperparameters, defaults and references."""
+    """List the names an experiment file can use, or print one page on a name.
+
+    `raybench list methods` lists the methods, `raybench list methods scrub` explains one: paper, cost, hyperparameters
+    with defaults and ranges, defects of released code, and an example for the experiment file.
+    """
     from raybench.commands.listing import print_list
 
-    print_list(what, _console())
+    print_list(what, _console(), name, needs=needs, source=source, find=find)
 
 
 @app.command()
 def report(run: RunName, storage: Storage = RUNS, thumbnails: Thumbnails = None) -> None:
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
-    from raybench.pipeline.run import report as write_report
-    from raybench.progress import Reporter
-    from raybench.storage.read_only import ReadOnlyStore, open_for_report
-    from raybench.storage.runs import find_run
+    from raybench.commands.report import rewrite_report
 
-    reporter, store = Reporter(_console()), open_for_report(storage)
-    write_report(store, find_run(store, _run_name(run)), reporter, thumbnails=thumbnails)
-    if isinstance(store, ReadOnlyStore):
-        reporter.print(f"storage {store.shown!r} cannot be written: the files of the report are left as they are")
+    rewrite_report(storage, run_name(run), _console(), thumbnails=thumbnails)
 
 
 @app.command()
 def export(
     run: RunName,
-    method: Annotated[str, typer.Option(help="Unlearning method of the run.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="File to write the state dict to.", show_default=False)],
+    method: MethodOfRun,
+    out: Annotated[
+        Path, typer.Option(help="File to write the state dict to: .safetensors, or torch's format.", show_default=False)
+    ],
+    seed: Annotated[int | None, typer.Option(help="Seed of the model. Default: the first.", show_default=False)] = None,
     storage: Storage = RUNS,
 ) -> None:
-    """Write the checkpoint of an unlearned model of a finished run to a file."""
+    """Write the checkpoint of a model of a finished run to a file."""
     from raybench.commands.export import export as export_model
     from raybench.storage.store import Store
 
-    print(export_model(Store(storage), _run_name(run), method, out))
+    print(export_model(Store(storage), run_name(run), method, out, seed=seed))
+
+
+for command in (certify, verify, several_runs.compare, several_runs.leaderboard, several_runs.runs):
+    app.command()(command)
 
 
 @app.command()
 def pack(
-    dataset: Annotated[
-        str,
-        typer.Argument(help="Data set: a name of `raybench list datasets`, or your own function.", show_default=False),
-    ],
+    dataset: Dataset,
     out: Annotated[Path, typer.Argument(help="Folder to write to: new or empty.", show_default=False)],
     root: Annotated[Path | None, typer.Option(help="Folder that contains the data set.", show_default=False)] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of the data set format, e.g. domain=Art. Repeatable."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of decoding threads. Default: one per core.", show_default=False)
-    ] = None,
+    option: DatasetOption = None,
+    workers: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Pack a data set into Parquet shards. Every image is decoded once to verify it.
@@ -188,16 +213,12 @@ def smoke(
     quiet: Quiet = False,
 ) -> None:
     """Run the `smoke:` variant of experiments on generated data in the real file format: about a minute each."""
-    from raybench.commands.smoke import smoke as run_smoke
+    from raybench.commands.smoke import run_all as run_smoke
     from raybench.progress import Reporter
 
     reporter = Reporter(_console(), verbosity=-1 if quiet else verbose)
-    results = list(run_smoke(paths, storage, reporter, address=address))
-    failed = [result for result in results if result.error is not None]
-    reporter.print(f"\n{len(results) - len(failed)} of {len(results)} experiments passed")
-    for result in failed:
-        sys.stderr.write(printable(f"raybench: {result.file}: {result.error}\n"))
-    raise typer.Exit(1 if failed else 0)
+    num_failed = run_smoke(paths, storage, reporter, address=address)
+    raise typer.Exit(1 if num_failed else 0)
 
 
 @app.command()
@@ -242,32 +263,27 @@ def submit(
     )
 
 
-for command in (several_runs.compare, several_runs.leaderboard, several_runs.runs):
-    app.command()(command)
-
-
-def _run_name(run: str) -> str:
-    """Return NAME or NAME/FINGERPRINT; `run` is that itself, or an experiment file, which has a name."""
-    if not run.endswith((".yaml", ".yml")):
-        return run
-    from raybench.config.reading import load_experiment
-
-    return load_experiment(run)[0].name
-
-
 def main() -> None:
-    """Run the command line. Exit code 2: invalid input or a full disk. Exit code 130: Ctrl-C."""
+    """Run the command line. The exit codes are listed in docs/reliability.md."""
     os.environ[MODULES] = os.getcwd()  # where user-defined functions are imported from, after all else
     try:
         app()
     except UserError as error:
-        sys.stderr.write(f"raybench: {printable(str(error))}\n")
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        if error.exit_code != EXIT_USER:
+            details.record(error)
+        _exit(error.exit_code, str(error))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            _exit(EXIT_USER, f"{error}. Free some space or fix the permissions. {CONTINUE}")
+        if not details.record(error):  # nobody keeps a log
             raise
-        sys.stderr.write(f"raybench: {error}. Finished work is saved; free some space and rerun the same command.\n")
-        sys.exit(2)
+        kind, text = type(error).__name__, str(error).strip().partition("\n")[0]
+        _exit(EXIT_UNEXPECTED, f"unexpected error: {kind}: {text}. {CONTINUE}; if it comes back, report it")
+
+
+def _exit(code: int, sentence: str) -> NoReturn:
+    sys.stderr.write(f"raybench: {printable(sentence)}\n")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

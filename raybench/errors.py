@@ -17,10 +17,25 @@ SECRET = re.compile(r"([?&](?:access_key|secret_key|session_token|sas_token|toke
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and newline
 
 
+# exit codes of the command line, listed in docs/reliability.md; 128 + the number of a signal: stopped by it
+EXIT_UNEXPECTED = 1  # a defect of raybench or of a library
+EXIT_USER = 2  # the user must change something first: the experiment, an option, the storage
+EXIT_LOST = 3  # Ray or a process of the run died; the same command continues
+
+CONTINUE = "Finished work is kept; run the same command again to continue"
+
+
 class UserError(ValueError):
     """A mistake in a file, an option or an argument; the command line prints it without a traceback."""
 
+    exit_code = EXIT_USER
     key: tuple[str, ...] = ()  # the key of the experiment file that holds the mistake; empty outside of such a file
+
+
+class LostError(UserError):
+    """Ray, or a process that Ray started, died: no mistake of the user; the same command continues."""
+
+    exit_code = EXIT_LOST
 
 
 @contextmanager

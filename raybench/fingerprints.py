@@ -33,16 +33,22 @@ def code_fingerprint(function: Callable[..., Any]) -> str:
 
     Raises UserError for a function without a source file.
     """
+    # sorted by content, so independent of the folder that raybench is installed in
+    parts = sorted(_code(path, _version(path)) for path in source_files(function))
+    return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()
+
+
+def source_files(function: Callable[..., Any]) -> set[Path]:
+    """Return the file that defines a function and the files it imports from raybench or its own package.
+
+    Raises UserError for a function without a source file.
+    """
     file = inspect.getsourcefile(function)
     if file is None:
         raise UserError(
             f"{function} has no source file: define it in a module, so that its results can be stored by its code"
         )
-    files = _closure(inspect.getmodule(function), Path(file))
-    parts = sorted(
-        _code(path, _version(path)) for path in files
-    )  # independent of the folder that raybench is installed in
-    return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()
+    return _closure(inspect.getmodule(function), Path(file))
 
 
 def _closure(module: Any, file: Path) -> set[Path]:

@@ -17,19 +17,20 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 # from the bottom to the top: a package imports only packages of lower lines
 LAYERS = [
-    {"errors", "limits"},
+    {"errors", "limits", "details"},
     {"registry", "fingerprints", "storage", "progress", "metrics"},
     {"data", "models", "paper_tables"},
     {"engine"},
     {"methods", "scoring", "example"},
     {"config", "report"},
     {"scenario", "docgen"},
-    {"jobs"},
+    {"jobs", "evidence"},
     {"distributed"},
     {"pipeline"},
     {"api"},
     {"commands"},
     {"cli"},
+    {"supervisor"},
     {"__main__"},
 ]
 RAY = {"distributed"}

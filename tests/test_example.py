@@ -14,8 +14,9 @@ from raybench.data.images import TEST, TRAIN
 from raybench.engine.training import Recipe
 from raybench.errors import UserError
 from raybench.example import NUM_FORGET, NUM_TRAIN, write_example
+from raybench.jobs.imports import import_models
 from raybench.jobs.plan import train_jobs
-from raybench.jobs.train import import_checkpoint, train_job
+from raybench.jobs.train import train_job
 from raybench.pipeline.notices import assumptions, doubts
 from raybench.scenario.prepare import prepare
 from raybench.storage.store import Store
@@ -69,10 +70,10 @@ def test_no_sample_the_checkpoint_was_trained_on_has_an_unseen_role(scenario):
 
 def test_the_checkpoint_is_the_original_and_fits_its_training_data(scenario):
     (job,) = train_jobs(scenario)
-    import_checkpoint(scenario, job)
+    import_models(scenario, [job], [])
     audit = train_job(scenario, job)["audit"]
     assert audit["retain_accuracy"] > 0.8
-    assert doubts(scenario, audit) == []
+    assert doubts(scenario, {"model.pt": audit}) == []
     (notice,) = assumptions(scenario)
     assert "gap_to_ideal" in notice
 

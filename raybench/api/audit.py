@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import nn
 
 from raybench import models
 from raybench.api.audited import Audit
+from raybench.api.loading import load
 from raybench.api.overlap import shared_samples
 from raybench.api.predicting import Model, predict_set, read_weights
 from raybench.engine.prediction import Predictions
@@ -16,15 +18,17 @@ from raybench.errors import UserError
 from raybench.jobs.keys import UNTRAINED_SEED
 from raybench.jobs.score import BATCH_NORM_STATISTICS
 from raybench.jobs.specs import EvaluatedModel
+from raybench.metrics.functions.classes import forgotten_classes
 from raybench.scoring import metric_rows
+from raybench.scoring.average_gap import BY_FORGOTTEN_CLASS
 from raybench.scoring.binding import NO_DOWNSTREAM
 
 UNLEARNED = "unlearned"  # name of a method that is passed without one
-LOAD = " (of a checkpoint: build the model, then model.load_state_dict)"
 RESERVED = ("original", "retrained")
 WORDING = {"(train.retrained_seeds)": "(retrained=)", NO_DOWNSTREAM: "an audit has no downstream sets"}
 
-Models = nn.Module | Sequence[nn.Module]
+OneModel = nn.Module | str | Path
+Models = OneModel | Sequence[OneModel]
 
 
 def audit(
@@ -32,6 +36,7 @@ def audit(
     unlearned: Models | Mapping[str, Models],
     *,
     retrained: Models = (),
+    architecture: nn.Module | str | None = None,
     forget: Any,
     retain: Any,
     test: Any,
@@ -55,6 +60,8 @@ def audit(
         unlearned: the unlearned model; a list of them (runs of one method); or a dictionary of models or lists by the
             name of the method. With several originals, run i of a method started from original i.
         retrained: models trained on the retain samples only, with the recipe of the original and other seeds.
+        architecture: needed if models are paths of checkpoints (state dicts of torch or safetensors): a torch module,
+            or a name of `raybench list models`. The weights are read into copies of it.
         forget, retain, test, unseen: torch data sets of (x, y), DataLoaders, or tuples (x, y) of arrays, with the
             preprocessing that the models were trained with, without augmentation. Forget and retain samples were
             trained on. No model was trained or selected on test samples, which measure utility, nor on unseen samples,
@@ -72,7 +79,7 @@ def audit(
     set, data without labels or that can be read only once, models with different numbers of classes, and a set that
     contains half of the forget samples or more (a few are named in the verdict).
     """
-    audited = _models(original, unlearned, retrained)
+    audited = _models(original, unlearned, retrained, architecture)
     chosen = metric_rows.chosen_metrics(_selection(metrics), downstream=False)
     levels = _levels(alphas)
     if not 0 <= margin <= 1:
@@ -95,6 +102,8 @@ def audit(
             known[key, role] = predictions
             num_classes = predictions.logits.shape[1]
     assert num_classes is not None
+    if "accuracy" in chosen and _forgets_classes(known):
+        chosen = {**{name: {} for name in BY_FORGOTTEN_CLASS}, **chosen}
     notes = shared_samples(samples)
     rows = _rows(audited, untrained, known, chosen, levels, num_classes)
     return Audit(
@@ -102,9 +111,22 @@ def audit(
     )
 
 
-def _models(original: Models, unlearned: Models | Mapping[str, Models], retrained: Models) -> list[Model]:
+def _forgets_classes(known: Mapping[tuple[str, str], Predictions]) -> bool:
+    """Return whether the forget set holds a class that the retain set lacks."""
+    labels = {role: predictions.labels for (_, role), predictions in known.items()}
+    return "retain" in labels and len(forgotten_classes(labels["forget"], labels["retain"])) > 0
+
+
+def _models(
+    original: Models,
+    unlearned: Models | Mapping[str, Models],
+    retrained: Models,
+    architecture: nn.Module | str | None,
+) -> list[Model]:
     """Return all models: originals first, then retrained and unlearned ones."""
-    originals, references = _listed(original, "original"), _listed(retrained, "retrained")
+    originals, references = (
+        _listed(given, name, architecture) for given, name in ((original, "original"), (retrained, "retrained"))
+    )
     if not originals:
         raise UserError("original is empty: pass the model that unlearning started from")
     audited = []
@@ -122,7 +144,8 @@ def _models(original: Models, unlearned: Models | Mapping[str, Models], retraine
     for method, given in methods.items():
         if not isinstance(method, str) or not method or method in RESERVED:
             raise UserError(f"unlearned: {method!r} cannot name a method (allowed: any text but {', '.join(RESERVED)})")
-        runs = _listed(given, f"unlearned[{method!r}]" if isinstance(unlearned, Mapping) else "unlearned")
+        argument = f"unlearned[{method!r}]" if isinstance(unlearned, Mapping) else "unlearned"
+        runs = _listed(given, argument, architecture)
         if not runs:
             raise UserError(f"unlearned[{method!r}] is empty: pass at least one model")
         if len(runs) > len(originals) > 1:
@@ -137,16 +160,25 @@ def _models(original: Models, unlearned: Models | Mapping[str, Models], retraine
     return audited
 
 
-def _listed(given: Any, argument: str) -> list[tuple[str, nn.Module]]:
-    """Return (argument in messages, model) of one model or a list of models."""
+def _listed(given: Any, argument: str, architecture: nn.Module | str | None) -> list[tuple[str, nn.Module]]:
+    """Return (argument in messages, model) of one model or a list of models; paths are read."""
+    if isinstance(given, nn.Module | str | Path):
+        return [(argument, _module(given, argument, architecture))]
+    if not isinstance(given, Sequence):
+        raise UserError(f"{argument} is a {type(given).__name__}; it must be a torch module or a path, or a list")
+    names = [f"{argument}[{i}]" for i in range(len(given))]
+    return [(name, _module(one, name, architecture)) for name, one in zip(names, given)]
+
+
+def _module(given: Any, argument: str, architecture: nn.Module | str | None) -> nn.Module:
     if isinstance(given, nn.Module):
-        return [(argument, given)]
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        raise UserError(f"{argument} is a {type(given).__name__}; it must be a torch module, or a list of them{LOAD}")
-    for i, module in enumerate(given):
-        if not isinstance(module, nn.Module):
-            raise UserError(f"{argument}[{i}] is a {type(module).__name__}; it must be a torch module{LOAD}")
-    return [(f"{argument}[{i}]", module) for i, module in enumerate(given)]
+        return given
+    if isinstance(given, str | Path):
+        return load(given, architecture, argument)
+    raise UserError(
+        f"{argument} is a {type(given).__name__}; it must be a torch module, or the path of a checkpoint with "
+        "architecture="
+    )
 
 
 def _selection(metrics: Any) -> Any:

@@ -63,8 +63,6 @@ class Plots:
             leaderboard,
             run.metrics,
             chosen,
-            level=board.comparison.level,
-            num_retrained=board.num_retrained,
             setting=board.alpha,
         )
         return self._shown(figure, "gaps", "no method has a gap in these columns")

@@ -19,6 +19,7 @@ from raybench.errors import UserError, unknown
 from raybench.progress import Reporter
 from raybench.registry import MODULES
 from raybench.report.leaderboard import Leaderboard
+from raybench.report.stored import read_run_table
 from raybench.storage.read_only import ReadOnlyStore
 from raybench.storage.runs import find_run
 from raybench.storage.store import Store
@@ -142,7 +143,7 @@ class Run(Results):
         key = f"{self.name}/tables/{table}.parquet"
         if not self._store.exists(key):
             raise self._missing(f"table {table!r}")
-        return self._store.read_table(key)
+        return read_run_table(self._store, self.name, table)
 
     def _missing(self, what: str) -> UserError:
         return UserError(f"run {self.name!r} on {self._store.shown} has no {what} yet: run it with until='report'")

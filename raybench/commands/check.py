@@ -13,11 +13,11 @@ from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import cross_role_pairs
 from raybench.data.reading.decode_dataset import available_cpus
 from raybench.data.reading.encoded import Encoded
-from raybench.data.splits import ROLES
+from raybench.data.splits import ROLES, roles_of_splits
 from raybench.distributed.resources import needs, unmet
 from raybench.jobs import plan
-from raybench.jobs.specs import EvaluatedModel, Job
-from raybench.jobs.train import import_checkpoint
+from raybench.jobs.imports import import_models
+from raybench.jobs.specs import EvaluatedModel, Job, TrainJob
 from raybench.methods.framework.defaults import Relative
 from raybench.methods.framework.spec import check as check_method
 from raybench.methods.framework.spec import hyperparameters
@@ -41,7 +41,7 @@ def plan_lines(
     scenario = prepare(experiment, store, reporter)
     trained = Trained(scenario)
     swept = Swept(scenario, trained)
-    import_checkpoint(scenario, trained.jobs[0])
+    notes = import_models(scenario, trained.jobs, plan.imported_jobs(scenario, trained.originals))
     try_model(scenario)
     model = scenario.fresh(0)
     yield f"{experiment.name}: valid"
@@ -50,6 +50,7 @@ def plan_lines(
     yield from _train_lines(scenario, trained)
     yield from _sweep_lines(scenario, trained, swept)
     yield from _evaluate_lines(scenario, trained, swept, model)
+    yield from (f"note         {note}" for note in notes)
     machine = {"CPU": float(available_cpus()), "GPU": float(torch.cuda.device_count())}
     if (problem := unmet(needs(experiment), [machine], "this machine")) is not None:
         yield f"resources    {problem}: `run` needs a cluster that has it (--address)"
@@ -67,6 +68,8 @@ def _data_lines(scenario: Scenario, *, duplicates: bool) -> Iterator[str]:
     if duplicates:
         yield from _duplicates(images, scenario.splits().role)
     yield f"roles        {', '.join(f'{role} {sizes[role]}' for role in ROLES)}"
+    if len(roles_of_splits(images.part)) == 1 and not experiment.data.sizes.model_fields_set:
+        yield "  the data have no official splits, so all roles divide one pool; `data.sizes` sets how"
 
 
 def _model_lines(scenario: Scenario, model: nn.Module) -> Iterator[str]:
@@ -81,21 +84,36 @@ def _model_lines(scenario: Scenario, model: nn.Module) -> Iterator[str]:
 
 def _train_lines(scenario: Scenario, trained: Trained) -> Iterator[str]:
     experiment = scenario.experiment
-    imported = experiment.model.checkpoint is not None
-    jobs = trained.jobs[1:] if imported else trained.jobs
-    references, num_retrained = trained.reference_jobs, len(experiment.train.seeds)
-    num_originals = experiment.sweep.originals
-    kinds = f"{num_retrained} retrained" if imported else f"{num_originals} original, {num_retrained} retrained"
+    imported = [job for job in trained.jobs if job.checkpoint is not None]
+    jobs = [job for job in trained.jobs if job.checkpoint is None]
+    references = trained.reference_jobs
+    kinds = ", ".join(
+        f"{sum(job.kind == kind for job in jobs)} {kind}"
+        for kind in ("original", "retrained")
+        if not any(job.kind == kind for job in imported)
+    )
+    if not jobs and not references:
+        yield f"train        {_yours(imported)}nothing to train"
+        return
     cached = _finished(scenario.store, [*jobs, *references])
     missing = len(jobs) + len(references) - cached
     workers = f", {experiment.train.workers} data-parallel workers" if experiment.train.workers > 1 else ""
     for_search = f", and {len(references)} references of the search" if references else ""
     yield (
-        f"train        {'your checkpoint, ' if imported else ''}{len(jobs)} models ({kinds}) "
+        f"train        {_yours(imported)}{len(jobs)} models{f' ({kinds})' if kinds else ''} "
         f"x {_epochs(experiment)} epochs{workers}{for_search}; {cached} cached, {missing} to train"
     )
-    if changes := experiment.train.retrained:
+    if (changes := experiment.train.retrained) and not experiment.train.checkpoints:
         yield f"  retrained with another recipe: {', '.join(f'{key} {value}' for key, value in changes.items())}"
+
+
+def _yours(imported: Sequence[TrainJob]) -> str:
+    """Return how many originals and retrained models are the user's checkpoints."""
+    if [job.kind for job in imported] == ["original"]:
+        return "your checkpoint, "
+    kinds = [job.kind for job in imported]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    return f"your checkpoints ({counts}), " if counts else ""
 
 
 def _sweep_lines(scenario: Scenario, trained: Trained, swept: Swept) -> Iterator[str]:
@@ -109,7 +127,12 @@ def _sweep_lines(scenario: Scenario, trained: Trained, swept: Swept) -> Iterator
         total = sum(job.units for job in jobs)
         text = ", ".join(part for part in (spaces or "defaults", *_relative_defaults(scenario, method)) if part)
         yield f"  {method:<22} {total:>4} trials, {_finished(store, jobs)} cached   {text}"
-    final = sweep.seeds * len(experiment.methods)
+    for method in filter(experiment.checkpoints, experiment.methods):
+        yield f"  {method:<22} {experiment.runs(method):>4} models of yours"
+    final = sum(experiment.runs(method) for method in experiment.methods if not experiment.checkpoints(method))
+    if final == 0:
+        yield "sweep        none: all methods are models of yours"
+        return
     yield (
         f"sweep        {search.total} trials ({sweep.search}, scheduler {sweep.scheduler}, objective {sweep.objective})"
         f", {search.finished()} cached; then {_finalists(scenario, trained, swept)}{final} runs of the chosen settings "
@@ -153,7 +176,7 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: n
     experiment, sizes = scenario.experiment, scenario.splits().sizes()
     sizes |= {role: len(scenario.role_ids(role)) for role in scenario.downstream}
     evaluated = _evaluated(scenario, trained, swept)
-    num_evaluated = len(trained.jobs) + experiment.sweep.seeds * len(experiment.methods)
+    num_evaluated = len(trained.jobs) + sum(map(experiment.runs, experiment.methods))
     num_predicted = num_evaluated + (plan.untrained_model(scenario) is not None)
     cached = ""
     if evaluated is not None:  # the chosen settings are known, so are the keys of their predictions

@@ -5,11 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from raybench.commands import completion
+
 RUNS = "runs"
 
 File = Annotated[
     Path,
-    typer.Argument(help="Experiment file (YAML). `raybench list experiments` shows examples.", show_default=False),
+    typer.Argument(
+        help="Experiment file (YAML). `raybench list experiments` shows examples, `raybench init` writes one.",
+        autocompletion=completion.experiment_files,
+        show_default=False,
+    ),
 ]
 RunName = Annotated[
     str,
@@ -17,8 +23,70 @@ RunName = Annotated[
         metavar="RUN",
         help="NAME: the newest run of this name in the storage. NAME/FINGERPRINT: a certain run; the first digits are "
         "enough. Or an experiment file, for its name.",
+        autocompletion=completion.runs,
         show_default=False,
     ),
+]
+NewFile = Annotated[Path, typer.Argument(help="File to write; it must not exist.")]
+InitData = Annotated[
+    str,
+    typer.Option(
+        help="Data set: digits, folder:PATH, manifest:FILE, or NAME:PATH with a name of `raybench list datasets`."
+    ),
+]
+InitForget = Annotated[
+    str,
+    typer.Option(help="What to forget: random, random:0.1, random:100, class, class:NAME or identity:COUNT."),
+]
+InitMethods = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B", help="Methods, each searched over its shipped ranges. Default: four of them.", show_default=False
+    ),
+]
+Listed = Annotated[
+    Literal["methods", "settings", "metrics", "datasets", "models", "rules", "experiments", "tables"],
+    typer.Argument(help="What to list. settings: what every method accepts.", show_default=False),
+]
+ListedName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="Print the page of this name, or list the names that contain it.",
+        autocompletion=completion.listed_names,
+        show_default=False,
+    ),
+]
+Needs = Annotated[
+    str | None,
+    typer.Option(help="Only what needs this, e.g. retrained or convolution; none: what needs nothing."),
+]
+Source = Annotated[
+    str | None, typer.Option(help="Only what comes from this paper: a part of its reference, or e.g. uuef.")
+]
+Find = Annotated[str | None, typer.Option(help="Only what contains this text in its entry.")]
+MethodOfRun = Annotated[
+    str,
+    typer.Option(
+        help="Unlearning method of the run, or original, or retrained.",
+        autocompletion=completion.method_names,
+        show_default=False,
+    ),
+]
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        help="Data set: a name of `raybench list datasets`, or your own function.",
+        autocompletion=completion.dataset_names,
+        show_default=False,
+    ),
+]
+DatasetOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Option of the data set format, e.g. domain=Art. Repeatable."),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Number of decoding threads. Default: one per core.", show_default=False)
 ]
 Set = Annotated[
     list[str] | None,
@@ -67,3 +135,43 @@ Thumbnails = Annotated[
         show_default=False,
     ),
 ]
+RequestId = Annotated[
+    str, typer.Option(metavar="ID", help="Id of the request to forget, for the page.", show_default=False)
+]
+Operator = Annotated[str, typer.Option(metavar="NAME", help="Who did this, for the page.", show_default=False)]
+Date = Annotated[
+    str | None, typer.Option(metavar="YYYY-MM-DD", help="Date for the page. Default: today.", show_default=False)
+]
+Digest = Annotated[
+    str | None,
+    typer.Option(
+        help="Digest on your printed or signed copy of the page. Without it, a folder that someone rewrote as a whole, "
+        "hashes included, passes.",
+        show_default=False,
+    ),
+]
+HeldImages = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Images to compare with the hashes of the forgotten ones: the data set, or any folder of image files.",
+        show_default=False,
+    ),
+]
+HeldModel = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Checkpoint, for instance the deployed one, to compare with the certified weights.",
+        show_default=False,
+    ),
+]
+
+
+def run_name(run: str) -> str:
+    """Return NAME or NAME/FINGERPRINT; `run` is that itself, or an experiment file, which has a name."""
+    if not run.endswith((".yaml", ".yml")):
+        return run
+    from raybench.config.reading import load_experiment
+
+    return load_experiment(run)[0].name

@@ -7,6 +7,7 @@
 The generated data have the file layout of the real data set, so a smoke run exercises the same code as a full run.
 """
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from raybench.config.reading import load_experiment, merge, read, read_yaml
 from raybench.data import fixtures
 from raybench.data.images import DatasetSpec
 from raybench.distributed.cluster import Cluster
-from raybench.errors import UserError
+from raybench.errors import UserError, printable
 from raybench.pipeline.run import run
 from raybench.progress import Reporter, clock
 from raybench.storage.store import Store, fingerprint
@@ -34,6 +35,16 @@ class SmokeResult:
     file: Path
     seconds: float
     error: str | None
+
+
+def run_all(paths: Sequence[Path], folder: Path, reporter: Reporter, *, address: str | None = None) -> int:
+    """Run the smoke variants of all experiments, print what failed, and return how many did."""
+    results = list(smoke(paths, folder, reporter, address=address))
+    failed = [result for result in results if result.error is not None]
+    reporter.print(f"\n{len(results) - len(failed)} of {len(results)} experiments passed")
+    for result in failed:
+        sys.stderr.write(printable(f"raybench: {result.file}: {result.error}\n"))
+    return len(failed)
 
 
 def experiments(paths: Sequence[Path]) -> list[Path]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from raybench import limits, registry
 from raybench.data.images import DatasetSpec
+from raybench.data.role_sizes import OF_ONE_POOL, OF_SPLITS
 from raybench.data.transforms.views import View
 from raybench.errors import UserError, attach_key, unknown
 
@@ -59,23 +60,34 @@ class Sizes(Section):
 
     Training and validation samples come from the official training split, calibration and test samples from the test
     split, unseen samples from an `unseen` split if the data set has one and from the test split otherwise. A data set
-    without official splits is one pool for all roles.
+    without official splits is one pool for all roles; unless `train` or `test` is set, it is divided into 50 % for
+    `train`, 10 % for `validation`, 10 % for `calibration`, 15 % for `unseen`, and the rest for `test`.
     """
 
     train: Size = Field(
-        default=None, description="Samples that the original is trained on; the forget set is drawn from them."
+        default=OF_SPLITS["train"],
+        description="Samples that the original is trained on; the forget set is drawn from them.",
     )
     validation: Size = Field(
-        default=0.1,
+        default=OF_SPLITS["validation"],
         description="Held-out samples that the sweep chooses hyperparameters on. No reported metric uses them.",
     )
-    calibration: Size = Field(default=0.2, description="Samples that the conformal metrics are calibrated on.")
-    test: Size = Field(default=None, description="Samples of the reported test metrics.")
+    calibration: Size = Field(
+        default=OF_SPLITS["calibration"], description="Samples that the conformal metrics are calibrated on."
+    )
+    test: Size = Field(default=OF_SPLITS["test"], description="Samples of the reported test metrics.")
     unseen: Size = Field(
-        default=0.4,
+        default=OF_SPLITS["unseen"],
         description="Samples that membership inference compares with the forget samples. Draw them from the same "
         "distribution as the forget set, or the attack detects the shift instead.",
     )
+
+    def of(self, *, one_pool: bool) -> dict[str, float | int | None]:
+        """Return the sizes of the roles; `one_pool`: the data set has no official splits."""
+        sizes: dict[str, float | int | None] = self.model_dump()
+        if not one_pool or self.model_fields_set & {"train", "test"}:
+            return sizes
+        return {role: sizes[role] if role in self.model_fields_set else OF_ONE_POOL[role] for role in sizes}
 
 
 class Normalize(Section):

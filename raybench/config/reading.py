@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from raybench import limits
 from raybench.config.schema import Experiment
 from raybench.config.spaces import KINDS
+from raybench.config.user_models import CHECKPOINTS
 from raybench.config.validation import parse_experiment
 from raybench.config.yaml_text import parse, quote
 from raybench.errors import UserError, format_validation_error, nearest
@@ -162,7 +163,7 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Merge `changes` into `base`, mapping by mapping; null removes a mapping of the base.
 
     Where the changes name another forget rule or data set, the options of the old one are dropped; a search space
-    replaces the old value as a whole.
+    replaces the old value as a whole, and so does a list of checkpoints an entry.
     """
     merged = dict(base)
     for key, value in changes.items():
@@ -177,8 +178,9 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replaces(new: dict[str, Any], old: dict[str, Any]) -> bool:
-    is_space = any(len(mapping) == 1 and next(iter(mapping)) in KINDS for mapping in (new, old))
-    return is_space or any(name in new and new[name] != old.get(name) for name in ("rule", "dataset"))
+    if any(CHECKPOINTS in mapping or (len(mapping) == 1 and next(iter(mapping)) in KINDS) for mapping in (new, old)):
+        return True
+    return any(name in new and new[name] != old.get(name) for name in ("rule", "dataset"))
 
 
 def _override(source: Source, override: str) -> Source:
@@ -208,16 +210,24 @@ def _resolve_paths(source: Source) -> None:
     A path that exists in neither place stays as it is; the code that opens it knows best what is missing.
     """
     sets = _mapping_at(source.content, ("evaluate", "downstream"))
-    for *parents, name in (*PATH_KEYS, *(("evaluate", "downstream", downstream, "root") for downstream in sets)):
-        section = _mapping_at(source.content, parents)
+    keys = [*PATH_KEYS, *(("evaluate", "downstream", downstream, "root") for downstream in sets)]
+    entries = [("train", "retrained"), *(("methods", method) for method in _mapping_at(source.content, ("methods",)))]
+    keys += [(*entry, CHECKPOINTS) for entry in entries]
+    for *parents, name in keys:
+        section, place = _mapping_at(source.content, parents), source.place((*parents, name))
         value = section.get(name)
-        if not isinstance(value, str) or value.startswith("~") or Path(value).is_absolute():
-            continue
-        place = source.place((*parents, name))
-        folders = [Path.cwd()] if place.startswith("--set") else [Path(place.rpartition(":")[0]).parent, Path.cwd()]
-        existing = next((folder / value for folder in folders if os.path.exists(folder / value)), None)
-        if existing is not None:
-            section[name] = str(existing)
+        if isinstance(value, str):
+            section[name] = _existing(value, place)
+        elif isinstance(value, list):
+            section[name] = [_existing(path, place) if isinstance(path, str) else path for path in value]
+
+
+def _existing(path: str, place: str) -> str:
+    """Return the absolute path if it exists next to the file of `place` or in the current folder, else as it is."""
+    if path.startswith("~") or Path(path).is_absolute():
+        return path
+    folders = [Path.cwd()] if place.startswith("--set") else [Path(place.rpartition(":")[0]).parent, Path.cwd()]
+    return next((str(folder / path) for folder in folders if os.path.exists(folder / path)), path)
 
 
 def _mapping_at(content: Any, key: Sequence[str]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from raybench.config.data import Data, Downstream, Normalize, Section, check_opt
 from raybench.config.evaluate import Evaluate, Population, Relearning
 from raybench.config.names import check_path_name, check_run_name
 from raybench.config.spaces import Space
-from raybench.config.sweep import Sweep
+from raybench.config.sweep import RUNS, Sweep
 from raybench.config.train import Threads, Train
+from raybench.config.user_models import CHECKPOINTS, Files, check_models_of_user
 from raybench.config.yaml_text import quote
 from raybench.data.forget_rules import PACKAGE as FORGET_RULES
 from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
@@ -83,16 +84,24 @@ class Model(Section):
     width: Annotated[int, Field(ge=1, le=limits.WIDTH)] = Field(
         default=32, description="Channels of the first layer of `cnn`. Other models ignore it."
     )
-    checkpoint: str | None = Field(
+    checkpoint: str | Files | None = Field(
         default=None,
-        description="State dict of the original model; the original is then not trained. Validation samples come from "
-        "the test split, because this model may have been trained on any training image.",
+        description="State dict of the original model (a file of torch or safetensors), or a list of several originals "
+        "that differ by their training seed; originals are then not trained. Validation samples come from the test "
+        "split, because these models may have been trained on any training image.",
     )
     init: str | None = Field(
         default=None,
         description="State dict that every training run starts from, of the original and the retrained models alike, "
         "for example weights pretrained on ImageNet. A head of another size is reinitialized.",
     )
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Return the files of the originals; empty if originals are trained."""
+        if self.checkpoint is None:
+            return ()
+        return (self.checkpoint,) if isinstance(self.checkpoint, str) else tuple(self.checkpoint)
 
     @model_validator(mode="after")
     def _check_architecture(self) -> "Model":
@@ -170,7 +179,9 @@ class Experiment(Section):
     methods: dict[str, dict[str, Any]] = Field(
         description="Unlearning methods, each with fixed values and search spaces of its hyperparameters. A name "
         "without values takes the defaults of the method; `search` takes the ranges that are shipped with it. The name "
-        "`all` selects every built-in method without an entry. Your own method is `package.module.function`. The "
+        "`all` selects every built-in method without an entry. Your own method is `package.module.function`. "
+        "`checkpoints: [a.pt, b.safetensors]` lists models that you unlearned yourself: each file is one run; file i "
+        "started from original i mod `sweep.originals`. The "
         "names become parts of paths, so the rule for `name` applies.",
         json_schema_extra={"keys_of": "methods"},
     )
@@ -194,11 +205,14 @@ class Experiment(Section):
     @model_validator(mode="before")
     @classmethod
     def _default_originals(cls, content: Any) -> Any:
-        """Default to one original where it is the user's checkpoint."""
+        """Default to as many originals as the user has checkpoints of, and to at least one run of each."""
         sections = (content.get(name, {}) for name in ("model", "sweep")) if isinstance(content, dict) else (None, None)
         model, sweep = sections
         if isinstance(model, dict) and isinstance(sweep, dict) and model.get("checkpoint") is not None:
-            return {**content, "sweep": {"originals": 1, **sweep}}
+            files = model["checkpoint"]
+            number = max(1, len(files)) if isinstance(files, list) else 1
+            runs = {"seeds": number} if number > RUNS else {}
+            return {**content, "sweep": {"originals": number, **runs, **sweep}}
         return content
 
     @field_validator("name")
@@ -220,15 +234,27 @@ class Experiment(Section):
         for name in value:
             with attach_key("methods", name):
                 check_path_name(name, "an entry of methods")
+            if CHECKPOINTS in value[name]:
+                with attach_key("methods", name, CHECKPOINTS):
+                    check_models_of_user(value[name], f"methods.{name}", reserved=("original", "retrained", ALL))
         return value
 
     def function_name(self, method: str) -> str:
         """Return the name of the function that runs for a key of `methods:`, which its key `method` may set."""
         return str(self.methods.get(method, {}).get(METHOD, method))
 
+    def checkpoints(self, method: str) -> tuple[str, ...]:
+        """Return the files under a key of `methods:` that names finished models; empty for a method that runs."""
+        return tuple(self.methods[method].get(CHECKPOINTS, ()))
+
+    def runs(self, method: str) -> int:
+        """Return the number of reported models of a method: its files, or the runs of its chosen setting."""
+        return len(self.checkpoints(method)) or self.sweep.seeds
+
     def spaces(self, method: str) -> dict[str, Space]:
         """Return the search spaces under a key of `methods:`; a fixed value is a space with one value."""
-        return {key: Space.parse(key, value) for key, value in self.methods[method].items() if key != METHOD}
+        settings = self.methods[method].items()
+        return {key: Space.parse(key, value) for key, value in settings if key not in (METHOD, CHECKPOINTS)}
 
     def searches(self, method: str) -> bool:
         """Return whether any hyperparameter under a key of `methods:` has a search space."""

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from raybench import limits
 from raybench.config.data import Section, Seed
 
+RUNS = 5  # reported runs of each method
 ORIGINALS = 5
 
 
@@ -58,7 +59,7 @@ class Sweep(Section):
         "original, the number of further runs on it.",
     )
     seeds: Annotated[int, Field(ge=1, le=limits.MODELS)] = Field(
-        default=5,
+        default=RUNS,
         description="Runs of the chosen setting that are reported, on other seeds than the search, so that a lucky "
         "trial is not reported.",
     )
@@ -66,7 +67,7 @@ class Sweep(Section):
         default=ORIGINALS,
         description="Number of original models, each trained on its own seed; run i starts from original i mod "
         "`originals`. Ranks from one original hold for that original only. At most `seeds`, which is the default if it "
-        "is less than 5; 1 with `model.checkpoint`.",
+        "is less than 5; with `model.checkpoint`, the number of its files.",
     )
     seed: Seed = Field(default=0, description="Seed of the search: draws the settings and seeds the trials.")
     stop_collapsed: bool = Field(

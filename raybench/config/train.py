@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from raybench import limits
 from raybench.config.data import Seed
+from raybench.config.user_models import CHECKPOINTS, check_models_of_user
 from raybench.engine.training import Recipe
 from raybench.errors import UserError, attach_key, format_validation_error, unknown
 
@@ -32,7 +33,9 @@ class Train(Recipe):
     retrained: dict[str, Any] = Field(
         default={},
         description="Keys of the recipe that differ for the retrained models. Leave it empty, or gaps also measure the "
-        "difference between two recipes; some papers trained this way, and their reported numbers need it.",
+        "difference between two recipes; some papers trained this way, and their reported numbers need it. "
+        "`checkpoints: [a.pt, b.safetensors]` instead lists models that you retrained yourself on the retain samples "
+        "only; raybench then trains none, and `retrained_seeds` is their number.",
         json_schema_extra={"keys_of": "recipe"},
     )
     workers: Threads = Field(
@@ -49,17 +52,47 @@ class Train(Recipe):
     @cached_property
     def retrained_recipe(self) -> Recipe:
         """Return the recipe of the retrained models and of the method `retrain`."""
-        return Recipe.model_validate({**self.recipe.model_dump(), **self.retrained})
+        changes = {key: value for key, value in self.retrained.items() if key != CHECKPOINTS}
+        return Recipe.model_validate({**self.recipe.model_dump(), **changes})
 
     def recipe_of(self, kind: Literal["original", "retrained"]) -> Recipe:
         return self.recipe if kind == "original" else self.retrained_recipe
 
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Return the files of retrained models; empty if they are trained."""
+        return tuple(self.retrained.get(CHECKPOINTS, ()))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_checkpoints(cls, content: Any) -> Any:
+        """Default the number of retrained models to that of the user's checkpoints."""
+        retrained = content.get("retrained") if isinstance(content, dict) else None
+        files = retrained.get(CHECKPOINTS) if isinstance(retrained, dict) else None
+        if isinstance(files, list) and files and content.get("retrained_seeds") is None:
+            return {**content, "retrained_seeds": len(files)}
+        return content
+
+    @model_validator(mode="after")
+    def _check_retrained_files(self) -> "Train":
+        if CHECKPOINTS not in self.retrained:
+            return self
+        with attach_key("train", "retrained", CHECKPOINTS):
+            check_models_of_user(self.retrained, "train.retrained")
+        if len(self.seeds) != len(self.checkpoints):
+            with attach_key("train", "retrained_seeds"):
+                raise UserError(
+                    f"train.retrained_seeds = {self.retrained_seeds}: train.retrained.checkpoints lists "
+                    f"{len(self.checkpoints)} retrained models; remove `retrained_seeds`"
+                )
+        return self
+
     @model_validator(mode="after")
     def _check_retrained_recipe(self) -> "Train":
         for key in self.retrained:
-            if key not in Recipe.model_fields:
+            if key not in (*Recipe.model_fields, CHECKPOINTS):
                 with attach_key("train", "retrained", key):
-                    raise unknown("key of train.retrained:", key, Recipe.model_fields)
+                    raise unknown("key of train.retrained:", key, [*Recipe.model_fields, CHECKPOINTS])
         try:
             _ = self.retrained_recipe
         except ValidationError as error:

@@ -29,7 +29,8 @@ def parse_experiment(content: Mapping[str, Any]) -> Experiment:
         _require_finite(experiment.model_dump(include={section}))
     _require_finite(experiment.train.retrained_recipe.model_dump(), "train", "retrained")
     for name, values in experiment.methods.items():
-        _check_method(name, experiment.function_name(name), {k: v for k, v in values.items() if k != METHOD})
+        if not experiment.checkpoints(name):
+            _check_method(name, experiment.function_name(name), {k: v for k, v in values.items() if k != METHOD})
     with attach_key("evaluate", "metrics"):
         chosen = metric_rows.chosen_metrics(experiment.evaluate.metrics)
     _require_finite(chosen, "evaluate", "metrics")
@@ -86,11 +87,12 @@ def _check_method(name: str, function_name: str, values: Mapping[str, Any]) -> N
 
 
 def _check_originals(experiment: Experiment) -> None:
-    if experiment.model.checkpoint is not None and experiment.sweep.originals > 1:
+    files = experiment.model.checkpoints
+    if files and experiment.sweep.originals != len(files):
         with attach_key("sweep", "originals"):
             raise UserError(
-                f"sweep.originals = {experiment.sweep.originals}: model.checkpoint sets the only original (allowed "
-                "with a checkpoint: 1)"
+                f"sweep.originals = {experiment.sweep.originals}: model.checkpoint sets the originals (allowed here: "
+                f"{len(files)})"
             )
 
 
@@ -121,6 +123,8 @@ def _check_population(experiment: Experiment) -> None:
         for name in population.methods:
             if name not in experiment.methods:
                 raise unknown("method of the population", name, experiment.methods)
+            if experiment.checkpoints(name):
+                raise UserError(f"method {name!r} lists checkpoints, and a population is made of runs of a method")
     if population.origins == "one_per_run" and experiment.model.checkpoint is not None:
         with attach_key("evaluate", "population", "origins"):
             raise UserError(

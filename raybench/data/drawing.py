@@ -6,6 +6,7 @@ import numpy as np
 
 from raybench.data.images import ImageData
 from raybench.data.reading.order import stratified_order
+from raybench.data.role_sizes import SizeError
 from raybench.errors import UserError
 
 
@@ -26,12 +27,12 @@ def resolve(sizes: Mapping[str, float | int | None], available: int, pool: str) 
                 f"size of {role} is {size!r}: set a count, a fraction between 0 and 1, or null for the rest"
             )
     if len(rest) > 1:
-        raise UserError(f"{' and '.join(rest)} both take the rest of {pool}; at most one may")
+        raise SizeError(f"{' and '.join(rest)} both take the rest of {pool}; at most one may")
     listed = ", ".join(f"{role} {count}" for role, count in counts.items() if count)
     remaining = available - sum(counts.values())
     if remaining < 0 or (rest and remaining == 0):
         no_rest = f" and nothing is left for {rest[0]}" if rest else ""
-        raise UserError(f"{pool} has {available} samples; the sizes request {sum(counts.values())} ({listed}){no_rest}")
+        raise SizeError(f"{pool} has {available} samples; the sizes request {sum(counts.values())} ({listed}){no_rest}")
     return counts | dict.fromkeys(rest, remaining)
 
 

@@ -62,7 +62,7 @@ class ImageData:
                 f"labels run from {self.labels.min()} to {self.labels.max()}, but {len(self.class_names)} class names "
                 f"allow 0 to {highest}"
             )
-        if unknown_parts := set(np.unique(self.part).tolist()) - set(PARTS):
+        if unknown_parts := set(np.flatnonzero(np.bincount(self.part)).tolist()) - set(PARTS):
             raise UserError(
                 f"part contains {min(unknown_parts)} (allowed: {TRAIN} training, {TEST} test, {UNSEEN} unseen, "
                 f"{LEFT_OUT} left out)"

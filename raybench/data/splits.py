@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raybench.data import forget_rules
+from raybench.data import forget_rules, id_sets
 from raybench.data.drawing import draw, resolve
 from raybench.data.forget_rules.framework.counterpart import USE_SAME, draw_counterpart
 from raybench.data.forget_rules.framework.spec import Candidates
@@ -24,6 +24,7 @@ from raybench.data.images import LEFT_OUT, TEST, TRAIN, UNSEEN, ImageData
 from raybench.data.listing import first_few
 from raybench.data.perceptual_hash import hashes
 from raybench.data.reading.order import seed_for, stratified_order
+from raybench.data.role_sizes import SizeError
 from raybench.errors import UserError, unknown
 
 ROLES = ("retain", "forget", "validation", "calibration", "test", "unseen")
@@ -73,7 +74,7 @@ class Splits:
     @property
     def reported_retain(self) -> np.ndarray:
         """Return the retain samples that no search measures or forgets; reported metrics use these."""
-        return np.setdiff1d(self.role["retain"], np.concatenate([self.tuning_forget, self.tuning_retain]))
+        return id_sets.without(self.role["retain"], np.concatenate([self.tuning_forget, self.tuning_retain]))
 
     def sizes(self) -> dict[str, int]:
         """Return the number of samples per role."""
@@ -166,7 +167,7 @@ def make_splits(
         drawn |= draw(data, pool, counts, wrong, generator)
     train = drawn.pop("train")
     if len(train) == 0:
-        raise UserError("the training set is empty: set sizes.train, or null for the rest of its pool")
+        raise SizeError("the training set is empty: set sizes.train, or null for the rest of its pool")
     options = dict(forget)
     rule = options.pop("rule", None)
     if not isinstance(rule, str):
@@ -176,7 +177,7 @@ def make_splits(
         train, data.labels[train], groups, data.class_names, wrong[train], lambda: hashes(data, train)
     )
     forgotten = forget_rules.select(rule, candidates, **options)
-    spec, retain = forget_rules.spec(rule), np.setdiff1d(train, forgotten)
+    spec, retain = forget_rules.spec(rule), id_sets.without(train, forgotten)
     tuning = no_ids(), no_ids()
     if tuning_request:
         request = draw_counterpart(spec.counterpart, candidates, forgotten, seed=seed)
@@ -190,7 +191,7 @@ def _tuning_retain(
     data: ImageData, retain: np.ndarray, request: np.ndarray, wrong: np.ndarray, seed: int
 ) -> np.ndarray:
     """Draw the retain samples that a search measures: with the tuning request, half of retain (rounded down)."""
-    rest, number = np.setdiff1d(retain, request), len(retain) // 2 - len(request)
+    rest, number = id_sets.without(retain, request), len(retain) // 2 - len(request)
     if number < 1:
         raise UserError(
             f"sweep.tuning_request: separate draws a second forget set of {len(request)} samples, which leaves too few "
@@ -219,7 +220,7 @@ def verify(splits: Splits, data: ImageData, *, whole_groups: bool = False) -> No
         if len(left_out):
             raise UserError(f"{name} contains {len(left_out)} samples that are left out: {first_few(left_out)}")
     for (first, a), (second, b) in combinations(splits.role.items(), 2):
-        shared = np.intersect1d(a, b)
+        shared = id_sets.shared(a, b)
         if len(shared):
             raise UserError(f"{first} and {second} share {len(shared)} samples: {first_few(shared)}")
         if data.groups is None or ((first, second) == ("retain", "forget") and not whole_groups):
@@ -233,14 +234,14 @@ def verify(splits: Splits, data: ImageData, *, whole_groups: bool = False) -> No
 def _verify_tuning(splits: Splits, data: ImageData, *, whole_groups: bool) -> None:
     request, measured = splits.tuning_forget, splits.tuning_retain
     for name, ids in (("the tuning forget set", request), ("the tuning retain samples", measured)):
-        foreign = np.setdiff1d(ids, splits.ids("retain"))
+        foreign = id_sets.without(ids, splits.ids("retain"))
         if len(foreign):
             raise UserError(f"{name} contains {len(foreign)} samples outside retain: {first_few(foreign)}")
-    shared = np.intersect1d(request, measured)
+    shared = id_sets.shared(request, measured)
     if len(shared):
         raise UserError(f"the tuning forget set and the tuning retain samples share {first_few(shared)}")
     if len(request) and data.groups is not None and whole_groups:
-        others = np.setdiff1d(np.concatenate([splits.ids("retain"), splits.ids("forget")]), request)
+        others = id_sets.without(id_sets.union(splits.ids("retain"), splits.ids("forget")), request)
         split = np.intersect1d(data.groups[request], data.groups[others])
         if len(split):
             raise UserError(f"the tuning forget set splits {len(split)} groups (identities): {first_few(split)}")
@@ -248,7 +249,7 @@ def _verify_tuning(splits: Splits, data: ImageData, *, whole_groups: bool) -> No
 
 def roles_of_splits(part: np.ndarray, *, held_out_validation: bool = False) -> dict[int, list[str]]:
     """Return which roles are drawn from which official split of the dataset: {split: roles}."""
-    present = {TRAIN, *np.unique(part).tolist()}
+    present = {TRAIN, *np.flatnonzero(np.bincount(part)).tolist()}
     allowed = {**SPLITS_OF_ROLE, "validation": SPLITS_OF_ROLE["test"]} if held_out_validation else SPLITS_OF_ROLE
     split_of = {role: next(split for split in allowed[role] if split in present) for role in DRAWN}
     return {

@@ -1,5 +1,6 @@
 """Start a local Ray or connect to a cluster, without log noise, and only when there is work to run."""
 
+import errno
 import logging
 import os
 import site
@@ -10,13 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from raybench import details
 from raybench.distributed.resources import Need, require
 from raybench.distributed.session_folder import SessionFolder, remove_stale
 from raybench.errors import UserError
 from raybench.registry import MODULES
+
+if TYPE_CHECKING:
+    from raybench.distributed.watch import Watch
 
 # By default glibc returns every freed activation to the system, which zeroes the pages again at each step: a quarter
 # of a ResNet-18's training step on a CPU. Other allocators ignore these variables
@@ -65,22 +70,29 @@ class Cluster:
         self._address, self._quiet, self._started = address, quiet, False
         self._needs, self._report = needs, report
         self._folder: SessionFolder | None = None
+        self._watch: Watch | None = None
         if address is not None:
             check_address(address)
 
     def __enter__(self) -> "Cluster":
+        remove_stale()  # what a killed run left, also if this one has nothing to compute
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        lost = None
         if self._started:
-            import ray
+            from raybench.distributed.failures import add_logs, lost_ray, shut_down
 
-            ray.shutdown()
-        # after an error of Ray or of raybench, the logs in it may be needed; the next run removes it
-        if self._folder is not None and (kind is None or issubclass(kind, UserError | KeyboardInterrupt)):
+            lost = lost_ray(self._watch, error)
+            if error is not None and self._folder is not None:
+                add_logs(lost or error, self._folder.path)
+            shut_down(self._watch, dead=lost is not None)
+        if self._folder is not None:
             self._folder.remove()
+        if lost is not None:
+            raise lost from (None if isinstance(error, KeyboardInterrupt) else error)
 
     def start(self) -> None:
         """Connect to Ray; later calls do nothing."""
@@ -111,7 +123,6 @@ class Cluster:
                         **_job_config(address),
                     )
                 else:
-                    remove_stale()
                     self._folder = SessionFolder()
                     ray.init(
                         address="local",
@@ -126,12 +137,26 @@ class Cluster:
                 f"Ray at {address} requires a valid token. Run `ray get-auth-token` on the head node to print it, then "
                 "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write it to ~/.ray/auth_token)"
             ) from error
-        except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
-            action = f"connect to Ray at {address}" if address else "start a local Ray"
-            raise UserError(f"cannot {action}: {error}") from error
+        except Exception as error:  # Ray raises bare ones
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise
+            from raybench.distributed.failures import add_logs, not_started
+
+            failure = not_started(error, address)
+            if self._folder is not None:
+                add_logs(failure, self._folder.path)
+            raise failure from error
         self._started = True
         for name in ("ray", "ray.data", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(level)
+        if self._quiet and (stream := details.stream()) is not None:
+            for handler in logging.getLogger("ray").handlers:
+                if isinstance(handler, logging.StreamHandler):
+                    handler.setStream(stream)
+        if not (address or "").startswith("ray://"):  # a client notices by itself
+            from raybench.distributed.watch import Watch, addresses_of_ray
+
+            self._watch = Watch(addresses_of_ray(), self._report)
         require(self._needs, may_grow=bool(address), report=self._report)
 
 
@@ -163,8 +188,11 @@ def _python_path() -> str:
 
 @contextmanager
 def _without_stderr(quiet: bool) -> Iterator[None]:
-    """Discard stderr while Ray starts: its C++ core prints a message before it applies the log level."""
-    if not quiet:
+    """Discard stderr while Ray starts: its C++ core prints a message before it applies the log level.
+
+    With a log of details, the message goes there.
+    """
+    if not quiet or details.stream() is not None:
         yield
         return
     sys.stderr.flush()

@@ -149,20 +149,21 @@ def _fit(
     each = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     folder = store.scratch(scenario.experiment.name)
     # not `Tuner.fit`, which unpickles the errors of trials from the storage, where others may be able to write
-    tune.run(
-        tune.with_resources(trainable, each),
-        config=param_space or {},
-        name=name,
-        storage_path=store.path(folder),
-        storage_filesystem=store.filesystem,
-        reuse_actors=True,
-        trial_dirname_creator=lambda trial: str(trial.trial_id),
-        max_failures=resources.retries,
-        raise_on_failed_trial=False,
-        verbose=0,
-        callbacks=[_Listener(on_record)],
-        **settings,
-    )
+    with original_errors("the sweep"):
+        tune.run(
+            tune.with_resources(trainable, each),
+            config=param_space or {},
+            name=name,
+            storage_path=store.path(folder),
+            storage_filesystem=store.filesystem,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+            max_failures=resources.retries,
+            raise_on_failed_trial=False,
+            verbose=0,
+            callbacks=[_Listener(on_record)],
+            **settings,
+        )
     store.filesystem.delete_dir(store.path(f"{folder}/{name}"))
 
 

@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raybench.distributed.failures import original_errors
-from raybench.errors import UserError
 from raybench.jobs.specs import TrainJob
 from raybench.jobs.train import Workers, train_job
 from raybench.scenario.scenario import Scenario
@@ -88,19 +87,13 @@ def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnMod
     # a daemon thread, so that Ctrl-C ends the driver at once
     threading.Thread(target=fit, daemon=True).start()
     waiting = list(jobs)
-    try:
+    with original_errors(f"data-parallel training, after {resources.retries} retries,"):
         while not outcome.done():  # the store shows which models are finished
             wait([outcome], timeout=1.0)
             for job in [job for job in waiting if store.exists(f"{job.key}.json")]:
                 waiting.remove(job)
                 on_model(job.name)
-        with original_errors("data-parallel training"):
-            outcome.result()
-    except ray.train.TrainingFailedError as error:
-        raise UserError(
-            f"data-parallel training failed after {resources.retries} retries: {error}. Finished models and epochs are "
-            "kept; run the same command again to continue"
-        ) from error
+        outcome.result()
     store.filesystem.delete_dir(store.path(f"{folder}/{name}"))
 
 

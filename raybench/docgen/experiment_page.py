@@ -21,7 +21,7 @@ def experiment_page() -> str:
     """Return docs/experiment.md."""
     documented: dict[type[BaseModel], str] = {}
     sections = [part for name, field in Experiment.model_fields.items() for part in _section(name, field, documented)]
-    top = [_row(name, fragment) for name, fragment in _fragments(Experiment).items()]
+    top = [_row(name, fragment) for name, fragment in fragments(Experiment).items()]
     extra = [
         (
             "`extends`",
@@ -79,7 +79,7 @@ def _tables(key: str, model: type[BaseModel], documented: dict[type[BaseModel], 
     if base is not None:
         where = documented[base]
         yield f"Takes the keys {', '.join(f'`{name}`' for name in base.model_fields)} of [{where}](#{where}), and:"
-    rows = [_row(name, fragment) for name, fragment in _fragments(model).items() if name not in inherited]
+    rows = [_row(name, fragment) for name, fragment in fragments(model).items() if name not in inherited]
     yield table(HEADER, rows)
     documented |= {base: key for base in model.__mro__ if _has_fields(base) and base not in documented}
     for name, field in model.model_fields.items():
@@ -104,7 +104,8 @@ def _has_fields(base: type) -> bool:
     return issubclass(base, BaseModel) and bool(base.model_fields)
 
 
-def _fragments(model: type[BaseModel]) -> dict[str, Schema]:
+def fragments(model: type[BaseModel]) -> dict[str, Schema]:
+    """Return the JSON schema of every field of a section, by key."""
     fragments: dict[str, Schema] = model.model_json_schema()["properties"]
     return fragments
 
@@ -114,13 +115,14 @@ def _row(name: str, fragment: Schema) -> tuple[str, str, str, str]:
     is_section = "$ref" in fragment or (isinstance(fragment.get("default"), dict) and fragment["default"])
     return (
         f"`{name}`",
-        _allowed(fragment),
+        allowed(fragment),
         default if default == "required" else "see below" if is_section else f"`{default}`",
         fragment.get("description", "").replace("|", "\\|"),
     )
 
 
-def _allowed(fragment: Schema) -> str:
+def allowed(fragment: Schema) -> str:
+    """Return what a field accepts, in words."""
     kind = fragment.get("names")
     if kind in LISTED:
         return ", ".join(f"`{name}`" for name in names_of(kind))

@@ -19,7 +19,7 @@ FAMILIES: dict[str, Family] = {
     "accuracy": Family(
         "Accuracy and error",
         "Whether the model still predicts well on retain and test samples, and how well it predicts forgotten ones.",
-        ("accuracy", "per_class_accuracy", "regression"),
+        ("accuracy", "class_forgetting", "per_class_accuracy", "regression"),
     ),
     "membership": Family(
         "Membership inference",

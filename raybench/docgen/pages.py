@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from raybench.docgen import experiment_page, json_schema, method_page, metric_pages
+from raybench.docgen import experiment_page, json_schema, method_page, metric_pages, tables_page
 
 
 def pages() -> Mapping[str, Callable[[], str]]:
@@ -23,6 +23,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "experiment.schema.json": json_schema.schema_text,
         "methods.md": method_page.methods_page,
         "metrics.md": metric_pages.overview_page,
+        "tables.md": tables_page.tables_page,
         **families,
     }
 

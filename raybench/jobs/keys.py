@@ -4,7 +4,6 @@ So a change of `evaluate` trains nothing, a change of the forget rule keeps the 
 runs the trials of that method again.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from raybench.jobs.specs import Phase
 from raybench.methods.framework.run import run
 from raybench.methods.framework.spec import check
 from raybench.metrics.functions.population import population_metrics
-from raybench.models.checkpoints import read_file
+from raybench.models.checkpoints import file_digest
 from raybench.scenario.scenario import AUDIT_ROLES, NUMERICS, Scenario
 from raybench.scoring import metric_rows
 from raybench.storage.store import fingerprint
@@ -43,7 +42,10 @@ def model_keys(
         scenario.ids_fingerprint(*roles),
     ]
     if checkpoint is not None:
-        decided_by = ["checkpoint", hashlib.blake2b(read_file(checkpoint), digest_size=8).hexdigest()]
+        if kind == "original":
+            decided_by = ["checkpoint", file_digest(checkpoint, key="model.checkpoint")]
+        else:
+            decided_by = ["retrained checkpoint", file_digest(checkpoint, key="train.retrained.checkpoints")]
     model = fingerprint("model", NUMERICS, [scenario.data_key, scenario.architecture()], decided_by)
     return f"artifacts/models/{model}", audit_key(scenario, model)
 
@@ -74,6 +76,17 @@ def trial_key(
         [experiment.resources.threads, experiment.resources.precision, experiment.sweep.stop_collapsed],
     )
     return f"artifacts/{'models' if phase == 'final' else 'trials'}/{trial}"
+
+
+def imported_key(scenario: Scenario, original: str, method: str, checkpoint: str) -> str:
+    """Return the key of a model that the user has unlearned, without its suffix: the content of its file counts."""
+    decided_by = [
+        [scenario.data_key, scenario.architecture(), original, method],
+        file_digest(checkpoint, key=f"methods.{method}.checkpoints"),
+        [*map(scenario.measured_fingerprint, AUDIT_ROLES)],
+        [scenario.experiment.resources.threads, scenario.experiment.resources.precision],
+    ]
+    return f"artifacts/models/{fingerprint('imported', NUMERICS, *decided_by)}"
 
 
 def search_folder(scenario: Scenario, original: str, method: str) -> str:

@@ -4,10 +4,11 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from raybench.config.schema import Experiment
 from raybench.config.spaces import draw_settings
-from raybench.engine.audit import GAP, IDEAL_GAP
+from raybench.data import forget_rules
+from raybench.engine.audit import IDEAL_GAP
 from raybench.jobs import keys
+from raybench.jobs.seeds import FIRST_FINALIST_SEED, first_final_seed, original_seeds, reference_seeds
 from raybench.jobs.specs import (
     EvaluatedModel,
     Phase,
@@ -21,42 +22,31 @@ from raybench.jobs.specs import (
 )
 from raybench.scenario.scenario import Scenario
 from raybench.scoring import metric_rows
+from raybench.scoring.average_gap import BY_FORGOTTEN_CLASS
 
-FIRST_REFERENCE_SEED = 2_000_003  # far from the seeds of other models and runs
-FIRST_FINALIST_SEED = 3_000_017
-FURTHER_ORIGINALS = 10_000  # seeds far from all others, so that more retrained models or runs leave the originals alone
 POPULATION_ROLES = ("retain", "forget", "test")  # splits on which populations are compared
 
 
 def train_jobs(scenario: Scenario) -> list[TrainJob]:
     """Return the jobs of all originals first, then one per retrained seed."""
     experiment = scenario.experiment
+    files = experiment.train.checkpoints or [None] * len(experiment.train.seeds)
     retrained = (
-        _train_job(scenario, f"retrained-{seed}", "retrained", seed, ("retain",)) for seed in experiment.train.seeds
+        _train_job(scenario, f"retrained-{seed}", "retrained", seed, ("retain",), checkpoint=file)
+        for seed, file in zip(experiment.train.seeds, files, strict=True)
     )
     return [*original_jobs(scenario, experiment.sweep.originals), *retrained]
 
 
 def original_jobs(scenario: Scenario, number: int) -> list[TrainJob]:
     """Return the jobs of the first `number` originals."""
+    files = scenario.experiment.model.checkpoints or [None] * number
+    names = ["original", *(f"original-{i}" for i in range(1, number))]
+    seeds = original_seeds(scenario.experiment, number)
     return [
-        _train_job(scenario, f"original-{i}" if i else "original", "original", seed, ("retain", "forget"), number=i)
-        for i, seed in enumerate(original_seeds(scenario.experiment, number))
+        _train_job(scenario, name, "original", seed, ("retain", "forget"), number=i, checkpoint=file)
+        for i, (name, seed, file) in enumerate(zip(names, seeds, files))
     ]
-
-
-def original_seeds(experiment: Experiment, number: int) -> list[int]:
-    """Return the training seeds of the first `number` originals.
-
-    The first is `train.seed`. The further ones are used by no retrained model, search or run, and do not depend on how
-    many of these there are.
-    """
-    sweep, train, population = experiment.sweep, experiment.train, experiment.evaluate.population
-    runs = max(sweep.seeds, population.runs if population is not None else 0)
-    first_run = first_final_seed(experiment)
-    used = {sweep.seed, train.seed, *train.seeds, *range(first_run, first_run + runs)}
-    further = (seed for seed in itertools.count(train.seed + FURTHER_ORIGINALS + 1) if seed not in used)
-    return [train.seed, *itertools.islice(further, number - 1)]
 
 
 def _train_job(
@@ -67,9 +57,9 @@ def _train_job(
     roles: tuple[str, ...],
     *,
     number: int = 0,
+    checkpoint: str | None = None,
 ) -> TrainJob:
     experiment, tuning_audit_key = scenario.experiment, None
-    checkpoint = experiment.model.checkpoint if kind == "original" else None
     key, audit_key = keys.model_keys(scenario, kind, seed, roles, checkpoint)
     if kind == "original" and experiment.tunes_separately and experiment.sweep.objective == IDEAL_GAP:
         tuning_audit_key = keys.audit_key(scenario.of("tuning"), key)
@@ -84,16 +74,6 @@ def reference_jobs(scenario: Scenario) -> list[TrainJob]:
         _train_job(tuning, f"tuning-reference-{number}", "retrained", seed, ("retain",))
         for number, seed in enumerate(reference_seeds(scenario.experiment), start=1)
     ]
-
-
-def reference_seeds(experiment: Experiment) -> list[int]:
-    """Return the seeds of the search's references.
-
-    None unless the search tunes on a separate request and minimizes the gap to retrained models.
-    """
-    if not experiment.tunes_separately or experiment.sweep.objective != GAP:
-        return []
-    return [FIRST_REFERENCE_SEED + i for i in range(experiment.sweep.references)]
 
 
 def trial_job(
@@ -169,24 +149,39 @@ def final_jobs(scenario: Scenario, originals: Sequence[str], chosen: Mapping[str
     return [
         run
         for method, setting in chosen.items()
-        for run in _runs(scenario, originals, method, setting, scenario.experiment.sweep.seeds)
+        for run in _runs(scenario, originals, method, setting, scenario.experiment.runs(method))
     ]
+
+
+def imported_jobs(scenario: Scenario, originals: Sequence[str]) -> list[TrialJob]:
+    """Return the jobs of the models that the user has unlearned; model i started from original i mod their number."""
+    methods = (method for method in scenario.experiment.methods if scenario.experiment.checkpoints(method))
+    return final_jobs(scenario, originals, {method: {} for method in methods})
 
 
 def _runs(
     scenario: Scenario, originals: Sequence[str], method: str, setting: Mapping[str, Any], number: int
 ) -> list[TrialJob]:
     first = first_final_seed(scenario.experiment)
-    starts = list(enumerate(originals))
+    starts = zip(range(number), itertools.cycle(enumerate(originals)))
+    if files := scenario.experiment.checkpoints(method):
+        return [
+            _imported_job(scenario, original, method, files[i], seed=first + i, original_number=start)
+            for i, (start, original) in starts
+        ]
     return [
         trial_job(scenario, original, method, setting, seed=first + i, phase="final", original_number=start)
-        for i, (start, original) in zip(range(number), itertools.cycle(starts))
+        for i, (start, original) in starts
     ]
 
 
-def first_final_seed(experiment: Experiment) -> int:
-    """Return a seed that neither the search nor a trained model uses; `retrain` would reproduce such a model."""
-    return max([experiment.sweep.seed, experiment.train.seed, *experiment.train.seeds]) + 1
+def _imported_job(
+    scenario: Scenario, original: str, method: str, file: str, *, seed: int, original_number: int
+) -> TrialJob:
+    key = keys.imported_key(scenario, original, method, file)
+    return TrialJob(
+        f"{method}-{seed}", method, "", (), seed, "final", original, key, original_number, scenario.request, file
+    )
 
 
 def population_runs(
@@ -217,8 +212,12 @@ def evaluated_models(train: Sequence[TrainJob], final: Sequence[TrialJob]) -> li
 
 
 def chosen_metrics(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    """Return {name: settings} of the experiment's metrics."""
-    return metric_rows.chosen_metrics(scenario.experiment.evaluate.metrics, downstream=bool(scenario.downstream))
+    """Return {name: settings} of the experiment's metrics; with accuracy, that by forgotten and retained classes."""
+    experiment = scenario.experiment
+    chosen = metric_rows.chosen_metrics(experiment.evaluate.metrics, downstream=bool(scenario.downstream))
+    if "accuracy" in chosen and forget_rules.spec(experiment.forget.rule).counterpart == "classes":
+        chosen = {**{name: {} for name in BY_FORGOTTEN_CLASS}, **chosen}
+    return chosen
 
 
 def untrained_model(scenario: Scenario) -> str | None:

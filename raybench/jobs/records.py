@@ -17,14 +17,16 @@ class ModelRecord(TypedDict):
     kind: Literal["original", "retrained"]
     seed: int
     parameters: int
-    recipe: dict[str, Any] | None  # None for an imported checkpoint
-    samples_forward: int
-    samples_backward: int
-    steps: int
-    seconds: float
-    epochs: int
+    # all of these are None for an imported checkpoint
+    recipe: dict[str, Any] | None
+    samples_forward: int | None
+    samples_backward: int | None
+    steps: int | None
+    seconds: float | None
+    epochs: int | None
     loss: float | None
-    workers: int
+    workers: int | None
+    curve: NotRequired[list[dict[str, float]]]  # a row per epoch; absent for an imported checkpoint
 
 
 class AuditedRecord(ModelRecord):

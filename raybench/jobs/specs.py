@@ -59,7 +59,7 @@ class Job(ABC):
 
 @dataclass(frozen=True)
 class TrainJob(Job):
-    """Train one model from scratch, or import the user's checkpoint, and audit it; `number` counts the originals."""
+    """Train one model from scratch and audit it, or audit the user's `checkpoint`; `number` counts the originals."""
 
     name: str
     kind: Literal["original", "retrained"]
@@ -87,6 +87,7 @@ class TrialJob(Job):
 
     `search` trials select a setting, the best of them run again as `finalist`; `final` runs are reported and keep the
     unlearned model. `original` is the key of the model to start from, `original_number` its number in this experiment.
+    With a `checkpoint`, the user has unlearned the model, and the job only audits it; `function` is then empty.
     """
 
     name: str
@@ -99,6 +100,7 @@ class TrialJob(Job):
     key: str
     original_number: int = 0
     request: Request = "reported"
+    checkpoint: str | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -20,11 +19,11 @@ from raybench.engine.devices import resolve_precision, set_num_threads
 from raybench.engine.training import Progress, train
 from raybench.engine.user_errors import training_failed
 from raybench.errors import UserError
+from raybench.jobs import curves
 from raybench.jobs.records import AuditedRecord, ModelRecord
 from raybench.jobs.specs import TrainJob
-from raybench.models.checkpoints import fit_checkpoint, read_checkpoint
 from raybench.scenario.scenario import AUDIT_LIMIT, Scenario
-from raybench.storage.tensorboard import Board, board
+from raybench.storage.tensorboard import Curves, growing, write_folder
 
 
 def _identity(value: Any) -> Any:
@@ -61,6 +60,8 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
             store.write_archive(f"{job.key}.pt", models.to_bytes(model))
             store.write_json(f"{job.key}.json", record)
             store.delete(_checkpoint(job))
+            version, events = curves.training_folder(record)
+            write_folder(store, _curves(scenario, job), events(), version=version)
         # once per model: a report waits some 2 s for the controller, more than a small epoch takes
         workers.report({"model": job.name, "loss": record["loss"]})
     if workers.rank != 0:
@@ -83,35 +84,15 @@ def read_record(scenario: Scenario, job: TrainJob) -> AuditedRecord:
     return cast(AuditedRecord, {**store.read_json(f"{job.key}.json"), "audit": store.read_json(job.audit_key)})
 
 
-def import_checkpoint(scenario: Scenario, job: TrainJob) -> None:
-    """Put the user's checkpoint into the store as the original; refuse another architecture, and code inside it."""
-    if job.checkpoint is None or scenario.store.exists(f"{job.key}.json"):
-        return
-    model = scenario.fresh(job.seed)
-    fit_checkpoint(model, read_checkpoint(Path(job.checkpoint).expanduser()), name=job.checkpoint)
-    record: ModelRecord = {
-        "key": job.key,
-        "kind": job.kind,
-        "seed": job.seed,
-        "parameters": models.num_parameters(model),
-        "recipe": None,
-        "samples_forward": 0,
-        "samples_backward": 0,
-        "steps": 0,
-        "seconds": 0.0,
-        "epochs": 0,
-        "loss": None,
-        "workers": 1,
-    }
-    scenario.store.write_archive(f"{job.key}.pt", models.to_bytes(model))
-    scenario.store.write_json(f"{job.key}.json", record)
-
-
 def _log(scenario: Scenario, job: TrainJob) -> str:
     """Write the traceback of the current exception into the run's folder and return where it lies."""
     key = f"{scenario.folder}/errors/{job.name}.txt"
     scenario.store.write_bytes(key, traceback.format_exc().encode())
     return scenario.store.path(key)
+
+
+def _curves(scenario: Scenario, job: TrainJob) -> str:
+    return f"{curves.root(scenario.folder)}/{curves.training_path(job.name)}"
 
 
 def _checkpoint(job: TrainJob) -> str:
@@ -138,6 +119,7 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         model.load_state_dict(checkpoint["model"])
     seconds_before = float(checkpoint["seconds"]) if checkpoint else 0.0
     loss = float(checkpoint["loss"]) if checkpoint else float("nan")
+    rows: list[dict[str, float]] = checkpoint["curve"] if checkpoint else []
     started = time.perf_counter()
 
     def save(progress: Progress) -> None:
@@ -147,27 +129,28 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
             "epoch": progress.epoch,
             "loss": progress.loss,
             "seconds": seconds_before + time.perf_counter() - started,
+            "curve": rows,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
         store.write_archive(_checkpoint(job), buffer.getvalue(), durable=False)
 
     with ExitStack() as stack:
-        curves: Board | None = None
+        curve: Curves | None = None
         if workers.rank == 0:
-            key = f"{scenario.folder}/tensorboard/train/{job.name}"
-            first_step = int(checkpoint["epoch"]) + 1 if checkpoint else None
-            curves = stack.enter_context(board(store, key, purge_step=first_step))
+            points = [(int(row["epoch"]), curves.training_points(row)) for row in rows]
+            curve = stack.enter_context(growing(store, _curves(scenario, job), points))
 
         def on_epoch(progress: Progress) -> None:
             nonlocal loss
             loss = progress.loss
-            if curves is not None:
-                save(progress)
+            if curve is not None:
                 accuracy, losses = measure(model, validation)
-                points = {"train/loss": loss, "train/lr": progress.lr}
-                points |= {"validation/accuracy": accuracy, "validation/loss": float(losses.mean())}
-                curves.log(progress.epoch, points)
+                row = {"epoch": progress.epoch, "loss": loss, "lr": progress.lr}
+                row |= {"validation_accuracy": accuracy, "validation_loss": float(losses.mean())}
+                rows.append({**row, "seconds": seconds_before + time.perf_counter() - started})
+                curve.log(progress.epoch, curves.training_points(row))
+                save(progress)
 
         train(
             workers.wrap(model),
@@ -192,4 +175,5 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         "epochs": recipe.epochs,
         "loss": loss,
         "workers": workers.size,
+        "curve": rows,
     }

@@ -15,6 +15,7 @@ from raybench.data.reading.batches import Split
 from raybench.engine.audit import AUDIT_FIELDS, Audit, audit, collapse, objective
 from raybench.engine.devices import resolve_precision, set_num_threads
 from raybench.engine.training import Progress, train
+from raybench.jobs import curves
 from raybench.jobs.records import EpochRow, TrialRecord
 from raybench.jobs.specs import TrialJob
 from raybench.methods.framework.run import run
@@ -22,7 +23,7 @@ from raybench.methods.framework.spec import check
 from raybench.methods.framework.task import Ledger, UnlearningTask
 from raybench.scenario.scenario import Scenario
 from raybench.storage.errors import StorageError
-from raybench.storage.tensorboard import board
+from raybench.storage.tensorboard import growing, write_folder
 
 Weights = dict[str, Tensor]
 
@@ -50,7 +51,10 @@ def trial_job(
     started = time.perf_counter()
     outcome: dict[str, Any]
     try:
-        outcome = _run(scenario, job, retrained, original, report)
+        if job.checkpoint is not None:
+            outcome = _measured(scenario, job)
+        else:
+            outcome = _run(scenario, job, retrained, original, report)
     except (StorageError, MemoryError):
         raise
     except Exception as error:
@@ -62,7 +66,15 @@ def trial_job(
             "audit": None,
             "ledger": {"seconds": time.perf_counter() - started},
         }
-    return _finish(scenario, {**_job_fields(scenario, job), **outcome})
+    record = _finish(scenario, {**_job_fields(scenario, job), **outcome})
+    version, events = curves.trial_folder(scenario.experiment, record, job.original_number, retrained)
+    write_folder(store, _curves(scenario, job), events(), version=version)
+    return record
+
+
+def _curves(scenario: Scenario, job: TrialJob) -> str:
+    path = curves.trial_path(job.phase, job.method, job.seed, job.key)
+    return f"{curves.root(scenario.folder)}/{path}"
 
 
 def stopped_record(scenario: Scenario, job: TrialJob) -> TrialRecord:
@@ -94,7 +106,10 @@ def _audit_of(row: EpochRow) -> Audit:
 
 
 def _job_fields(scenario: Scenario, job: TrialJob) -> dict[str, Any]:
-    arguments, settings = check(job.method, methods.get(job.function), job.setting, scenario.training)
+    hyperparameters: dict[str, Any] = {}
+    if job.checkpoint is None:
+        arguments, settings = check(job.method, methods.get(job.function), job.setting, scenario.training)
+        hyperparameters = {**settings.model_dump(), **arguments}
     return {
         "key": job.key,
         "name": job.name,
@@ -103,8 +118,15 @@ def _job_fields(scenario: Scenario, job: TrialJob) -> dict[str, Any]:
         "seed": job.seed,
         "original": job.original,
         "setting": job.setting,
-        "hyperparameters": {**settings.model_dump(), **arguments},
+        "hyperparameters": hyperparameters,
     }
+
+
+def _measured(scenario: Scenario, job: TrialJob) -> dict[str, Any]:
+    """Audit a model that the user has unlearned; what that cost is unknown."""
+    precision = resolve_precision(scenario.experiment.resources.precision, scenario.device)
+    measured = audit(scenario.load(job.key), scenario.audit_splits(), precision=precision)
+    return {"status": "finished", "reason": None, "epochs": [], "audit": measured, "ledger": {}}
 
 
 def _run(
@@ -120,15 +142,15 @@ def _run(
     splits = scenario.audit_splits()
     precision = resolve_precision(experiment.resources.precision, scenario.device)
     epochs: list[EpochRow] = []
-    with board(scenario.store, f"{scenario.folder}/tensorboard/sweep/{job.name}-{job.key[-6:]}") as curves:
+    with growing(scenario.store, _curves(scenario, job)) as curve:
 
         def evaluate(task: UnlearningTask, epoch: int) -> EpochRow:
             audit_values = audit(task.model, splits, precision=precision)
-            value = objective(experiment.sweep.objective, audit_values, retrained)
             row = {"epoch": epoch, **audit_values, **task.ledger.as_dict()}
             epochs.append(row)
-            curves.log(epoch, {**audit_values, experiment.sweep.objective: value})
+            curve.log(epoch, curves.trial_points(experiment, row, retrained))
             if report is not None:
+                value = objective(experiment.sweep.objective, audit_values, retrained)
                 partial = {**_job_fields(scenario, job), "epochs": epochs}
                 scenario.store.write_json(f"{job.key}.partial", partial, durable=False)
                 report({**row, "objective": value})
@@ -161,10 +183,6 @@ def _run(
             evaluate(task, len(epochs))
         final_audit = _audit_of(epochs[-1])
         stopped = outcome.stopped or collapse(final_audit, num_classes=task.num_classes, multi_label=task.multi_label)
-        curves.hyperparameters(
-            {"method": job.method, "seed": job.seed, "original": job.original_number, **job.setting},
-            {**final_audit, experiment.sweep.objective: objective(experiment.sweep.objective, final_audit, retrained)},
-        )
     if job.phase == "final":
         scenario.store.write_archive(f"{job.key}.pt", models.to_bytes(outcome.model))
     status = {"status": "stopped" if stopped else "finished", "reason": stopped}

@@ -5,6 +5,8 @@ two retrained models do not reach a CKA of 1 either, so their mutual value (the 
 can reach.
 """
 
+import numpy as np
+
 from raybench.metrics.framework.arrays import Array
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions.cka import Estimator, cka_estimate
@@ -68,8 +70,7 @@ def cka_to_retrained(
     splits=("forget", "test"),
     cost="samples * retain samples * width multiplications: with CKA the most expensive part of an evaluation",
     caution=(
-        "Where a whole class is forgotten no retain sample can vote for it: on digits without 3s, originals and "
-        "retrained models both get 0.00 on forget."
+        "Where whole classes are forgotten it is not defined on forget, since no retain sample can vote for them."
     ),
     released=(
         "The code uses logits as features: on forget 0.865 instead of 0.918 for the digits' poisoned models, 0.815 "
@@ -91,6 +92,9 @@ def knn(
     The accuracy of a vote of the `k` nearest retain samples in feature space, in 0..1. Ties go to the earlier sample
     id.
 
-    Interval: Wilson. Raise ValueError for labels (N, L) or fewer than k retain samples.
+    Interval: Wilson. Raise ValueError for labels (N, L), fewer than k retain samples, and where no retain sample has a
+    class of these samples: the accuracy is then 0 whatever the features are.
     """
+    if np.ndim(labels) == 1 and not np.isin(labels, retain_labels).any():
+        raise ValueError("0 for every model: no retain sample has a class of these samples, so none can vote for it")
     return knn_accuracy(retain_features, retain_labels, features, labels, k, distance)

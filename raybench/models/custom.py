@@ -13,8 +13,8 @@ OPTIONAL = ("channels", "image_size")  # passed in addition to num_classes if th
 
 
 def is_custom(name: str) -> bool:
-    """Return whether a model name refers to a user-defined function."""
-    return "." in name
+    """Return whether a model name refers to a user-defined function; `timm:name.weights` does not."""
+    return "." in name and ":" not in name
 
 
 def arguments(name: str) -> list[str]:

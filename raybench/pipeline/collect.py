@@ -108,7 +108,7 @@ def _models(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
 def _trial(job: TrialJob, record: TrialRecord) -> dict[str, Any]:
     return {
         **job.model.identity,
-        "function": job.function,
+        "function": job.function or None,
         "hyperparameters": json.dumps(record["hyperparameters"], sort_keys=True),
         "status": record["status"],
         "reason": record["reason"],
@@ -122,7 +122,8 @@ def _work(ledger: Mapping[str, Any]) -> float:
 
 def _cost(ledger: Mapping[str, Any], full: float) -> dict[str, Any]:
     names = ("samples_forward", "samples_backward", "steps", "seconds", "peak_memory_bytes")
-    known = full and "samples_forward" in ledger  # the cost of a failed run is unknown, not 0
+    # the cost of a failed run, and of what the user did, is unknown, not 0
+    known = full and ledger.get("samples_forward") is not None
     return {**{name: ledger.get(name) for name in names}, "relative_cost": _work(ledger) / full if known else None}
 
 
@@ -146,7 +147,8 @@ def _trials(scenario: Scenario, trained: Trained, swept: Swept) -> pa.Table:
             "chosen": record["phase"] == "final" or (chosen is not None and record["setting"] == chosen["setting"]),
             "budget_trials": sweep.trials,
         }
-        epochs = record["epochs"] or [{}]  # a failed trial without an epoch is still a row
+        # a failed trial without an epoch is still a row, and so is a model that the user has unlearned
+        epochs = record["epochs"] or [{**(record["audit"] or {})}]
         for number, row in enumerate(epochs):
             value = objective(sweep.objective, row, target) if row else None
             rows.append({**common, **row, "objective": value, "last": number == len(epochs) - 1})

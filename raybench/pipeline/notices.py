@@ -1,7 +1,10 @@
 """Notices printed before a run's results: what the experiment assumes, and what looks wrong with a checkpoint."""
 
+from collections.abc import Mapping
+
 from raybench.data.images import TEST
 from raybench.engine.audit import IDEAL_GAP, Audit, collapse
+from raybench.report.conclusion import MIN_RETRAINED
 from raybench.scenario.scenario import Scenario
 
 
@@ -15,24 +18,35 @@ def assumptions(scenario: Scenario) -> list[str]:
             f"no retrained models (train.retrained_seeds: 0): the sweep "
             f"{target if experiment.sweep.objective == IDEAL_GAP else 'optimizes ' + experiment.sweep.objective}"
         )
+    elif experiment.train.checkpoints and len(experiment.train.seeds) < MIN_RETRAINED:
+        notices.append(
+            f"train.retrained.checkpoints: {len(experiment.train.seeds)} retrained models, and a verdict needs "
+            f"{MIN_RETRAINED}: the numbers will be shown and the verdict withheld"
+        )
     if experiment.model.checkpoint is not None and TEST not in scenario.data().part:
         notices.append(
             "model.checkpoint: the data set does not say which samples the checkpoint was trained on, so `unseen` "
             "samples may be training samples; provide an official test split (in a manifest: a column `split`)"
         )
+    methods = [method for method in experiment.methods if experiment.checkpoints(method)]
+    if methods and experiment.model.checkpoint is None:
+        notices.append(
+            f"methods.{methods[0]}.checkpoints: file i is compared with original i mod {experiment.sweep.originals}, "
+            "which is trained here; if your models started from others, name those in model.checkpoint"
+        )
     return notices
 
 
-def doubts(scenario: Scenario, original: Audit) -> list[str]:
-    """Return why a checkpoint probably sees other images than in its training: it is at chance on its training set."""
-    if scenario.experiment.model.checkpoint is None:
-        return []
+def doubts(scenario: Scenario, audits: Mapping[str, Audit]) -> list[str]:
+    """Return why checkpoints probably see other images than in their training: at chance on their training set.
+
+    `audits`: of the originals and retrained models that the user provides, by file.
+    """
     images = scenario.data()
     multi_label = images.task == "multi_label"
-    reason = collapse(original, num_classes=images.num_classes, multi_label=multi_label)
-    if reason is None:
-        return []
     return [
-        f"model.checkpoint: {reason}. Does it see images as in its training? Check data.normalize, data.view, "
+        f"{file}: {reason}. Does it see images as in its training? Check data.normalize, data.view, "
         "data.resize and the order of the classes"
+        for file, audit in audits.items()
+        if (reason := collapse(audit, num_classes=images.num_classes, multi_label=multi_label)) is not None
     ]

@@ -31,6 +31,12 @@ class Trained:
         return [read_record(self.scenario, job) for job in self.jobs]
 
     @property
+    def imported_audits(self) -> dict[str, Audit]:
+        """Return the audits of the originals and retrained models that the user provides, by file."""
+        pairs = zip(self.jobs, self.records)
+        return {job.checkpoint: record["audit"] for job, record in pairs if job.checkpoint is not None}
+
+    @property
     def originals(self) -> tuple[str, ...]:
         """Return the keys of the originals, by number."""
         return tuple(job.key for job in self.jobs if job.kind == "original")
@@ -43,7 +49,7 @@ class Trained:
     @property
     def seconds(self) -> float:
         """Return the mean seconds per training run; infinite if no model was trained here (imported checkpoints)."""
-        seconds = [record["seconds"] for record in self.records if record["epochs"]]
+        seconds = [record["seconds"] for record in self.records if record["seconds"] is not None]
         return sum(seconds) / len(seconds) if seconds else math.inf
 
     @cached_property

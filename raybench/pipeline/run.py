@@ -6,9 +6,10 @@ from raybench.config.schema import Experiment
 from raybench.distributed.cluster import Cluster
 from raybench.distributed.resources import needs
 from raybench.jobs import plan
-from raybench.jobs.train import import_checkpoint
+from raybench.jobs.imports import import_models
 from raybench.pipeline import stages
 from raybench.pipeline.collect import collect_tables
+from raybench.pipeline.curves import complete_curves, write_overview
 from raybench.pipeline.manifest import manifest
 from raybench.pipeline.notices import assumptions, doubts
 from raybench.pipeline.preflight import try_model
@@ -72,6 +73,7 @@ def _run(
     for notice in assumptions(scenario):
         reporter.print(notice)
     _write_manifest(scenario, text)
+    write_overview(scenario, text)
     trained = _train(scenario, cluster, reporter)
     if until == "train":
         return scenario.folder
@@ -102,12 +104,13 @@ def _write_manifest(scenario: Scenario, text: str) -> None:
 
 def _train(scenario: Scenario, cluster: Cluster, reporter: Reporter) -> Trained:
     trained = Trained(scenario)
-    import_checkpoint(scenario, trained.jobs[0])
+    for note in import_models(scenario, trained.jobs, plan.imported_jobs(scenario, trained.originals)):
+        reporter.print(note)
     stage = stages.train_stage(scenario, trained)
     if stage.finished() < stage.total:
         try_model(scenario)
     stages.execute(stage, cluster, reporter)
-    for notice in doubts(scenario, trained.records[0]["audit"]):
+    for notice in doubts(scenario, trained.imported_audits):
         reporter.print(notice)
     return trained
 
@@ -132,10 +135,12 @@ def _sweep(scenario: Scenario, trained: Trained, cluster: Cluster, reporter: Rep
 def _evaluate(scenario: Scenario, trained: Trained, swept: Swept, cluster: Cluster, reporter: Reporter) -> None:
     finished = [job for job, record in zip(swept.jobs, swept.records) if record["audit"]]
     evaluated = plan.evaluated_models(trained.jobs, finished)
-    stages.execute(stages.originals_stage(scenario), cluster, reporter)
+    originals = stages.originals_stage(scenario)
+    stages.execute(originals, cluster, reporter)
     runs = plan.population_runs(scenario, [job.key for job in plan.population_originals(scenario)], swept.settings)
     every_run = [job for jobs in runs.values() for job in jobs]
     stages.execute(stages.population_stage(scenario, trained, every_run), cluster, reporter)
+    complete_curves(scenario, trained, swept, originals=originals.jobs, runs=every_run)
     populations = plan.population_jobs(scenario, trained.jobs, runs)
     stages.execute(stages.predict_stage(scenario, evaluated, populations), cluster, reporter)
     scored = stages.score_stage(scenario, evaluated)
@@ -152,9 +157,11 @@ def headline(scenario: Scenario) -> str:
     options = ", ".join(str(v) for k, v in experiment.forget.model_dump().items() if k not in ("rule", "seed"))
     rule = f"{experiment.forget.rule} {options}".strip()
     trained = f"{experiment.sweep.originals} original{'s' if experiment.sweep.originals > 1 else ''}"
-    original = "your original" if experiment.model.checkpoint is not None else trained
+    files = len(experiment.model.checkpoints)
+    original = trained if not files else "your original" if files == 1 else f"your {files} originals"
+    yours = "your " if experiment.train.checkpoints else ""
     return (
         f"raybench  {experiment.name}   {experiment.data.dataset}, forget {sizes['forget']} of "
         f"{sizes['forget'] + sizes['retain']} ({rule})   {experiment.model.name}   {original}, "
-        f"{len(experiment.train.seeds)} retrained   {len(experiment.methods)} methods\n"
+        f"{yours}{len(experiment.train.seeds)} retrained   {len(experiment.methods)} methods\n"
     )

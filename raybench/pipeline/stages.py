@@ -121,7 +121,9 @@ def final_stage(scenario: Scenario, trained: Trained, swept: Swept) -> Stage[Tri
     """Run the chosen settings on new seeds."""
     num_originals = len(trained.originals)
     starts = f" from {num_originals} originals" if num_originals > 1 else ""
-    unit = f"runs, {scenario.experiment.sweep.seeds} seeds{starts}"
+    experiment = scenario.experiment
+    run = not all(map(experiment.checkpoints, experiment.methods))
+    unit = f"runs, {experiment.sweep.seeds} seeds{starts}" if run else "models of yours"
     return Stage("final", unit, swept.jobs, scenario.store, _final(scenario, trained))
 
 

@@ -17,6 +17,7 @@ from raybench.report.reported import compare_with_paper, runs_by_protocol, to_ro
 from raybench.report.reported_text import PaperComparison, describe
 from raybench.report.retain_privacy import retain_privacy
 from raybench.report.search import search_section
+from raybench.report.stored import read_if_exists, read_manifest, read_run_table
 from raybench.report.verdict import verdict
 from raybench.storage import tables
 from raybench.storage.runs import location
@@ -36,19 +37,19 @@ def write_report(store: Store, name: str, reporter: Reporter, pictures: "Picture
     for the most exposed forget samples in `report.html`.
     """
     from raybench.report.html import as_html, read_frames  # takes half a second: it imports matplotlib
+    from raybench.report.tensorboard import write_evaluation
 
-    metrics = store.read_table(f"{name}/tables/metrics.parquet").to_pandas()
-    models = store.read_table(f"{name}/tables/models.parquet").to_pandas()
-    splits = store.read_table(f"{name}/tables/splits.parquet", columns=["id", "role"]).to_pandas()
-    trials = store.read_table(f"{name}/tables/trials.parquet").to_pandas()
-    manifest = store.read_json(f"{name}/manifest.json")
-    memory_key = f"{name}/tables/memory.parquet"
+    metrics = read_run_table(store, name, "metrics").to_pandas()
+    models = read_run_table(store, name, "models").to_pandas()
+    splits = read_run_table(store, name, "splits").select(["id", "role"]).to_pandas()
+    trials = read_run_table(store, name, "trials").to_pandas()
+    manifest = read_manifest(store, name)
     board = build_leaderboard(
         metrics,
         models,
         trials,
         manifest.get("method_notes"),
-        memory=store.read_table(memory_key).to_pandas() if store.exists(memory_key) else None,
+        memory=_read(store, name, "memory"),
         margin=manifest.get("margin", 0.1),
         retraining=_retraining(manifest, splits),
     )
@@ -56,11 +57,10 @@ def write_report(store: Store, name: str, reporter: Reporter, pictures: "Picture
     population_table = populations(metrics)
     paper = _compare_with_paper(store, name, manifest, metrics, models)
     retained = retain_privacy(metrics, [row.name for row in board.rows if row.kind == "unlearned"])
-    search = search_section(_search(store, name), manifest["sweep"])
-    exposure_key = f"{name}/tables/exposure.parquet"
-    exposure = exposure_section(store.read_table(exposure_key).to_pandas()) if store.exists(exposure_key) else None
+    search = search_section(_read(store, name, "search"), manifest["sweep"])
+    exposure = _read(store, name, "exposure")
     sections = {
-        "Most exposed forget samples": exposure,
+        "Most exposed forget samples": None if exposure is None else exposure_section(exposure),
         "Populations": population_table and population_table.markdown(),
         "Comparison with reported results": paper and paper.markdown(),
         "Privacy of the retain samples": retained and retained.markdown(),
@@ -71,6 +71,7 @@ def write_report(store: Store, name: str, reporter: Reporter, pictures: "Picture
     frames = read_frames(store, name, board, manifest, metrics, models, trials, pictures)
     store.write_bytes(f"{name}/report.html", as_html(frames).encode())
     write_evidence(store, name, evidence(name, board, metrics, models, splits, manifest), markdown)
+    write_evaluation(store, name, board, models, markdown)
     reporter.print()
     if reporter.verbosity >= 0:
         reporter.console.print(as_rich(board, width=reporter.console.width))
@@ -91,9 +92,9 @@ def write_report(store: Store, name: str, reporter: Reporter, pictures: "Picture
     reporter.print(f"tensorboard  tensorboard --logdir {root}/tensorboard")
 
 
-def _search(store: Store, name: str) -> pd.DataFrame | None:
-    key = f"{name}/tables/search.parquet"  # absent if nothing was searched
-    return store.read_table(key).to_pandas() if store.exists(key) else None
+def _read(store: Store, name: str, table: str) -> pd.DataFrame | None:
+    content = read_if_exists(store, name, table)
+    return None if content is None else content.to_pandas()
 
 
 def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:

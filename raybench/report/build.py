@@ -10,7 +10,7 @@ from scipy import stats
 
 from raybench.report import ranking
 from raybench.report.cells import RunTables
-from raybench.report.comparison import Comparison, comparison_for
+from raybench.report.comparison import RETAINED_CLASSES, Comparison, comparison_for
 from raybench.report.conclusion import FAILED, conclude, withheld
 from raybench.report.leaderboard import MEMORY, Cell, Findings, Leaderboard, MeanGap, Memory, Row
 
@@ -34,7 +34,8 @@ def build_leaderboard(
     original model. `retraining`: the cost of one training run in words, shown if the run has too few retrained models.
     """
     num_retrained = int((models.kind == "retrained").sum())
-    comparison = comparison_for(num_retrained)
+    retained_classes = bool(metrics.loc[metrics.metric == RETAINED_CLASSES, "value"].notna().any())
+    comparison = comparison_for(num_retrained, retained_classes=retained_classes)
     tables = RunTables(metrics, models, comparison)
     original = tables.row("original", "original")
     references = [tables.row("retrained", "retrained"), original] if num_retrained else [original]
@@ -60,7 +61,7 @@ def build_leaderboard(
     ]
     rows = [replace(row, findings=_findings(row, original, comparison), memory=_memory(memory, row)) for row in rows]
     reference = next(row.memory for row in rows if row.kind == "original")
-    reason = withheld(reference, num_retrained, retraining)
+    reason = withheld(reference, num_retrained, retraining, provided=_provided(models))
     return Leaderboard(
         tuple(_concluded(row, margin, measurable=reason is None) for row in rows),
         num_retrained=num_retrained,
@@ -68,11 +69,18 @@ def build_leaderboard(
         num_originals=max(1, unlearned.original.nunique()),
         alpha=tables.alpha,
         retraining=retraining,
+        retained_classes=retained_classes,
         margin=margin,
         withheld=reason,
         best_two=ranking.best_two(gaps),
         power=ranking.power(tables.reference_values(), comparison.level),
     )
+
+
+def _provided(models: pd.DataFrame) -> bool:
+    """Return whether the retrained models are checkpoints of the user: raybench knows no recipe of theirs."""
+    recipes = models.loc[models.kind == "retrained", "recipe"] if "recipe" in models else pd.Series(["unknown"])
+    return bool(recipes.isna().all())
 
 
 def _has_metrics(metrics: pd.DataFrame, method: str) -> bool:

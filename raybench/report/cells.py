@@ -23,6 +23,8 @@ from raybench.report.comparison import PER_ALPHA, Column, Comparison
 from raybench.report.leaderboard import Cell, MeanGap, Row
 from raybench.scoring.pairs import gap_to_rows, has_pairs, mean_among
 
+ROUNDING = 1e-12  # spread of equal numbers after arithmetic
+
 Record = Mapping[str, Any]
 
 
@@ -78,17 +80,20 @@ class RunTables:
             if len(values) > 1 and has_pairs(records[0]):
                 among = mean_among(records)
                 half_width = (among.high - among.low) / 2
-            return Cell(shown, half_width, len(runs), gap=0.0)
+            return Cell(shown, _positive(half_width), len(runs), gap=0.0)
         gap, low, high, distinguishable = self.gap(column, runs, kind)
         sign = -1.0 if column.complement else 1.0
+        low, high = (float(np.clip(end, column.low - column.high, column.high - column.low)) for end in (low, high))
         low, high = sorted((sign * low, sign * high))
         distances = runs.assign(value=(runs["value"] - mean + gap).abs())
         distance = math.nan if math.isnan(gap) else mean_absolute_gap(independent_values(distances))
-        return Cell(shown, half_width, len(runs), sign * gap, low, high, distance, distinguishable)
+        return Cell(shown, _positive(half_width), len(runs), sign * gap, low, high, distance, distinguishable)
 
     def gap(self, column: Column, runs: pd.DataFrame, kind: str) -> tuple[float, float, float, bool]:
         """Return the gap of a row's mean to the reference of the column, its interval, and whether it is significant.
 
+        The interval has the level of the test, Bonferroni-corrected over the columns: it excludes 0 where the gap is
+        significant. NaN where it would have no width.
         `runs`: the metric rows of its models that have a value. A gap to the original is to the own original of each.
         """
         if column.reference is None or column.reference == kind:
@@ -111,17 +116,15 @@ class RunTables:
         # compared with one further retrained model, not with the retrained mean: a method whose seeds all reproduce the
         # same retrained model must not count as different.
         measured, retrained = _independent_records(runs), _records(others[others["value"].notna()])
-        plain = gap_to_rows(measured, retrained)
-        strict = gap_to_rows(measured, retrained, confidence=1 - self.comparison.level)
-        distinguishable = bool(strict.low > 0 or strict.high < 0)
-        if np.ptp(reference) == 0 and not math.isnan(plain.low):  # 100 % on retain, say: samples limit the resolution
-            return self.gap_by_samples(plain.gap, half_width)
-        return plain.gap, plain.low, plain.high, distinguishable
+        gap = gap_to_rows(measured, retrained, confidence=1 - self.comparison.level)
+        if np.ptp(reference) == 0 and not math.isnan(gap.low):  # 100 % on retain, say: samples limit the resolution
+            return self.gap_by_samples(gap.gap, half_width)
+        return gap.gap, gap.low, gap.high, bool(gap.low > 0 or gap.high < 0)
 
     def gap_by_samples(self, gap: float, half_width: float) -> tuple[float, float, float, bool]:
         """Return a gap to a single value, whose variance over trainings is unknown: samples give the half-width."""
-        strict = float(ndtri(1 - self.comparison.level / 2) / ndtri(0.975))
-        return gap, gap - half_width, gap + half_width, abs(gap) > strict * half_width
+        half_width = _positive(half_width) * float(ndtri(1 - self.comparison.level / 2) / ndtri(0.975))
+        return gap, gap - half_width, gap + half_width, abs(gap) > half_width
 
     def reference_values(self) -> dict[Column, np.ndarray]:
         """Return the values (N,) of the retrained models in each memory column that is compared with them."""
@@ -177,6 +180,11 @@ def independent_values(rows: pd.DataFrame) -> np.ndarray:
     return np.asarray(values.dropna(), dtype=float)
 
 
+def _positive(half_width: float) -> float:
+    """Return the half-width, or NaN for one of 0: models that agree exactly do not show how far others would differ."""
+    return half_width if half_width > ROUNDING else math.nan
+
+
 def _half_width_over_models(values: np.ndarray) -> float:
     interval = mean_interval(values)
     return (interval.high - interval.low) / 2
@@ -193,6 +201,6 @@ def _mean_gap(rows: pd.DataFrame) -> MeanGap:
     if len(values) == 0:
         return MeanGap(reason="a component of the gap is missing")
     if len(values) > 1:
-        return MeanGap(float(values.mean()), _half_width_over_models(values), len(rows))
+        return MeanGap(float(values.mean()), _positive(_half_width_over_models(values)), len(rows))
     value, low, high = (float(rows[name].iloc[0]) for name in ("value", "low", "high"))
-    return MeanGap(value, max(value - low, high - value), 1)
+    return MeanGap(value, _positive(max(value - low, high - value)), 1)

@@ -6,7 +6,8 @@
   chance, and that utility is that of the original model.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -22,6 +23,8 @@ class Column:
     percent: bool = False
     complement: bool = False  # shown as 1 - value
     reference: Literal["retrained", "original"] | float | None = "retrained"  # a number is an ideal value
+    low: float = 0.0  # range of the values
+    high: float = 1.0
 
     @property
     def name(self) -> str:
@@ -41,32 +44,38 @@ COLUMNS = (
     Column("MIA AUC", "mia_auc", None, "memory", +1),
     Column("CR_f", "cr", "forget", "memory", +1),
     Column("k-NN_f", "knn", "forget", "memory", +1, percent=True),
-    Column("CKA_f", "cka_to_retrained", "forget", "features"),
+    Column("CKA_f", "cka_to_retrained", "forget", "features", low=-1),
 )
 IDEAL_COLUMNS = (
     Column("UA", "accuracy", "forget", "memory", percent=True, complement=True, reference=None),
     Column("RA", "accuracy", "retain", "utility", percent=True, reference="original"),
     Column("TA", "accuracy", "test", "utility", percent=True, reference="original"),
-    Column("FA-TA", "accuracy_gap", None, "memory", +1, percent=True, reference=0.0),
+    Column("FA-TA", "accuracy_gap", None, "memory", +1, percent=True, reference=0.0, low=-1),
     Column("MIA AUC", "mia_auc", None, "memory", +1, reference=0.5),
-    Column("MG", "memory_gap", None, "memory", +1, percent=True, reference=0.0),
+    Column("MG", "memory_gap", None, "memory", +1, percent=True, reference=0.0, low=-1),
 )
+RETAINED_CLASSES = "accuracy_retained_classes"  # the metric of TA where whole classes are forgotten
 PER_ALPHA = {"cr": "CR", "memory_gap": "MG"}  # metrics shown at the first alpha of the experiment only
 
 MEMORY_LEGEND = (
     "memory left: how much of what originals know about the forget samples is left, in % [lower and upper 95 % bound]; "
     "0 % as retrained, 100 % as the original."
 )
-_ACCURACIES = "UA, RA, TA: unlearning (1 - forget), retain and test accuracy. "
-_ATTACK = "MIA AUC: membership inference attack, 0.5 = chance. "
-_FORGET = (
-    "CR_f, k-NN_f, CKA_f, on forget samples: conformal ratio, k-NN accuracy, feature similarity to the retrained "
-    "models (centered kernel alignment)."
-)
-_IN_REPORT = "In report.md: conformal ratio CR_f, k-NN accuracy k-NN_f, feature similarity CKA_f."
+ACCURACIES = {"UA": "unlearning (1 - forget)", "RA": "retain", "TA": "test"}
+ATTACK = {"MIA AUC": "membership inference attack, 0.5 = chance"}
+ON_FORGET = {
+    "CR_f": "conformal ratio",
+    "k-NN_f": "k-NN accuracy",
+    "CKA_f": "feature similarity to the retrained models (centered kernel alignment)",
+}
+TO_TEST = {
+    "FA-TA": "accuracy on forget minus test samples",
+    "MG": "memory gap, conformal coverage of forget minus test samples",
+}
+_RETAINED_CLASSES = "TA is on test samples of the classes that are not forgotten."
 _HALF_WIDTH = (
     "±: half-width of the 95 % interval over originals (with one original over seeds, for a single model over "
-    "samples). "
+    "samples), as [low, high] where it reaches a bound; none where all models agree. "
 )
 _COST = "cost: relative to one retraining (1 backward pass = 2 forward passes)."
 
@@ -77,7 +86,7 @@ class Comparison:
 
     columns: tuple[Column, ...]
     gap_metric: str
-    legend: tuple[str, ...]
+    legend: tuple[str, ...]  # of intervals, stars, gap and cost
     gaps_title: str
     passes: str  # a method with no finding
     within: str  # columns without a finding
@@ -90,14 +99,27 @@ class Comparison:
     not_measured: str = "not fully measured"
 
     @property
-    def main_legend(self) -> tuple[str, ...]:
-        """Return the legend of the main columns, and what the verdict calls the others."""
-        return tuple(text.replace(_FORGET, _IN_REPORT).strip() for text in self.legend)
+    def main_columns(self) -> tuple[Column, ...]:
+        """Return the columns that a terminal shows: accuracies and the attack; the report has all."""
+        return tuple(column for column in self.columns if column.title in (*ACCURACIES, *ATTACK))
+
+    def legend_of(self, titles: Collection[str]) -> tuple[str, ...]:
+        """Return the lines of the legend that explain these columns, the intervals, the gap and the cost."""
+        short = [title for title in ACCURACIES if title in titles]
+        parts = [f"{', '.join(short)}: {_listed([ACCURACIES[title] for title in short])} accuracy."] if short else []
+        if "TA" in titles and self.retained_classes:
+            parts.append(_RETAINED_CLASSES)
+        single = {**TO_TEST, **ATTACK}
+        parts += [f"{column.title}: {single[column.title]}." for column in self.columns if column.title in single]
+        others = [title for title in ON_FORGET if title in titles]
+        if others:
+            parts.append(f"{', '.join(others)}, on forget samples: {', '.join(ON_FORGET[title] for title in others)}.")
+        return (" ".join(parts), *self.legend)
 
     @property
-    def main_columns(self) -> tuple[Column, ...]:
-        """Return the columns that a narrow terminal shows: accuracies and the attack; the report has all."""
-        return tuple(column for column in self.columns if column.metric in ("accuracy", "mia_auc"))
+    def retained_classes(self) -> bool:
+        """Return whether TA leaves out classes that are forgotten."""
+        return any(column.metric == RETAINED_CLASSES for column in self.columns)
 
     @property
     def level(self) -> float:
@@ -109,12 +131,11 @@ SEVERAL = Comparison(
     COLUMNS,
     "average_gap",
     (
-        _ACCURACIES + _ATTACK + _FORGET,
         _HALF_WIDTH + "*: distinguishable from the retrained models (95 %, Bonferroni over columns).",
         "gap: mean absolute gap of UA, RA, TA and MIA AUC to the retrained mean, in points; retrained row: "
         "leave-one-out (noise floor). " + _COST,
     ),
-    "Signed gaps to the retrained models, with 95 % intervals",
+    "Signed gaps to the retrained models, with the intervals behind the stars",
     "no column differs from retrained",
     "within the differences among retrained models",
     "columns that remember",
@@ -125,13 +146,12 @@ ONE = Comparison(
     COLUMNS,
     "average_gap",
     (
-        _ACCURACIES + _ATTACK + _FORGET,
         _HALF_WIDTH + "*: the gap to the one retrained model exceeds the interval over samples (95 %, Bonferroni over "
         "columns); another retrained model might differ as much.",
         "gap: mean absolute gap of UA, RA, TA and MIA AUC to the one retrained model, in points (no noise floor). "
         + _COST,
     ),
-    "Signed gaps to the one retrained model, with 95 % intervals over samples",
+    "Signed gaps to the one retrained model, with the intervals over samples behind the stars",
     "no column differs from the one retrained model",
     "gap to the one retrained model within the interval over samples",
     "columns that remember",
@@ -142,15 +162,13 @@ NONE = Comparison(
     IDEAL_COLUMNS,
     "gap_to_ideal",
     (
-        _ACCURACIES + "FA-TA: accuracy on forget minus test samples. " + _ATTACK + "MG: memory gap, conformal coverage "
-        "of forget minus test samples.",
         _HALF_WIDTH
         + "*: further from the ideal than the interval over samples (95 %, Bonferroni over columns). Ideals: "
         "0 for FA-TA and MG, 0.5 for MIA AUC, RA and TA of the original.",
         "gap: mean absolute difference of FA-TA, RA, TA and MIA AUC to their ideals, in points. The ideals assume that "
         "forget samples are as hard as test samples. " + _COST,
     ),
-    "Signed differences to the ideals, with 95 % intervals over samples",
+    "Signed differences to the ideals, with the intervals over samples behind the stars",
     "no column differs from the ideals",
     "within the interval over samples of the ideal",
     "above the ideals (still remembers, or forget samples are easier than test samples)",
@@ -160,9 +178,20 @@ NONE = Comparison(
 )
 
 
-def comparison_for(num_retrained: int) -> Comparison:
-    """Return the comparison for a run with that many retrained models."""
-    return NONE if num_retrained == 0 else ONE if num_retrained == 1 else SEVERAL
+def comparison_for(num_retrained: int, *, retained_classes: bool = False) -> Comparison:
+    """Return the comparison for a run with that many retrained models.
+
+    `retained_classes`: whole classes are forgotten, and TA is on test samples of the others.
+    """
+    comparison = NONE if num_retrained == 0 else ONE if num_retrained == 1 else SEVERAL
+    if not retained_classes:
+        return comparison
+    columns = (replace(c, metric=RETAINED_CLASSES) if c.title == "TA" else c for c in comparison.columns)
+    return replace(comparison, columns=tuple(columns))
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def missing_references(num_retrained: int, retraining: str) -> str | None:

@@ -17,8 +17,16 @@ MEASURABLE = 0.5  # one audit must detect at least this share of the original's 
 FORGOTTEN, REMEMBERS, NO_DIFFERENCE, WITHHELD, FAILED = "forgotten", "remembers", "no difference", "withheld", "failed"
 
 
-def withheld(original: Memory, num_retrained: int, retraining: str) -> str | None:
-    """Return why no verdict is given and what it needs, or None; `retraining` is the cost of one training run."""
+def withheld(original: Memory, num_retrained: int, retraining: str, *, provided: bool = False) -> str | None:
+    """Return why no verdict is given and what it needs, or None; `retraining` is the cost of one training run.
+
+    `provided`: the retrained models are checkpoints of the user.
+    """
+    if 0 < num_retrained < MIN_RETRAINED and provided:
+        return (
+            f"{num_retrained} retrained model{'' if num_retrained == 1 else 's'}, and a verdict needs {MIN_RETRAINED}: "
+            f"list {MIN_RETRAINED - num_retrained} more, trained alike on other seeds, in train.retrained.checkpoints"
+        )
     if num_retrained < MIN_RETRAINED:
         cost = f" ({retraining} each)" if retraining else ""
         return (

@@ -25,6 +25,7 @@ VERSION = 3
 CONCLUSIONS = (FORGOTTEN, NO_DIFFERENCE, WITHHELD, REMEMBERS)  # from best to worst
 COSTS = ("samples_forward", "samples_backward", "steps", "seconds", "relative_cost")
 COUNTS = ("n", "gap_n", "samples_forward", "samples_backward", "steps")
+COMMITS = ("raybench_commit", "project_commit")
 IDENTITY = ("metric", "split", "setting", "protocol", "direction")
 NUMBERS = ("value", "low", "high", "n", "interval", "gap", "gap_low", "gap_high", "gap_n", "reason")
 
@@ -53,6 +54,8 @@ def evidence(
     originals = models[models.kind == "original"].set_index("original", drop=False)
     original = originals.loc[0 if model is None else int(model.original)]
     checkpoint = manifest.get("checkpoint")
+    if files := (manifest.get("checkpoints") or {}).get("original"):
+        checkpoint = files[int(original.original)]
     content: Evidence = {
         "evidence_version": VERSION,
         "run": name,
@@ -83,7 +86,7 @@ def evidence(
         "validity": validity(board),
         "limits": limits(board, from_checkpoint=checkpoint is not None),
         "threat_model": THREAT_MODEL,
-        "environment": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", "git_commit")},
+        "environment": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", *COMMITS)},
         "started": manifest.get("started"),
         "artifacts": manifest.get("artifacts"),
     }
@@ -98,14 +101,21 @@ def evidence(
         "reason": _plain(model.reason),
         "cost": _plain_cells(model, COSTS),
         "sweep": manifest.get("sweep"),
+        "checkpoint": _file_of(manifest, best.name, of_best.seed.min(), model.seed),
     }
     content["conclusion"] = {"verdict": best.conclusion, "text": _conclusion(best, board), "memory": _memory(best)}
     rows = metrics[metrics.model == model.model].to_dict("records")
     content["metrics"] = [_plain_cells(row, (*IDENTITY, *NUMBERS)) for row in rows]
     pair = model.model, original.model
-    content["table"] = [_table_line(column, board, metrics, *pair) for column in board.comparison.columns]
+    content["table"] = [measurement(column, board, metrics, *pair) for column in board.comparison.columns]
     content["findings"] = _findings(best, board)
     return content
+
+
+def _file_of(manifest: Mapping[str, Any], method: str, first_seed: int, seed: int) -> Any:
+    """Return the file of the user that a model was read from, with its hash; None for a model that was unlearned."""
+    files = (manifest.get("checkpoints") or {}).get(method)
+    return files[int(seed - first_seed)] if files else None
 
 
 def id_file(ids: Sequence[int]) -> bytes:
@@ -185,7 +195,7 @@ def _digest(store: Store, key: str) -> str | None:
     return hashlib.sha256(store.read_bytes(key)).hexdigest() if store.exists(key) else None
 
 
-def _table_line(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str, original: str) -> Evidence:
+def measurement(column: Column, board: Leaderboard, metrics: pd.DataFrame, model: str, original: str) -> Evidence:
     """Return one line of the page: the unlearned model, its original, and the reference of both."""
     rows = metrics[metrics.metric == column.metric]
     rows = rows[rows.split.isna() if column.split is None else rows.split == column.split]

@@ -6,6 +6,7 @@ from typing import Any
 
 from raybench.report.search import tuned_on
 from raybench.report.table import markdown_table
+from raybench.report.versions import code_versions
 
 Evidence = Mapping[str, Any]
 NOTHING = "-"
@@ -90,7 +91,13 @@ def _unlearning(content: Evidence) -> list[str]:
         else f"No checkpoint of the result: {weights['reason']}."
     )
     method = f"Method `{unlearning['method']}`, seed {unlearning['seed']}{relative_cost}."
-    return [line for line in (method, f"Hyperparameters: {settings}.", status, selection, file) if line]
+    if checkpoint := unlearning.get("checkpoint"):
+        method = (
+            f"Method `{unlearning['method']}`: the checkpoint `{checkpoint['file']}` (sha256 "
+            f"`{checkpoint['sha256']}`). How it was unlearned is not known here."
+        )
+    hyperparameters = f"Hyperparameters: {settings}." if settings else None
+    return [line for line in (method, hyperparameters, status, selection, file) if line]
 
 
 def _measurements(content: Evidence) -> list[str]:
@@ -101,16 +108,16 @@ def _measurements(content: Evidence) -> list[str]:
     rows = [
         [
             line["title"],
-            f"{line['metric']}{' on ' + line['split'] if line['split'] else ''}",
-            _estimate(line["unlearned"], line),
-            _estimate(line["original"], line),
-            _reference(line),
+            metric_text(line),
+            estimate_text(line["unlearned"], line),
+            estimate_text(line["original"], line),
+            reference_text(line),
             str(line["unlearned"]["n"]) if line["unlearned"] and line["unlearned"]["n"] is not None else NOTHING,
         ]
         for line in content["table"]
     ]
     note = (
-        "Value [95 % interval over n samples] of the single model in `unlearned.pt`; UA is 1 - accuracy. "
+        "Value [95 % interval over n samples] of the single model in `unlearned.pt`; "
         "`evidence.json` has every metric, `report.md` the other methods and seeds. The findings below refer to the "
         "mean over all seeds of the method."
     )
@@ -141,12 +148,18 @@ def _reproduction(content: Evidence) -> list[str]:
         lines.append('```python\nmodel.load_state_dict(torch.load("unlearned.pt", weights_only=True))\n```')
     return [
         *lines,
-        f"raybench {environment['raybench']}, commit {environment['git_commit']}, Python {environment['python']}, "
-        f"{packages}; started {content['started']}.",
+        f"{code_versions(environment)}, Python {environment['python']}, {packages}; started {content['started']}.",
     ]
 
 
-def _estimate(cell: Mapping[str, Any] | None, line: Mapping[str, Any]) -> str:
+def metric_text(line: Mapping[str, Any]) -> str:
+    """Return what a line measures, in the form in which its numbers are shown."""
+    name = f"{line['metric']}{' on ' + line['split'] if line['split'] else ''}"
+    return f"1 - {name}" if line["complement"] else name
+
+
+def estimate_text(cell: Mapping[str, Any] | None, line: Mapping[str, Any]) -> str:
+    """Return a value with its interval."""
     if cell is None or cell["value"] is None:
         return NOTHING
     if cell["low"] is None:
@@ -156,7 +169,8 @@ def _estimate(cell: Mapping[str, Any] | None, line: Mapping[str, Any]) -> str:
     return f"{_number(cell['value'], line)} {interval}"
 
 
-def _reference(line: Mapping[str, Any]) -> str:
+def reference_text(line: Mapping[str, Any]) -> str:
+    """Return the value that a line is compared with."""
     reference = line["reference"]
     if reference is None:
         return NOTHING

@@ -22,10 +22,10 @@ class Cell:
     """The mean of one metric over the models of a row, and its signed gap to the reference of the column."""
 
     value: float = math.nan
-    half_width: float = math.nan  # of the 95 % interval; NaN if there is none
+    half_width: float = math.nan  # of the 95 % interval; NaN if there is none, or if all models agree
     n: int = 0  # models
     gap: float = math.nan
-    gap_low: float = math.nan
+    gap_low: float = math.nan  # interval at the level of the comparison: it excludes 0 if distinguishable
     gap_high: float = math.nan
     distance: float = math.nan  # mean over the models of |gap|
     distinguishable: bool = False  # the gap is significant at the level of the comparison; shown as *
@@ -61,8 +61,8 @@ class MeanGap:
 
     @property
     def high(self) -> float:
-        """Return the upper end of the 95 % interval."""
-        return self.value + self.half_width
+        """Return the upper end of the 95 % interval; all values lie in 0..100 points."""
+        return min(self.value + self.half_width, 100.0)
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ class Leaderboard:
     num_originals: int = 1  # that the runs start from; with one, ranks hold for it only
     alpha: str = ""  # setting of the columns that exist once per alpha, "alpha=0.1"
     retraining: str = ""  # cost of one training run, "40 epochs x 480 samples"
+    retained_classes: bool = False  # whole classes are forgotten: TA is on test samples of the others
     margin: float = 0.1  # residual memory below which a method counts as having forgotten
     withheld: str | None = None  # why no verdict is given, and what it would need
     best_two: BestTwo | None = None
@@ -155,7 +156,16 @@ class Leaderboard:
     @cached_property
     def comparison(self) -> Comparison:
         """Return the columns and the wording for the number of retrained models."""
-        return comparison_for(self.num_retrained)
+        return comparison_for(self.num_retrained, retained_classes=self.retained_classes)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """Return the columns in which at least one row has a value."""
+        return tuple(
+            column
+            for column in self.comparison.columns
+            if any(not math.isnan(row.cells[column.title].value) for row in self.rows)
+        )
 
     @property
     def original(self) -> Row:
@@ -178,7 +188,7 @@ class Leaderboard:
         """Read the leaderboard back from `leaderboard.parquet`."""
         facts = json.loads(content.schema.metadata[b"raybench_leaderboard"])
         best_two, power = facts.pop("best_two"), facts.pop("power")
-        comparison = comparison_for(facts["num_retrained"])
+        comparison = comparison_for(facts["num_retrained"], retained_classes=facts.get("retained_classes", False))
         return cls(
             rows=tuple(_from_record(record, comparison) for record in content.to_pylist()),
             best_two=BestTwo(**best_two) if best_two else None,

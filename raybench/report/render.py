@@ -1,41 +1,82 @@
 """Render the leaderboard as a terminal table and as Markdown."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raybench.report.comparison import MEMORY_LEGEND, PER_ALPHA, Column
+from raybench.report.cell_text import cost_text, mean_gap_text, signed_gap_text, value_text
+from raybench.report.comparison import MEMORY_LEGEND, ON_FORGET, PER_ALPHA
 from raybench.report.conclusion import memory_text
-from raybench.report.leaderboard import Cell, Leaderboard, Row
+from raybench.report.leaderboard import Leaderboard, Row
 from raybench.report.table import escape, markdown_table
 from raybench.report.verdict import details, verdict
+from raybench.report.versions import code_versions
 
-NOTHING = "-"
-MIN_WIDTH_WITH_INTERVALS = 124  # narrower terminals show the intervals of the columns only in the report
+DROPPED = ("RA", "MIA AUC", "FA-TA", "TA", "UA", "cost")  # in this order, where the terminal is narrow
+UNLIMITED = 10_000
 
 
 def as_rich(board: Leaderboard, *, width: int) -> Table:
-    """Return the leaderboard as a table for a terminal of the given width."""
-    wide, columns = width >= MIN_WIDTH_WITH_INTERVALS, board.comparison.main_columns
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        caption=Text("\n".join([MEMORY_LEGEND, *board.comparison.main_legend])),
-        caption_justify="left",
-    )
+    """Return the leaderboard as a table for a terminal of the given width.
+
+    A narrow terminal first loses the intervals of the columns, then columns (`DROPPED`); the report has all. Columns
+    without a value are left out at any width.
+    """
+    columns = [column.title for column in board.comparison.main_columns if column in board.columns]
+    layouts = list(_layouts([*columns, "gap", "cost"]))
+    measure = Console(width=UNLIMITED)
+    tables = (_table(board, titles, interval=interval) for titles, interval in layouts)
+    fitting = (number for number, table in enumerate(tables) if measure.measure(table).maximum <= width)
+    titles, interval = layouts[next(fitting, len(layouts) - 1)]
+    table = _table(board, titles, interval=interval)
+    legend = [MEMORY_LEGEND] if has_memory(board) else []
+    legend += board.comparison.legend_of(titles)
+    hidden = [column.title for column in board.columns if column.title not in titles]
+    hidden = [f"{title} ({ON_FORGET[title]})" if title in ON_FORGET else title for title in hidden]
+    if not interval:
+        hidden.append("the intervals")
+    if hidden:
+        legend.append(f"In the report: {', '.join(hidden)}.")
+    table.caption = Text("\n".join(legend))
+    return table
+
+
+def _layouts(titles: list[str]) -> Iterator[tuple[list[str], bool]]:
+    """Yield column titles, and whether they have intervals, from the widest table to the narrowest."""
+    yield titles, True
+    yield titles, False
+    for dropped in DROPPED:
+        if dropped in titles:
+            titles = [title for title in titles if title != dropped]
+            yield titles, False
+
+
+def _table(board: Leaderboard, titles: Sequence[str], *, interval: bool) -> Table:
+    columns = {column.title: column for column in board.comparison.columns}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left")
     table.caption_style = "dim"
     table.add_column("", overflow="fold", min_width=12)
-    for title in ("memory left", "verdict", *(column.title for column in columns), "gap", "cost"):
+    memory = has_memory(board)
+    for title in (*(["memory left"] if memory else []), "verdict", *titles):
         table.add_column(title, justify="left" if title == "verdict" else "right", no_wrap=True)
     for row in board.rows:
-        values = [_value(row.cells[column.title], column, interval=wide) for column in columns]
-        head = (_label(row), memory_text(row.memory), row.conclusion or "")
-        table.add_row(*head, *values, _mean_gap(row, interval=wide), _cost(row))
+        texts = {
+            "gap": mean_gap_text(row, interval=interval),
+            "cost": cost_text(row.relative_cost),
+            **{t: value_text(row.cells[t], columns[t], interval=interval) for t in titles if t in columns},
+        }
+        head = [_label(row), *([memory_text(row.memory)] if memory else []), row.conclusion or ""]
+        table.add_row(*head, *(texts[title] for title in titles))
     return table
+
+
+def has_memory(board: Leaderboard) -> bool:
+    """Return whether any row has a residual memory."""
+    return any(row.memory.value == row.memory.value for row in board.rows)
 
 
 def plain_table(head: list[str], rows: list[list[str]]) -> Table:
@@ -55,26 +96,26 @@ def as_markdown(
     sections: Mapping[str, str] | None = None,
 ) -> str:
     """Return `report.md`: leaderboard, verdict, signed gaps, `sections` (text by title), notes, environment."""
-    columns = board.comparison.columns
-    head = ["", "memory left", "verdict", *(column.title for column in columns), "gap", "cost"]
+    columns, memory = board.columns, has_memory(board)
+    head = ["", *(["memory left"] if memory else []), "verdict", *(c.title for c in columns), "gap", "cost"]
     values = [
         [
             _label(row),
-            memory_text(row.memory),
+            *([memory_text(row.memory)] if memory else []),
             row.conclusion or "",
-            *(_value(row.cells[c.title], c) for c in columns),
-            _mean_gap(row),
-            _cost(row),
+            *(value_text(row.cells[c.title], c) for c in columns),
+            mean_gap_text(row),
+            cost_text(row.relative_cost),
         ]
         for row in board.rows
     ]
     gaps = [
-        [_label(row), *(_signed_gap(row.cells[c.title], c) for c in columns)]
+        [_label(row), *(signed_gap_text(row.cells[c.title], c) for c in columns)]
         for row in board.rows
         if row.kind != "retrained"
     ]
-    legend = [MEMORY_LEGEND, *board.comparison.legend]
-    if board.alpha:
+    legend = [*([MEMORY_LEGEND] if memory else []), *board.comparison.legend_of([c.title for c in columns])]
+    if board.alpha and any(column.metric in PER_ALPHA for column in columns):
         legend.append(f"{next(PER_ALPHA[c.metric] for c in columns if c.metric in PER_ALPHA)} at {board.alpha}.")
     notes = [f"- {escape(f'{row.name}: {text}')}" for row in board.rows if (text := _note(row, board))]
     packages = ", ".join(f"{key} {value}" for key, value in manifest["packages"].items())
@@ -89,7 +130,7 @@ def as_markdown(
         *(part for title, text in (sections or {}).items() for part in (f"## {title}", text)),
         *(["## Notes", "\n".join(notes)] if notes else []),
         "## Environment",
-        f"raybench {manifest['raybench']}, commit {manifest['git_commit']}, {packages}, "
+        f"{code_versions(manifest)}, {packages}, "
         f"on {manifest['host']['system']} ({manifest['host']['cpus']} CPUs, {len(manifest['host']['gpus'])} GPUs), "
         f"{manifest['started']}.",
         "```yaml\n" + manifest["experiment"].rstrip() + "\n```",
@@ -97,41 +138,11 @@ def as_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _value(cell: Cell, column: Column, *, interval: bool = True) -> str:
-    if math.isnan(cell.value):
-        return NOTHING
-    scale, digits = column.scale
-    half_width = "" if math.isnan(cell.half_width) or not interval else f" ±{scale * cell.half_width:.{digits}f}"
-    return f"{scale * cell.value:.{digits}f}{half_width}{'*' if cell.distinguishable else ''}"
-
-
-def _mean_gap(row: Row, *, interval: bool = True) -> str:
-    if math.isnan(row.gap.value):
-        return NOTHING
-    half_width = "" if math.isnan(row.gap.half_width) or not interval else f" ±{row.gap.half_width:.1f}"
-    return f"{row.gap.value:.1f}{half_width}"
-
-
-def _signed_gap(cell: Cell, column: Column) -> str:
-    if math.isnan(cell.gap):
-        return NOTHING
-    scale, digits = column.scale
-    if math.isnan(cell.gap_low):
-        return f"{scale * cell.gap:+.{digits}f}"
-    return f"{scale * cell.gap:+.{digits}f} [{scale * cell.gap_low:+.{digits}f}, {scale * cell.gap_high:+.{digits}f}]"
-
-
 def _label(row: Row) -> str:
     if row.rank is None:
         return row.name
     has_range = row.rank_low is not None and row.rank_low != row.rank_high
     return f"{f'{row.rank_low}-{row.rank_high}' if has_range else row.rank} {row.name}"
-
-
-def _cost(row: Row) -> str:
-    if row.relative_cost is None:
-        return NOTHING
-    return f"{100 * row.relative_cost:.{0 if row.relative_cost >= 0.095 else 1}f} %"
 
 
 def _note(row: Row, board: Leaderboard) -> str:

@@ -1,14 +1,17 @@
 """Prepare a scenario: read the images of an experiment, draw and verify the roles, write both to the store."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from raybench import models
 from raybench.config.schema import Experiment
+from raybench.data.images import ImageData
 from raybench.data.mislabel import mislabel
 from raybench.data.reading.encoded import Encoded
-from raybench.data.splits import ROLES, Splits, make_splits
+from raybench.data.role_sizes import SizeError, example
+from raybench.data.splits import ROLES, Splits, make_splits, roles_of_splits
 from raybench.errors import UserError
 from raybench.metrics.functions.conformal_quantile import smallest_calibration
 from raybench.progress import SILENT, Reporter
@@ -26,16 +29,20 @@ def prepare(experiment: Experiment, store: Store, reporter: Reporter = SILENT) -
     mislabeled: np.ndarray | None = None
     if config.mislabel is not None:
         images, mislabeled = mislabel(images, config.mislabel.fraction, config.mislabel.seed)
-    splits = make_splits(
-        images,
-        config.sizes.model_dump(),
-        experiment.forget.model_dump(),
-        config.seed,
-        mislabeled=mislabeled,
-        held_out_validation=experiment.model.checkpoint is not None,
-        tuning_request=experiment.tunes_separately,
-    )
-    _check_sizes(experiment, splits)
+    pools = roles_of_splits(images.part, held_out_validation=experiment.model.checkpoint is not None)
+    try:
+        splits = make_splits(
+            images,
+            config.sizes.of(one_pool=len(pools) == 1),
+            experiment.forget.model_dump(),
+            config.seed,
+            mislabeled=mislabeled,
+            held_out_validation=experiment.model.checkpoint is not None,
+            tuning_request=experiment.tunes_separately,
+        )
+        _check_sizes(experiment, splits)
+    except SizeError as error:
+        raise UserError(f"{error}{_advice(experiment, images, pools)}") from error
     for recipe in (experiment.train.recipe, experiment.train.retrained_recipe):
         recipe.check_labels(images.labels.ndim)
     data_key = image_store.publish(images, store)
@@ -62,11 +69,20 @@ def prepare(experiment: Experiment, store: Store, reporter: Reporter = SILENT) -
     return replace(scenario, folder=run_folder(scenario))
 
 
+def _advice(experiment: Experiment, images: ImageData, pools: Mapping[int, Sequence[str]]) -> str:
+    """Return sizes that the data set can provide, to be pasted into the experiment file."""
+    available = [(roles, int((images.part == part).sum())) for part, roles in pools.items()]
+    line = example(available, calibration=max(map(smallest_calibration, experiment.evaluate.alphas)))
+    if line is None:
+        return f"; the data set is too small for {len(ROLES)} roles and evaluate.alphas = {experiment.evaluate.alphas}"
+    return f"; these sizes fit, in the section `data`:\n  {line}"
+
+
 def _check_sizes(experiment: Experiment, splits: Splits) -> None:
     """Raise UserError for empty roles, and for too few calibration samples for an alpha."""
     sizes = {role: len(splits.ids(role)) for role in ROLES}
     if empty := [role for role, size in sizes.items() if size == 0]:
-        raise UserError(f"data.sizes leaves no samples for {', '.join(empty)} (sizes of the roles: {sizes})")
+        raise SizeError(f"data.sizes leaves no samples for {', '.join(empty)} (sizes of the roles: {sizes})")
     k = metric_rows.chosen_metrics(experiment.evaluate.metrics).get("knn", {}).get("k", 1)
     if k > sizes["retain"]:
         raise UserError(
@@ -76,7 +92,7 @@ def _check_sizes(experiment: Experiment, splits: Splits) -> None:
     for alpha in experiment.evaluate.alphas:
         smallest = smallest_calibration(alpha)  # with fewer, the conformal quantile is infinite and sets are trivial
         if calibration < smallest:
-            raise UserError(
+            raise SizeError(
                 f"evaluate.alphas: {alpha} needs at least {smallest} calibration samples, but "
                 f"data.sizes.calibration gives {calibration}; enlarge it or use alpha >= {1 / (calibration + 1):.3g}"
             )

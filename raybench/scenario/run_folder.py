@@ -30,7 +30,8 @@ LOCATIONS = ("root", "download")  # of images, which count by content
 def run_folder(scenario: Scenario) -> str:
     """Return the key of the folder of a scenario's run."""
     experiment = scenario.experiment
-    functions = sorted({experiment.function_name(method) for method in experiment.methods})
+    run_here = (method for method in experiment.methods if not experiment.checkpoints(method))
+    functions = sorted({experiment.function_name(method) for method in run_here})
     chosen = metric_rows.chosen_metrics(experiment.evaluate.metrics)
     decided_by = fingerprint(
         "run",

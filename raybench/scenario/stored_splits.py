@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from raybench.data import id_sets
 from raybench.data.splits import Splits
 from raybench.storage.store import Store
 
@@ -32,7 +33,7 @@ def training_ids(uri: str, key: str, request: Request, role: str) -> np.ndarray:
     if request == "tuning" and role == "forget":
         return splits.tuning_forget
     if request == "tuning" and role == "retain":
-        return np.setdiff1d(np.union1d(splits.ids("retain"), splits.ids("forget")), splits.tuning_forget)
+        return id_sets.without(id_sets.union(splits.ids("retain"), splits.ids("forget")), splits.tuning_forget)
     return splits.ids(role)
 
 

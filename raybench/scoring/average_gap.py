@@ -2,7 +2,8 @@
 
 `average_gap`, with retrained models: the mean absolute gap to them in accuracy on forget, retain and test samples (UA,
 RA, TA) and in the AUC of the membership inference attack (MIA). Jia et al. 2023 and Fan et al. 2024 call it "Avg. Gap";
-their reference is a single retrained model.
+their reference is a single retrained model. Where whole classes are forgotten, TA is on test samples of the other
+classes.
 
 `gap_to_ideal`, without retrained models:
 
@@ -26,6 +27,8 @@ Cells = Mapping[tuple[str, str | None], Row]
 
 FORGET, RETAIN, TEST = (("accuracy", role) for role in ("forget", "retain", "test"))
 ATTACK = ("mia_auc", None)
+RETAINED_CLASSES = ("accuracy_retained_classes", "test")  # replaces TEST where whole classes are forgotten
+BY_FORGOTTEN_CLASS = ("accuracy_retained_classes", "accuracy_forgotten_classes")  # computed with `accuracy` there
 COMPONENTS = (FORGET, RETAIN, TEST, ATTACK)
 
 
@@ -80,9 +83,10 @@ def _complete_models(rows: Sequence[Row]) -> list[Cells]:
     cells_by_model: dict[str, dict[tuple[str, str | None], Row]] = {}
     for row in rows:
         cell = (row["metric"], row["split"])
-        if cell in COMPONENTS:
+        if cell in (*COMPONENTS, RETAINED_CLASSES):
             cells_by_model.setdefault(row["model"], {})[cell] = row
-    return [cells for cells in cells_by_model.values() if len(cells) == len(COMPONENTS)]
+    complete = [cells for cells in cells_by_model.values() if all(part in cells for part in COMPONENTS)]
+    return [{**cells, TEST: cells.get(RETAINED_CLASSES, cells[TEST])} for cells in complete]
 
 
 def _values(cells: Cells) -> list[float]:

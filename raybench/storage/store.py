@@ -124,8 +124,8 @@ class Store:
         """Return a file without a checksum: text, images."""
         return bytes(self._read(key))
 
-    def write_bytes(self, key: str, data: bytes) -> None:
-        with self._replacing(key) as stream:
+    def write_bytes(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        with self._replacing(key, durable=durable) as stream:
             stream.write(data)
 
     def read_json(self, key: str) -> Any:

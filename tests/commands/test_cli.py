@@ -17,7 +17,22 @@ from raybench.config.reading import load_experiment
 from raybench.pipeline import run as pipeline
 from raybench.storage.store import Store
 
-COMMANDS = {"compare", "leaderboard", "runs", "run", "check", "list", "report", "export", "pack", "smoke", "submit"}
+COMMANDS = {
+    "certify",
+    "verify",
+    "check",
+    "compare",
+    "export",
+    "init",
+    "leaderboard",
+    "list",
+    "pack",
+    "report",
+    "run",
+    "runs",
+    "smoke",
+    "submit",
+}
 
 
 def invoke(*words: str):

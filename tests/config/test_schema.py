@@ -233,7 +233,7 @@ def test_more_originals_than_runs_are_refused_and_more_than_one_with_a_checkpoin
     refused = message(tiny(sweep__seeds=2, sweep__originals=3))
     assert "only 2 of them would start a run, since sweep.seeds is 2: at most 2" in refused
     refused = message(tiny(sweep__seeds=3, sweep__originals=2, model__checkpoint="mine.pt"))
-    assert "sweep.originals = 2: model.checkpoint sets the only original" in refused
+    assert "sweep.originals = 2: model.checkpoint sets the originals (allowed here: 1)" in refused
 
 
 def test_search_takes_the_shipped_ranges_and_the_recipe_they_hold_for(make_experiment):

@@ -294,10 +294,12 @@ def test_a_finished_trial_leaves_no_partial_file(run, trained):
 
 def test_curves_and_hyperparameters_reach_tensorboard(run, trained):
     job, record = run("finetune", epochs=2, lr=0.03)
-    folder = trained.scenario.store.path(f"{trained.scenario.folder}/tensorboard/sweep/finetune-5-{job.key[-6:]}")
+    folder = trained.scenario.store.path(
+        f"{trained.scenario.folder}/tensorboard/sweep/finetune/{job.key.rsplit('/')[-1][:8]}"
+    )
     events = EventAccumulator(folder).Reload()
-    curve = [event.value for event in events.Scalars("retain_accuracy")]
-    assert curve[:2] == pytest.approx([row["retain_accuracy"] for row in record["epochs"]], rel=1e-5)
+    curve = [event.value for event in events.Scalars("retain/accuracy")]
+    assert curve == pytest.approx([row["retain_accuracy"] for row in record["epochs"]], rel=1e-5)
     session = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"lr" in session
     assert b"finetune" in session

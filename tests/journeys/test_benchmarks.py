@@ -10,8 +10,10 @@ import torch
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-# the models that `power` measures, a part of `coverage`, what `adversaries` ranks, and the pages of all
+# the models that `power` measures, a part of `coverage`, what `adversaries` ranks, and the pages of all; `soak` takes
+# minutes, and test_resume.py kills the same processes
 NO_COMMAND = {"known_memory", "reference_coverage", "adversarial_methods", "guarded_model", "sections"}
+NO_COMMAND |= {"soak", "soak_victims"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NO_COMMAND)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Interrupted:
     storage: Path
     lost: list[set[str]] = field(default_factory=list)  # finished files that were gone after each kill
     second_run: Completed | None = None
-    first_run: tuple[int, bool] | None = None  # its process id, and whether it still ran afterwards
+    first_run: tuple[int, bool] | None = None  # the id of the process that runs it, and whether it ran afterwards
     ctrl_c: Completed | None = None
 
 
@@ -60,7 +61,7 @@ def interrupted(
     process = start(*words)
     wait_for(reached, process)
     result.second_run = raybench(*words)
-    result.first_run = process.pid, process.poll() is None
+    result.first_run = psutil.Process(process.pid).children()[0].pid, process.poll() is None
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     result.ctrl_c = Completed(process.returncode, printed, "")
@@ -106,6 +107,26 @@ def test_two_runs_of_one_name_on_one_storage_do_not_mix(interrupted: Interrupted
     assert interrupted.second_run.code == 2
     assert f"process {pid}" in interrupted.second_run.stderr
     assert undisturbed
+
+
+def test_the_death_of_ray_ends_within_seconds_in_one_sentence(
+    start: Callable[..., Process], interrupts: Interrupts, tmp_path: Path
+) -> None:
+    reached = interrupts.ask("wait", tmp_path, "checkpoints/*.pt", 1)
+    process = start("run", "small.yaml", "--storage", str(tmp_path), *ONE_WORKER)
+    wait_for(reached, process)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if child.name() == "gcs_server":
+            child.kill()
+    started = time.monotonic()
+    printed, _ = process.communicate(timeout=60)
+    interrupts.clear()
+    assert time.monotonic() - started < 20  # Ray itself says nothing for a minute
+    assert process.returncode == 3
+    assert "Traceback" not in printed
+    sentence, log = [line for line in printed.splitlines() if line.startswith("raybench: ")]
+    assert sentence.startswith("raybench: Ray's control process (GCS) died during the run. Finished work is kept")
+    assert "Traceback" in Path(log.removeprefix("raybench: details: ")).read_text()
 
 
 def test_a_killed_driver_loses_no_finished_work(interrupted: Interrupted) -> None:

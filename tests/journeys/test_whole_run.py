@@ -125,13 +125,15 @@ def test_the_sweep_reads_no_test_sample(finished: Path) -> None:
 
 def test_tensorboard_shows_the_curves_and_the_hyperparameters(finished: Path) -> None:
     board = run_folder(finished, "small") / "tensorboard"
-    training = EventAccumulator(str(board / "train" / "original")).Reload()
+    training = EventAccumulator(str(board / "training" / "original")).Reload()
     assert len(training.Scalars("train/loss")) == 3
     assert len(training.Scalars("validation/accuracy")) == 3
-    trial = next((board / "sweep").glob("finetune-0-*"))
+    trial = next((board / "sweep" / "finetune").iterdir())
+    assert len(list(trial.iterdir())) == 1
     events = EventAccumulator(str(trial)).Reload()
-    assert events.Scalars("gap_to_retrained")
+    assert events.Scalars("objective/gap_to_retrained")
     assert "_hparams_/session_start_info" in events.summary_metadata
+    assert (board / "evaluation" / "finetune").is_dir()
 
 
 def test_the_manifest_says_what_the_run_was_made_with(finished: Path) -> None:

@@ -6,11 +6,19 @@ import struct
 import zipfile
 
 import pytest
+import safetensors.torch
 import torch
 
 from raybench import models
 from raybench.errors import UserError
-from raybench.models.checkpoints import fit_checkpoint, read_checkpoint, read_file
+from raybench.models.checkpoints import (
+    digest,
+    fit_checkpoint,
+    read_checkpoint,
+    read_file,
+    read_weights,
+    to_safetensors,
+)
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def other(**changes):
 def test_a_state_dict_is_read_however_it_is_packed(model, tmp_path, pack):
     file = tmp_path / "mine.pt"
     torch.save(pack(other().state_dict()), file)
-    fit_checkpoint(model, read_checkpoint(file), name="mine.pt")
+    fit_checkpoint(model, read_checkpoint(file).weights, name="mine.pt")
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other().state_dict().values()))
 
 
@@ -56,12 +64,82 @@ def test_another_architecture_is_not_mistaken_for_another_head(model):
 
 
 @pytest.mark.parametrize("name", ["mine.safetensors", "mine.pt"])
-def test_a_safetensors_file_is_refused_by_its_name_or_its_content_with_the_line_that_converts_it(tmp_path, name):
-    header = json.dumps({"weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-    file = tmp_path / name
-    file.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
-    with pytest.raises(UserError, match=r"is a safetensors file.*torch\.save\(safetensors\.torch\.load_file"):
-        read_checkpoint(file)
+def test_a_safetensors_file_is_recognized_by_its_content(model, tmp_path, name):
+    (tmp_path / name).write_bytes(to_safetensors(other().state_dict()))
+    fit_checkpoint(model, read_checkpoint(tmp_path / name).weights, name=name)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other().state_dict().values()))
+    named = safetensors.torch.load_file(tmp_path / name)  # what is written is read by the library itself
+    assert digest(named) == digest(other().state_dict())
+
+
+def test_tensors_that_share_memory_are_written_as_safetensors(tmp_path):
+    weight = torch.arange(4.0)
+    content = to_safetensors({"tied": weight, "too": weight, "transposed": weight.reshape(2, 2).T})
+    assert torch.equal(read_weights(content)["transposed"], weight.reshape(2, 2).T)
+    assert torch.equal(read_weights(content)["too"], weight)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
+def test_a_truncated_safetensors_file_is_called_damaged(share):
+    content = to_safetensors(other().state_dict())
+    with pytest.raises(UserError, match=r"mine is a safetensors file that is damaged or incomplete"):
+        read_checkpoint(content[: int(share * len(content))], name="mine")
+
+
+def test_a_safetensors_header_that_lies_is_refused():
+    for entry in ({"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}, {"dtype": "F99"}, [], {"shape": [-1]}):
+        header = json.dumps({"weight": entry}).encode()
+        with pytest.raises(UserError, match="damaged"):
+            read_checkpoint(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+
+
+def wrapped(key):
+    return lambda weights: {key: weights, "epoch": 3, "optimizer": {"state": {}}}
+
+
+def prefixed(prefix, **more):
+    return lambda weights: {**{f"{prefix}{key}": value for key, value in weights.items()}, **more}
+
+
+@pytest.mark.parametrize(
+    ("pack", "unpacked"),
+    [
+        (lambda weights: weights, ()),
+        (wrapped("model_state_dict"), ("under 'model_state_dict'",)),
+        (lambda weights: {"model": {"state_dict": weights}}, ("under 'model'", "under 'state_dict'")),
+        (prefixed("module."), ("without the prefix 'module.'",)),
+        (prefixed("module.", n_averaged=torch.tensor(3)), ("without the prefix 'module.'",)),
+        (prefixed("_orig_mod.module."), ("without the prefix '_orig_mod.'", "without the prefix 'module.'")),
+    ],
+    ids=["bare", "wrapper", "two wrappers", "DataParallel", "AveragedModel", "compiled"],
+)
+def test_what_is_unpacked_is_said(tmp_path, pack, unpacked):
+    torch.save(pack(other().state_dict()), tmp_path / "mine.pt")
+    checkpoint = read_checkpoint(tmp_path / "mine.pt")
+    assert checkpoint.unpacked == unpacked
+    assert digest(checkpoint.weights) == digest(other().state_dict())
+
+
+def test_the_prefix_of_a_lightning_module_is_removed_and_said(model):
+    assert fit_checkpoint(model, prefixed("net.")(other().state_dict()), name="it") == ("without the prefix 'net.'",)
+    assert digest(model.state_dict()) == digest(other().state_dict())
+    with pytest.raises(UserError, match="another architecture"):
+        fit_checkpoint(model, prefixed("net.", extra=torch.zeros(1))(other().state_dict()), name="it")
+
+
+def test_a_dictionary_that_contains_itself_is_refused(tmp_path):
+    circle = {}
+    circle["model"] = circle
+    torch.save(circle, tmp_path / "circle.pt")
+    with pytest.raises(UserError, match="no state dict"):
+        read_checkpoint(tmp_path / "circle.pt")
+
+
+def test_the_nearest_name_is_shown_for_a_tensor_that_is_missing(model):
+    weights = dict(other().state_dict())
+    weights["13.weights"] = weights.pop("13.weight")
+    with pytest.raises(UserError, match=r"1 tensors missing \(13\.weight\); .*'13\.weights' of the file is nearest"):
+        fit_checkpoint(model, weights, name="mine.pt")
 
 
 def test_a_file_that_only_begins_like_one_is_called_damaged(tmp_path):

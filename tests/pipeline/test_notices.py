@@ -32,7 +32,7 @@ def test_a_checkpoint_on_data_without_a_test_part_says_that_nothing_is_known_to_
 
 def test_a_checkpoint_at_chance_is_doubted_and_a_trained_one_is_not(make_scenario, checkpoint, trained):
     scenario, audit = make_scenario(model__checkpoint=checkpoint), trained.records[0]["audit"]
-    (notice,) = doubts(scenario, {**audit, "retain_accuracy": 0.1})
+    (notice,) = doubts(scenario, {checkpoint: {**audit, "retain_accuracy": 0.1}})
     assert "data.normalize" in notice
-    assert doubts(scenario, {**audit, "retain_accuracy": 0.9}) == []
-    assert doubts(make_scenario(), {**audit, "retain_accuracy": 0.1}) == []
+    assert doubts(scenario, {checkpoint: {**audit, "retain_accuracy": 0.9}}) == []
+    assert doubts(make_scenario(), {}) == []

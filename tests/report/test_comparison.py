@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from scipy.special import ndtri
 
 from raybench.report import build_leaderboard, verdict
 from raybench.report.comparison import IDEAL_COLUMNS
@@ -17,7 +18,7 @@ USELESS = [(0.41, 0.500, 0.400, 0.505, 0.705, 0.855, None)] * 2
 OVER = [(0.30, 0.990, 0.880, 0.300, 0.300, 0.400, None)] * 2
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": "abc",
+    "raybench_commit": "abc",
     "packages": {},
     "host": {"system": "Linux", "cpus": 2, "gpus": []},
     "started": "2026-01-01",
@@ -51,7 +52,7 @@ def test_against_one_retrained_model_only_the_samples_decide_and_the_words_say_s
 def test_a_gap_to_one_retrained_model_has_the_interval_of_both_models_samples(make_run):
     cell = by_name(make_run({"near": NEAR}, retrained=ONE).board())["near"].cells["RA"]
     assert cell.gap == pytest.approx(0.990 - 0.992)
-    half = 0.03 * math.sqrt(2)
+    half = 0.03 * math.sqrt(2) * ndtri(1 - 0.05 / 7 / 2) / ndtri(0.975)  # Bonferroni over seven columns
     assert (cell.gap_low, cell.gap_high) == pytest.approx((cell.gap - half, cell.gap + half))
     assert not cell.distinguishable
 

@@ -23,7 +23,7 @@ NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93), (0.87, 0.991, 0.885, 0
 OVER = [(0.30, 0.990, 0.880, 0.300, 0.300, 0.400, 0.60)] * 2
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": "abc",
+    "raybench_commit": "abc",
     "python": "3.11",
     "packages": {"torch": "2.9", "ray": None},
     "host": {"system": "Linux"},
@@ -109,7 +109,7 @@ def test_the_page_says_what_was_asked_done_measured_and_how_to_repeat_it(content
         "Method `near`, seed 1, at 5 % of the cost of one retraining",
         "lr 0.1, epochs 3",
         "unlearned.pt` (sha256 `f00`)",
-        "| UA | accuracy on forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
+        "| UA | 1 - accuracy on forget | 12.5 % [9.5 %, 15.5 %] | 0.0 % [",
         f"**Verdict: {conclusion['verdict']}; {conclusion['text']}** (residual memory of `near`, all runs).",
         "separate the original from the retrained models",
         "power: with 6 retrained models",

@@ -20,7 +20,7 @@ GOOD = (0.872, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93)
 BAD = (0.99, 0.999, 0.88, 0.70, 0.88, 0.98, 0.82)
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": None,
+    "raybench_commit": None,
     "packages": {"torch": "2.9"},
     "host": {"system": "Linux", "cpus": 2, "gpus": []},
     "started": "2026-01-01T00:00:00",

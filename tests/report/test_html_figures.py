@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from raybench.report.html import figures
-from raybench.report.html.figures.gaps import family_wise, noise_floor
+from raybench.report.html.figures.gaps import in_report_unit, noise_floor
 from raybench.report.html.methods import in_words, searched_names
 from raybench.report.html.provenance import reported_table
 from raybench.report.html.svg import inline_svg
@@ -25,7 +25,7 @@ def test_an_interval_excludes_zero_where_and_only_where_the_gap_is_distinguishab
     frame = frame[frame.kind == "unlearned"]
     flags = 0
     for column in board.comparison.columns:
-        intervals = family_wise(column, frame, board.comparison.level, board.num_retrained)
+        intervals = in_report_unit(column, frame)
         excludes = (intervals.low > 0) | (intervals.high < 0)
         assert excludes.tolist() == frame[f"{column.name}_distinguishable"].astype(bool).tolist(), column.title
         flags += excludes.sum()

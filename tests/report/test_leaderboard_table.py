@@ -24,7 +24,7 @@ METHODS = {
 }
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": "abc",
+    "raybench_commit": "abc",
     "packages": {},
     "host": {"system": "Linux", "cpus": 2, "gpus": []},
     "started": "2026-01-01",

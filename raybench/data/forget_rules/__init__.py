@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from raybench import registry
+from raybench.data import id_sets
 from raybench.data.forget_rules.framework.spec import Candidates, ForgetRuleSpec
 from raybench.data.listing import first_few
 from raybench.errors import UserError, unknown
@@ -47,7 +48,7 @@ def select(rule_name: str, candidates: Candidates, **options: Any) -> np.ndarray
     if selected.size and not np.issubdtype(selected.dtype, np.integer):
         raise UserError(f"forget rule {rule_name!r} returned {selected.dtype}, not integer sample ids")
     ids = np.unique(selected.astype(np.int64))
-    foreign = np.setdiff1d(ids, candidates.ids)
+    foreign = id_sets.without(ids, candidates.ids)
     if len(foreign):
         raise UserError(
             f"forget rule {rule_name!r} selects {len(foreign)} ids that are not training samples: {first_few(foreign)} "

@@ -6,6 +6,7 @@ from html import escape
 
 import pandas as pd
 
+from raybench.report.cell_text import cost_text, mean_gap_text, value_text
 from raybench.report.comparing.differences import Interval, MethodDifference, method_differences
 from raybench.report.comparing.run_summary import RunSummary
 from raybench.report.comparing.scenarios import Protocol, Scenario, apart, in_words
@@ -14,9 +15,6 @@ from raybench.report.html import figures
 from raybench.report.html.document import Section, count_of, document, figure_block, paragraph
 from raybench.report.html.figures.style import shortened
 from raybench.report.html.leaderboard_table import (
-    cell_text,
-    cost_text,
-    gap_text,
     name_cell,
     number_cell,
     sortable,
@@ -130,7 +128,7 @@ def _runs(number: int, scenario: Scenario, numbers: Numbers) -> str:
                 _short(run.started[:16].replace("T", " ")),
                 *(number_cell(value, str(value)) for value in counts),
                 *(
-                    number_cell(gaps[kind].gap.value, gap_text(gaps[kind])) if kind in gaps else "<td>-</td>"
+                    number_cell(gaps[kind].gap.value, mean_gap_text(gaps[kind])) if kind in gaps else "<td>-</td>"
                     for kind in ("retrained", "original")
                 ),
                 _short(f"{run.facts['raybench']}, {run.facts['commit'][:8]}"),
@@ -176,9 +174,12 @@ def _leaderboard(key: str, protocol: Protocol, numbers: Numbers) -> str:
             number_cell(numbers[run.name], f"[{numbers[run.name]}]"),
             verdict_cell(row, run.board, setting),
             number_cell(row.memory.value, memory_text(row.memory), row.memory.reason),
-            *(number_cell(row.cells[c.title].value, cell_text(row, c), row.cells[c.title].reason) for c in columns),
+            *(
+                number_cell(row.cells[c.title].value, value_text(row.cells[c.title], c), row.cells[c.title].reason)
+                for c in columns
+            ),
             number_cell(row.relative_cost, cost_text(row.relative_cost)),
-            number_cell(row.gap.value, gap_text(row)),
+            number_cell(row.gap.value, mean_gap_text(row)),
         ]
         word = escape(row.conclusion or "")
         lines.append(f'<tr data-verdict="{word}" data-name="{escape(row.name.lower())}">{"".join(cells)}</tr>')

@@ -9,11 +9,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from raybench.report.cell_text import mean_gap_text
 from raybench.report.comparing.differences import method_differences
 from raybench.report.comparing.page import difference_text, rows_of, run_numbers, settings_text
 from raybench.report.comparing.scenarios import Protocol, Scenario, apart
 from raybench.report.conclusion import memory_text
-from raybench.report.html.leaderboard_table import gap_text
 
 ROWS = 40  # of one table; the page has all
 
@@ -43,7 +43,7 @@ def _tables(protocol: Protocol, numbers: Mapping[str, int], width: int) -> Itera
     lines = []
     for run, row in rows[:ROWS]:
         verdict = row.conclusion or ""
-        gap = "-" if math.isnan(row.gap.value) else gap_text(row)
+        gap = "-" if math.isnan(row.gap.value) else mean_gap_text(row)
         lines.append([row.name, f"[{numbers[run.name]}]", verdict, memory_text(row.memory), gap])
     yield text_table(["", "run", "verdict", "memory left", "gap"], lines, right=("memory left", "gap"))
     if len(rows) > ROWS:

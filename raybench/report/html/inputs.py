@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from raybench.report.html.thumbnails import Pictures
 from raybench.report.leaderboard import Leaderboard
 from raybench.report.predicted_classes import predicted_classes
+from raybench.report.stored import read_if_exists
 from raybench.storage.store import Store
 
 SPLITS = ["forget", "unseen"]  # that a figure shows
@@ -53,13 +54,12 @@ def read_frames(
     """Read the tables that are needed beside those of the leaderboard."""
 
     def read(table: str) -> pd.DataFrame | None:
-        key = f"{name}/tables/{table}.parquet"
-        return store.read_table(key).to_pandas() if store.exists(key) else None
+        content = read_if_exists(store, name, table)
+        return None if content is None else content.to_pandas()
 
     samples = None
-    if store.exists(key := f"{name}/tables/samples.parquet"):
-        content = store.read_table(key)
-        content = content.select([column for column in SAMPLES if column in content.column_names])
+    if (content := read_if_exists(store, name, "samples")) is not None:
+        content = content.select(SAMPLES)
         samples = content.filter(pc.is_in(content["split"], pa.array(SPLITS))).to_pandas()
     return RunFrames(
         name,

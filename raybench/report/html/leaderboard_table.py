@@ -5,11 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import pandas as pd
-
-from raybench.report.comparison import Column
+from raybench.report.cell_text import cost_text, mean_gap_text, signed_gap_text, value_text
 from raybench.report.conclusion import FAILED, FORGOTTEN, NO_DIFFERENCE, WITHHELD, memory_text, percent
-from raybench.report.html.figures.gaps import family_wise
 from raybench.report.leaderboard import Leaderboard, Row
 
 WORDS = {"forgotten": "forgotten", "no difference": "no difference found", "withheld": "no verdict"}
@@ -17,7 +14,7 @@ WORDS = {"forgotten": "forgotten", "no difference": "no difference found", "with
 
 def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
     """Return the sortable table; `settings`: the chosen hyperparameters of each method, in words."""
-    columns = [column for column in board.comparison.columns if column.about == "utility"]
+    columns = [column for column in board.columns if column.about == "utility"]
     has_memory = any(not math.isnan(row.memory.value) for row in board.rows)
     head = [
         ("method", "text"),
@@ -35,9 +32,12 @@ def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
             name_cell(row.name),
             verdict_cell(row, board, settings.get(row.name)),
             *([number_cell(row.memory.value, memory_text(row.memory))] if has_memory else []),
-            *(number_cell(row.cells[column.title].value, cell_text(row, column)) for column in columns),
+            *(
+                number_cell(row.cells[column.title].value, value_text(row.cells[column.title], column))
+                for column in columns
+            ),
             number_cell(row.relative_cost, cost_text(row.relative_cost)),
-            number_cell(row.gap.value, gap_text(row)),
+            number_cell(row.gap.value, mean_gap_text(row)),
             number_cell(row.rank, rank_text(row)),
         ]
         lines.append(f'<tr data-verdict="{escape(word)}" data-name="{escape(row.name.lower())}">{"".join(cells)}</tr>')
@@ -46,32 +46,30 @@ def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
 
 def column_table(board: Leaderboard) -> str:
     """Return the sortable table of every metric column."""
-    columns = board.comparison.columns
+    columns = board.columns
     head = [("method", "text"), *((column.title, "number") for column in columns)]
     lines = []
     for row in board.rows:
-        cells = [number_cell(row.cells[c.title].value, cell_text(row, c), row.cells[c.title].reason) for c in columns]
+        cells = [
+            number_cell(row.cells[c.title].value, value_text(row.cells[c.title], c), row.cells[c.title].reason)
+            for c in columns
+        ]
         lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
     return sortable("columns", "Every metric of the leaderboard", head, lines)
 
 
-def gap_table(board: Leaderboard, leaderboard: pd.DataFrame) -> str:
-    """Return the sortable table of signed gaps with the intervals of the figure; `leaderboard`: `board` as a table."""
-    columns = [column for column in board.comparison.columns if column.reference is not None]
+def gap_table(board: Leaderboard) -> str:
+    """Return the sortable table of signed gaps with the intervals of the figure."""
+    columns = [column for column in board.columns if column.reference is not None]
     head = [("method", "text"), *((column.title, "number") for column in columns)]
-    level, retrained = board.comparison.level, board.num_retrained
-    values = {column.title: family_wise(column, leaderboard, level, retrained) for column in columns}
     lines = []
-    for place, row in enumerate(board.rows):
-        if row.kind == "retrained":
-            continue
-        cells = []
-        for column in columns:
-            gap, low, high = values[column.title].iloc[place]
-            digits = column.scale[1]
-            interval = "" if math.isnan(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-            cells.append(number_cell(gap, "-" if math.isnan(gap) else f"{gap:+.{digits}f}{interval}"))
-        lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
+    for row in board.rows:
+        if row.kind != "retrained":
+            cells = [
+                number_cell(row.cells[c.title].gap * c.scale[0], signed_gap_text(row.cells[c.title], c))
+                for c in columns
+            ]
+            lines.append(f"<tr>{name_cell(row.name)}{''.join(cells)}</tr>")
     return sortable("gap-table", "Signed gaps, in points or in the unit of the metric", head, lines)
 
 
@@ -90,31 +88,6 @@ def name_cell(name: str) -> str:
     """Return the head of a line; a long name may wrap after an underscore or a dot."""
     shown = re.sub("([_.])", r"\1<wbr>", escape(name))
     return f'<th scope="row" data-value="{escape(name)}">{shown}</th>'
-
-
-def cell_text(row: Row, column: Column) -> str:
-    """Return the mean of a metric with its half-width; * if distinguishable."""
-    cell = row.cells[column.title]
-    if math.isnan(cell.value):
-        return "-"
-    scale, digits = column.scale
-    shown = f"{scale * cell.value:.{digits}f}"
-    # an interval of no width, or one wider than the metric's range, says only that there are too few runs
-    if 0 < cell.half_width < 1:
-        shown += f" ±{scale * cell.half_width:.{digits}f}"
-    return shown + ("*" if cell.distinguishable else "")
-
-
-def cost_text(cost: float | None) -> str:
-    """Return the cost in percent of one retraining."""
-    return "-" if cost is None else f"{100 * cost:.{0 if cost >= 0.095 else 1}f} %"
-
-
-def gap_text(row: Row) -> str:
-    """Return the mean gap in points, with its half-width."""
-    if math.isnan(row.gap.value):
-        return "-"
-    return f"{row.gap.value:.1f}" + (f" ±{row.gap.half_width:.1f}" if row.gap.half_width > 0 else "")
 
 
 def rank_text(row: Row) -> str:

@@ -43,7 +43,7 @@ def _subtitle(run: RunFrames) -> str:
 def _sections(run: RunFrames, small: Thumbnails) -> Iterator[Section]:
     board, leaderboard = run.board, run.leaderboard
     yield Section("summary", "Summary", _summary(run, leaderboard))
-    columns, comparison = board.comparison.columns, board.comparison
+    columns, comparison = board.columns, board.comparison
     plots = ""
     for number, start in enumerate(range(0, len(columns), GAP_PANELS)):
         plots += figure_block(
@@ -51,19 +51,15 @@ def _sections(run: RunFrames, small: Thumbnails) -> Iterator[Section]:
                 leaderboard,
                 run.metrics,
                 columns[start : start + GAP_PANELS],
-                level=comparison.level,
-                num_retrained=board.num_retrained,
                 setting=board.alpha,
             ),
             f"gaps-{number + 1}",
             f"Gaps of each method: {', '.join(c.title for c in columns[start : start + GAP_PANELS])}",
         )
     if plots:
-        yield Section(
-            "gaps", comparison.gaps_title.split(",")[0], plots + _gap_text(run) + _gap_table(run, leaderboard)
-        )
+        yield Section("gaps", comparison.gaps_title.split(",")[0], plots + _gap_text(run) + _gap_table(run))
     plot = figure_block(
-        figures.tradeoff(leaderboard, half_widths(run.metrics, comparison.columns, board.alpha)),
+        figures.tradeoff(leaderboard, half_widths(run.metrics, columns, board.alpha)),
         "tradeoff",
         "Mean forget gap against mean utility gap and cost",
     )
@@ -167,7 +163,8 @@ def _summary(run: RunFrames, leaderboard: pd.DataFrame) -> str:
     plot = figure_block(
         figures.memory(leaderboard, board.margin), "memory", "Residual memory of each method, with bounds"
     )
-    legend = "".join(f"<li>{escape(line)}</li>" for line in board.comparison.legend)
+    explained = board.comparison.legend_of([column.title for column in board.columns])
+    legend = "".join(f"<li>{escape(line)}</li>" for line in explained)
     findings = [line.removesuffix(" (see the notes in report.md)") for line in [*verdict(board), *details(board)]]
     lines = "".join(f"<li>{escape(line)}</li>" for line in findings)
     return (
@@ -195,8 +192,8 @@ def _gap_text(run: RunFrames) -> str:
     return paragraph(text)
 
 
-def _gap_table(run: RunFrames, leaderboard: pd.DataFrame) -> str:
-    table = gap_table(run.board, leaderboard)
+def _gap_table(run: RunFrames) -> str:
+    table = gap_table(run.board)
     return f"<details><summary>The gaps as a table</summary>{table}</details>"
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from raybench.report.html.leaderboard_table import name_cell, sortable
+from raybench.report.versions import code_versions
 
 
 def reproduction(name: str, manifest: Mapping[str, Any], method: str | None) -> str:
@@ -32,17 +33,26 @@ def environment(manifest: Mapping[str, Any]) -> str:
     host = manifest["host"]
     gpus = ", ".join(str(gpu) for gpu in host["gpus"]) or "none"
     facts = {
-        "raybench": f"{manifest['raybench']}, commit {manifest['git_commit'] or 'unknown'}",
+        "code": code_versions(manifest),
         "started": manifest["started"],
         "host": f"{host['system']}, {host['cpus']} CPUs, GPUs: {gpus}",
         "Python": manifest.get("python"),
         "packages": ", ".join(f"{key} {value}" for key, value in manifest["packages"].items() if value),
         "seeds": _seeds(manifest.get("seeds")),
-        "checkpoint": manifest.get("checkpoint"),
+        "checkpoints": _files(manifest.get("checkpoints") or {}),
         "table schema": manifest.get("schema_version"),
     }
     items = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items() if value)
     return f"<dl>{items}</dl>"
+
+
+def _files(checkpoints: Mapping[str, Any]) -> str:
+    """Return the files of models that the user brought, by role."""
+    files = {
+        role: ", ".join(f"{file['file']} (sha256 {file['sha256'][:16]})" for file in listed)
+        for role, listed in checkpoints.items()
+    }
+    return "; ".join(f"{role}: {listed}" for role, listed in files.items())
 
 
 def _seeds(seeds: Any) -> str | None:

@@ -5,28 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
 
 from raybench.report.comparison import Column
 from raybench.report.html.figures.style import BAND, BLUE, MUTED, RED, row_panels, styled
 
 
-def family_wise(column: Column, leaderboard: pd.DataFrame, level: float, num_retrained: int) -> pd.DataFrame:
-    """Return `gap`, `low` and `high` of one column, in the unit of the report, at the level of its stars.
-
-    The leaderboard has intervals of one column at 95 %. Here they are as wide as the test that decides whether a gap is
-    distinguishable (`level`: 5 % over all columns), so that an interval without 0 and a star mean the same.
-    """
-    gap = leaderboard[f"{column.name}_gap"].astype(float)
-    half_width = (leaderboard[f"{column.name}_gap_high"] - leaderboard[f"{column.name}_gap_low"]).astype(float) / 2
-    wider = _quantile(1 - level / 2, num_retrained) / _quantile(0.975, num_retrained)
-    half_width = (half_width * wider).where(half_width > 0)
-    factor = column.scale[0]
-    return pd.DataFrame({"gap": factor * gap, "low": factor * (gap - half_width), "high": factor * (gap + half_width)})
-
-
-def _quantile(probability: float, num_retrained: int) -> float:
-    return float(stats.t.ppf(probability, num_retrained - 1) if num_retrained > 1 else stats.norm.ppf(probability))
+def in_report_unit(column: Column, leaderboard: pd.DataFrame) -> pd.DataFrame:
+    """Return `gap`, `low` and `high` of one column in the unit of the report, points or that of the metric."""
+    names = {f"{column.name}_gap": "gap", f"{column.name}_gap_low": "low", f"{column.name}_gap_high": "high"}
+    return leaderboard[list(names)].astype(float).rename(columns=names) * column.scale[0]
 
 
 def noise_floor(column: Column, metrics: pd.DataFrame, setting: str) -> tuple[float, float] | None:
@@ -45,8 +32,6 @@ def gaps(
     metrics: pd.DataFrame,
     columns: Sequence[Column],
     *,
-    level: float,
-    num_retrained: int,
     setting: str = "",
 ) -> Figure | None:
     """Plot the signed gap of each method to the retrained models (or the ideal), one panel per column.
@@ -64,7 +49,7 @@ def gaps(
         if band is not None:
             axis.axvspan(*band, color=BAND, zorder=0)
         axis.axvline(0, color=MUTED, linewidth=0.8)
-        values = family_wise(column, rows, level, num_retrained)
+        values = in_report_unit(column, rows)
         for place, (value, flag) in enumerate(zip(values.itertuples(), rows[f"{column.name}_distinguishable"])):
             color = RED if flag is True else BLUE
             if not np.isnan(value.low):
