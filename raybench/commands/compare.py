@@ -16,7 +16,7 @@ from raybench.api.run import locate
 from raybench.config.reading import experiment_of
 from raybench.errors import UserError, mask_password, printable
 from raybench.report.comparing.page import as_html
-from raybench.report.comparing.run_summary import NotComparable, RunSummary, read_summary
+from raybench.report.comparing.run_summary import RunSummary, read_summary
 from raybench.report.comparing.scenarios import group
 from raybench.report.comparing.table import to_table
 from raybench.report.comparing.terminal import renderables, text_table
@@ -94,7 +94,7 @@ def _read(located: Iterable[Located]) -> tuple[list[RunSummary], dict[str, str]]
     for store, run in located:
         try:
             summaries.append(read_summary(store, run, _resolve))
-        except (NotComparable, DamagedError) as error:
+        except UserError as error:
             skipped[run] = str(error)
     return summaries, skipped
 

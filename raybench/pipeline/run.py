@@ -16,6 +16,7 @@ from raybench.pipeline.preflight import try_model
 from raybench.pipeline.results import Swept, Trained
 from raybench.progress import Reporter
 from raybench.report import write_report
+from raybench.report.stored import read_manifest
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
 from raybench.storage.errors import DamagedError
@@ -91,7 +92,7 @@ def report(store: Store, folder: str, reporter: Reporter, *, thumbnails: bool | 
     """Write and print the report of a run; `thumbnails`: as `show` of `scenario.pictures.open_pictures`."""
     from raybench.scenario.pictures import open_pictures  # imports matplotlib
 
-    pictures = open_pictures(store, store.read_json(f"{folder}/manifest.json"), show=thumbnails)
+    pictures = open_pictures(store, read_manifest(store, folder), show=thumbnails)
     write_report(store, folder, reporter, pictures)
 
 

@@ -23,8 +23,8 @@ def open_pictures(store: Store, manifest: Mapping[str, Any], *, show: bool | Non
     storage are fetched only if `show` is True. Raise UserError if they are to be shown and cannot be read.
     """
     settings = yaml.safe_load(manifest["experiment"])["data"]
-    key = str(manifest["artifacts"]["data"])
-    if not show and not image_store.is_here(store, key):
+    key = manifest.get("artifacts", {}).get("data")
+    if key is None or (not show and not image_store.is_here(store, key)):
         return None
     try:
         images = image_store.relocate(image_store.open_images(store.uri, key), settings.get("root"))

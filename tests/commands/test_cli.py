@@ -17,22 +17,8 @@ from raybench.config.reading import load_experiment
 from raybench.pipeline import run as pipeline
 from raybench.storage.store import Store
 
-COMMANDS = {
-    "certify",
-    "verify",
-    "check",
-    "compare",
-    "export",
-    "init",
-    "leaderboard",
-    "list",
-    "pack",
-    "report",
-    "run",
-    "runs",
-    "smoke",
-    "submit",
-}
+COMMANDS = {"run", "check", "init", "list", "report", "export", "pack", "smoke", "submit"}
+COMMANDS |= {"certify", "verify", "compare", "leaderboard", "runs"}
 
 
 def invoke(*words: str):

@@ -12,6 +12,7 @@ import yaml
 
 from raybench.errors import UserError
 from raybench.report.leaderboard import Leaderboard
+from raybench.report.stored import read_run_table
 from raybench.storage.store import Store
 from raybench.storage.tables import VERSION
 
@@ -64,10 +65,14 @@ def read_summary(store: Store, run: str, resolve: Resolve) -> RunSummary:
             manifest = store.read_json(f"{run}/{key}")
             if (schema := str(manifest.get("schema_version"))) != VERSION:
                 raise NotComparable(f"its tables have schema {schema}, and this version reads schema {VERSION}")
-    board = Leaderboard.from_table(store.read_table(f"{run}/tables/leaderboard.parquet"))
-    columns = ["model", "kind", "method", "seed", "hyperparameters"]
-    models = store.read_table(f"{run}/tables/models.parquet", columns=columns).to_pandas()
-    splits = store.read_table(f"{run}/tables/splits.parquet", columns=["id", "role"]).to_pandas()
+    try:
+        board = Leaderboard.from_table(read_run_table(store, run, "leaderboard"))
+    except (KeyError, TypeError) as error:  # its metadata have other fields
+        raise NotComparable(
+            f"another version wrote its leaderboard: `raybench report {run}` writes it again"
+        ) from error
+    models = read_run_table(store, run, "models").to_pandas()
+    splits = read_run_table(store, run, "splits").select(["id", "role"]).to_pandas()
     trained = models[models.kind != "unlearned"]
     return RunSummary(
         run,
