@@ -83,7 +83,7 @@ def finished(tmp_path_factory, tables_folder, tiny) -> Path:
     """Return a project with a finished run, read from the store of the tiny experiment: nothing is trained."""
     folder = tmp_path_factory.mktemp("documentation")
     shutil.copytree(ROOT / "experiments", folder / "experiments")
-    shutil.copytree(tables_folder.parents[1], folder / "runs")
+    shutil.copytree(tables_folder.parents[2], folder / "runs")
     quickstart = yaml.safe_dump(tiny(name="quickstart"), sort_keys=False)
     (folder / "experiments" / "quickstart.yaml").write_text(quickstart)
     with contextlib.chdir(folder):
