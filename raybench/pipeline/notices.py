@@ -2,6 +2,8 @@
 
 from raybench.data.images import TEST
 from raybench.engine.audit import IDEAL_GAP, Audit, collapse
+from raybench.pipeline.results import Trained
+from raybench.report.collapsed import at_majority
 from raybench.scenario.scenario import Scenario
 
 
@@ -21,6 +23,14 @@ def assumptions(scenario: Scenario) -> list[str]:
             "samples may be training samples; provide an official test split (in a manifest: a column `split`)"
         )
     return notices
+
+
+def no_better_than_majority(scenario: Scenario, trained: Trained) -> list[str]:
+    """Return a warning if originals or retrained models predict no better than the most common label."""
+    accuracies: dict[str, list[float]] = {}
+    for job, record in zip(trained.jobs, trained.records):
+        accuracies.setdefault(str(job.model.identity["kind"]), []).append(record["audit"]["validation_accuracy"])
+    return at_majority(accuracies, scenario.data().labels[scenario.splits().ids("validation")])
 
 
 def doubts(scenario: Scenario, original: Audit) -> list[str]:

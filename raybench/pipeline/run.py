@@ -11,7 +11,7 @@ from raybench.jobs.train import import_checkpoint
 from raybench.pipeline import stages
 from raybench.pipeline.collect import collect_tables
 from raybench.pipeline.manifest import manifest
-from raybench.pipeline.notices import assumptions, doubts
+from raybench.pipeline.notices import assumptions, doubts, no_better_than_majority
 from raybench.pipeline.preflight import try_model
 from raybench.pipeline.results import Swept, Trained
 from raybench.progress import Reporter
@@ -98,7 +98,7 @@ def _train(scenario: Scenario, cluster: Cluster, reporter: Reporter) -> Trained:
     if stage.finished() < stage.total:
         try_model(scenario)
     stages.execute(stage, cluster, reporter)
-    for notice in doubts(scenario, trained.records[0]["audit"]):
+    for notice in [*doubts(scenario, trained.records[0]["audit"]), *no_better_than_majority(scenario, trained)]:
         reporter.print(notice)
     return trained
 

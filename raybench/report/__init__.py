@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from raybench import paper_tables
 from raybench.progress import Reporter
 from raybench.report.build import build_leaderboard
+from raybench.report.collapsed import at_majority
 from raybench.report.evidence import evidence, write_evidence
 from raybench.report.exposure import exposure_section
 from raybench.report.leaderboard import Leaderboard
@@ -34,7 +36,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
 
     metrics = store.read_table(f"{name}/tables/metrics.parquet").to_pandas()
     models = store.read_table(f"{name}/tables/models.parquet").to_pandas()
-    splits = store.read_table(f"{name}/tables/splits.parquet", columns=["id", "role"]).to_pandas()
+    splits = store.read_table(f"{name}/tables/splits.parquet", columns=["id", "role", "label", "labels"]).to_pandas()
     trials = store.read_table(f"{name}/tables/trials.parquet").to_pandas()
     manifest = store.read_json(f"{name}/manifest.json")
     memory_key = f"{name}/tables/memory.parquet"
@@ -46,6 +48,7 @@ def write_report(store: Store, name: str, reporter: Reporter) -> None:
         memory=store.read_table(memory_key).to_pandas() if store.exists(memory_key) else None,
         margin=manifest.get("margin", 0.1),
         retraining=_retraining(manifest, splits),
+        warnings=_warnings(models, splits),
     )
     store.write_table(f"{name}/tables/leaderboard.parquet", board.to_table())
     population_table = populations(metrics)
@@ -95,6 +98,16 @@ def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:
     """Return the cost of training one more retrained model, in words."""
     recipe = manifest.get("retrained_recipe")
     return f"{recipe['epochs']} epochs x {(splits.role == 'retain').sum()} samples" if recipe else ""
+
+
+def _warnings(models: pd.DataFrame, splits: pd.DataFrame) -> list[str]:
+    """Return what is wrong with the reference models."""
+    validation = splits[splits.role == "validation"]
+    column = "labels" if validation["label"].isna().any() else "label"
+    labels = np.array(validation[column].tolist(), dtype=np.int64)
+    kinds = models[models.kind.isin(["original", "retrained"])]
+    accuracies = {str(kind): rows.validation_accuracy.dropna().tolist() for kind, rows in kinds.groupby("kind")}
+    return at_majority(accuracies, labels)
 
 
 def _compare_with_paper(

@@ -72,7 +72,10 @@ TO_TEST = {
     "FA-TA": "accuracy on forget minus test samples",
     "MG": "memory gap, conformal coverage of forget minus test samples",
 }
-_RETAINED_CLASSES = "TA is on test samples of the classes that are not forgotten."
+_RETAINED_CLASSES = (
+    "TA is on test samples of the classes that are not forgotten. MIA AUC compares forgotten classes with unseen "
+    "samples of all classes, so it shows how the classes are predicted, not membership."
+)
 _HALF_WIDTH = (
     "±: half-width of the 95 % interval over originals (with one original over seeds, for a single model over "
     "samples), as [low, high] where it reaches a bound; none where all models agree. "
