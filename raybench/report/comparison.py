@@ -106,7 +106,7 @@ class Comparison:
         """Return the columns that a terminal shows: accuracies and the attack; the report has all."""
         return tuple(column for column in self.columns if column.title in (*ACCURACIES, *ATTACK))
 
-    def legend_of(self, titles: Collection[str]) -> tuple[str, ...]:
+    def legend_of(self, titles: Collection[str], *, interval: bool = True) -> tuple[str, ...]:
         """Return the lines of the legend that explain these columns, the intervals, the gap and the cost."""
         short = [title for title in ACCURACIES if title in titles]
         parts = [f"{', '.join(short)}: {_listed([ACCURACIES[title] for title in short])} accuracy."] if short else []
@@ -117,7 +117,8 @@ class Comparison:
         others = [title for title in ON_FORGET if title in titles]
         if others:
             parts.append(f"{', '.join(others)}, on forget samples: {', '.join(ON_FORGET[title] for title in others)}.")
-        return (" ".join(parts), *self.legend)
+        lines = self.legend if interval else (self.legend[0].removeprefix(_HALF_WIDTH), *self.legend[1:])
+        return (" ".join(parts), *lines)
 
     @property
     def retained_classes(self) -> bool:

@@ -33,7 +33,7 @@ def as_rich(board: Leaderboard, *, width: int) -> Table:
     titles, interval = layouts[next(fitting, len(layouts) - 1)]
     table = _table(board, titles, interval=interval)
     legend = [MEMORY_LEGEND] if has_memory(board) else []
-    legend += board.comparison.legend_of(titles)
+    legend += board.comparison.legend_of(titles, interval=interval)
     hidden = [column.title for column in board.columns if column.title not in titles]
     hidden = [f"{title} ({ON_FORGET[title]})" if title in ON_FORGET else title for title in hidden]
     if not interval:
