@@ -72,9 +72,10 @@ TO_TEST = {
     "FA-TA": "accuracy on forget minus test samples",
     "MG": "memory gap, conformal coverage of forget minus test samples",
 }
-_RETAINED_CLASSES = (
-    "TA is on test samples of the classes that are not forgotten. MIA AUC compares forgotten classes with unseen "
-    "samples of all classes, so it shows how the classes are predicted, not membership."
+_RETAINED_CLASSES = "TA is on test samples of the classes that are not forgotten."
+_CLASS_ATTACK = (
+    "It compares forgotten classes with unseen samples of all classes, so here it shows how the classes are predicted, "
+    "not membership."
 )
 _HALF_WIDTH = (
     "±: half-width of the 95 % interval over originals (with one original over seeds, for a single model over "
@@ -114,6 +115,8 @@ class Comparison:
             parts.append(_RETAINED_CLASSES)
         single = {**TO_TEST, **ATTACK}
         parts += [f"{column.title}: {single[column.title]}." for column in self.columns if column.title in single]
+        if self.retained_classes:
+            parts.append(_CLASS_ATTACK)
         others = [title for title in ON_FORGET if title in titles]
         if others:
             parts.append(f"{', '.join(others)}, on forget samples: {', '.join(ON_FORGET[title] for title in others)}.")

@@ -35,7 +35,7 @@ def as_rich(board: Leaderboard, *, width: int) -> Table:
     legend = [MEMORY_LEGEND] if has_memory(board) else []
     legend += board.comparison.legend_of(titles, interval=interval)
     hidden = [column.title for column in board.columns if column.title not in titles]
-    hidden = [f"{title} ({ON_FORGET[title]})" if title in ON_FORGET else title for title in hidden]
+    hidden = [f"{title} ({ON_FORGET[title].partition(' (')[0]})" if title in ON_FORGET else title for title in hidden]
     if not interval:
         hidden.append("the intervals")
     if hidden:
