@@ -49,9 +49,10 @@ LEADERBOARD = pa.schema(
             for name in LEADERBOARD_METRICS
             for field in (
                 pa.field(name, pa.float64()),  # mean over models; percentages are fractions, UA is 1 - accuracy
-                pa.field(f"{name}_half_width", pa.float64()),  # of the 95 % interval
+                pa.field(f"{name}_half_width", pa.float64()),  # of the 95 % interval; null where all models agree
                 pa.field(f"{name}_n", pa.int64()),  # models
                 pa.field(f"{name}_gap", pa.float64()),  # signed, to the retrained mean or to the ideal
+                # interval at the level of the *: Bonferroni over the columns, so it excludes 0 where a * is shown
                 pa.field(f"{name}_gap_low", pa.float64()),
                 pa.field(f"{name}_gap_high", pa.float64()),
                 pa.field(f"{name}_distance", pa.float64()),  # mean over models of |gap|
