@@ -87,6 +87,4 @@ class Results(ABC):
     def _shown(self) -> Table:
         table = as_rich(self.board, width=WIDTH)
         table.caption = None
-        if all(row.relative_cost is None for row in self.board.rows):
-            table.columns.pop()  # the cost
         return table

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from raybench import methods, models
+from raybench.commands.predictions import prediction_lines
 from raybench.config.schema import Experiment
 from raybench.config.sweep import Sweep
 from raybench.data.images import LEFT_OUT, ImageData
@@ -51,6 +52,7 @@ def plan_lines(
     yield from _sweep_lines(scenario, trained, swept)
     yield from _evaluate_lines(scenario, trained, swept, model)
     yield from (f"note         {note}" for note in notes)
+    yield from prediction_lines(scenario)
     machine = {"CPU": float(available_cpus()), "GPU": float(torch.cuda.device_count())}
     if (problem := unmet(needs(experiment), [machine], "this machine")) is not None:
         yield f"resources    {problem}: `run` needs a cluster that has it (--address)"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from raybench.data.images import TEST
 from raybench.engine.audit import IDEAL_GAP, Audit, collapse
+from raybench.pipeline.results import Trained
+from raybench.report.collapsed import at_majority
 from raybench.report.conclusion import MIN_RETRAINED
 from raybench.scenario.scenario import Scenario
 
@@ -35,6 +37,14 @@ def assumptions(scenario: Scenario) -> list[str]:
             "which is trained here; if your models started from others, name those in model.checkpoint"
         )
     return notices
+
+
+def no_better_than_majority(scenario: Scenario, trained: Trained) -> list[str]:
+    """Return a warning if originals or retrained models predict no better than the most common label."""
+    accuracies: dict[str, list[float]] = {}
+    for job, record in zip(trained.jobs, trained.records):
+        accuracies.setdefault(str(job.model.identity["kind"]), []).append(record["audit"]["validation_accuracy"])
+    return at_majority(accuracies, scenario.data().labels[scenario.splits().ids("validation")])
 
 
 def doubts(scenario: Scenario, audits: Mapping[str, Audit]) -> list[str]:

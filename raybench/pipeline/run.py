@@ -11,7 +11,7 @@ from raybench.pipeline import stages
 from raybench.pipeline.collect import collect_tables
 from raybench.pipeline.curves import complete_curves, write_overview
 from raybench.pipeline.manifest import manifest
-from raybench.pipeline.notices import assumptions, doubts
+from raybench.pipeline.notices import assumptions, doubts, no_better_than_majority
 from raybench.pipeline.preflight import try_model
 from raybench.pipeline.results import Swept, Trained
 from raybench.progress import Reporter
@@ -111,7 +111,7 @@ def _train(scenario: Scenario, cluster: Cluster, reporter: Reporter) -> Trained:
     if stage.finished() < stage.total:
         try_model(scenario)
     stages.execute(stage, cluster, reporter)
-    for notice in doubts(scenario, trained.imported_audits):
+    for notice in [*doubts(scenario, trained.imported_audits), *no_better_than_majority(scenario, trained)]:
         reporter.print(notice)
     return trained
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from raybench import paper_tables
 from raybench.progress import Reporter
 from raybench.report.build import build_leaderboard
+from raybench.report.collapsed import at_majority
 from raybench.report.evidence import evidence, write_evidence
 from raybench.report.exposure import exposure_section
 from raybench.report.leaderboard import Leaderboard
@@ -41,7 +43,7 @@ def write_report(store: Store, name: str, reporter: Reporter, pictures: "Picture
 
     metrics = read_run_table(store, name, "metrics").to_pandas()
     models = read_run_table(store, name, "models").to_pandas()
-    splits = read_run_table(store, name, "splits").select(["id", "role"]).to_pandas()
+    splits = read_run_table(store, name, "splits").select(["id", "role", "label", "labels"]).to_pandas()
     trials = read_run_table(store, name, "trials").to_pandas()
     manifest = read_manifest(store, name)
     board = build_leaderboard(
@@ -52,6 +54,7 @@ def write_report(store: Store, name: str, reporter: Reporter, pictures: "Picture
         memory=_read(store, name, "memory"),
         margin=manifest.get("margin", 0.1),
         retraining=_retraining(manifest, splits),
+        warnings=_warnings(models, splits),
     )
     store.write_table(f"{name}/tables/leaderboard.parquet", board.to_table())
     population_table = populations(metrics)
@@ -101,6 +104,16 @@ def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:
     """Return the cost of training one more retrained model, in words."""
     recipe = manifest.get("retrained_recipe")
     return f"{recipe['epochs']} epochs x {(splits.role == 'retain').sum()} samples" if recipe else ""
+
+
+def _warnings(models: pd.DataFrame, splits: pd.DataFrame) -> list[str]:
+    """Return what is wrong with the reference models."""
+    validation = splits[splits.role == "validation"]
+    column = "labels" if validation["label"].isna().any() else "label"
+    labels = np.array(validation[column].tolist(), dtype=np.int64)
+    kinds = models[models.kind.isin(["original", "retrained"])]
+    accuracies = {str(kind): rows.validation_accuracy.dropna().tolist() for kind, rows in kinds.groupby("kind")}
+    return at_majority(accuracies, labels)
 
 
 def _compare_with_paper(

@@ -1,7 +1,7 @@
 """Build the leaderboard from the tables of a run: rows, significance of gaps, ranks and findings."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,12 +26,14 @@ def build_leaderboard(
     memory: pd.DataFrame | None = None,
     margin: float = 0.1,
     retraining: str = "",
+    warnings: Sequence[str] = (),
 ) -> Leaderboard:
     """Build the leaderboard from a run's `metrics`, `models` and `trials`.
 
     `memory`: the table of residual memory, None for a run that has none; `margin`: the residual memory below which a
     method counts as having forgotten. `method_notes`: by method, the advice for a result that is no better than the
     original model. `retraining`: the cost of one training run in words, shown if the run has too few retrained models.
+    `warnings`: about the reference models.
     """
     num_retrained = int((models.kind == "retrained").sum())
     retained_classes = bool(metrics.loc[metrics.metric == RETAINED_CLASSES, "value"].notna().any())
@@ -71,6 +73,7 @@ def build_leaderboard(
         retraining=retraining,
         retained_classes=retained_classes,
         margin=margin,
+        warnings=tuple(warnings),
         withheld=reason,
         best_two=ranking.best_two(gaps),
         power=ranking.power(tables.reference_values(), comparison.level),

@@ -16,7 +16,9 @@ def value_text(cell: Cell, column: Column, *, interval: bool = True) -> str:
     scale, digits = column.scale
     shown = f"{scale * cell.value:.{digits}f}"
     if interval:
-        shown += _interval(scale * cell.value, scale * cell.half_width, scale * column.low, scale * column.high, digits)
+        shown += interval_text(
+            scale * cell.value, scale * cell.half_width, scale * column.low, scale * column.high, digits
+        )
     return shown + ("*" if cell.distinguishable else "")
 
 
@@ -24,7 +26,7 @@ def mean_gap_text(row: Row, *, interval: bool = True) -> str:
     """Return the gap that ranks, in points, with its interval."""
     if math.isnan(row.gap.value):
         return NOTHING
-    ends = _interval(row.gap.value, row.gap.half_width, 0.0, POINTS, 1) if interval else ""
+    ends = interval_text(row.gap.value, row.gap.half_width, 0.0, POINTS, 1) if interval else ""
     return f"{row.gap.value:.1f}{ends}"
 
 
@@ -42,7 +44,8 @@ def cost_text(cost: float | None) -> str:
     return NOTHING if cost is None else f"{100 * cost:.{0 if cost >= 0.095 else 1}f} %"
 
 
-def _interval(value: float, half_width: float, low: float, high: float, digits: int) -> str:
+def interval_text(value: float, half_width: float, low: float, high: float, digits: int) -> str:
+    """Return the interval as it follows a value, empty for NaN; `low` and `high` bound the quantity."""
     if math.isnan(half_width):
         return ""
     below, above = value - half_width, value + half_width

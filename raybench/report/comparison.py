@@ -73,6 +73,10 @@ TO_TEST = {
     "MG": "memory gap, conformal coverage of forget minus test samples",
 }
 _RETAINED_CLASSES = "TA is on test samples of the classes that are not forgotten."
+_CLASS_ATTACK = (
+    "It compares forgotten classes with unseen samples of all classes, so here it shows how the classes are predicted, "
+    "not membership."
+)
 _HALF_WIDTH = (
     "±: half-width of the 95 % interval over originals (with one original over seeds, for a single model over "
     "samples), as [low, high] where it reaches a bound; none where all models agree. "
@@ -103,7 +107,7 @@ class Comparison:
         """Return the columns that a terminal shows: accuracies and the attack; the report has all."""
         return tuple(column for column in self.columns if column.title in (*ACCURACIES, *ATTACK))
 
-    def legend_of(self, titles: Collection[str]) -> tuple[str, ...]:
+    def legend_of(self, titles: Collection[str], *, interval: bool = True) -> tuple[str, ...]:
         """Return the lines of the legend that explain these columns, the intervals, the gap and the cost."""
         short = [title for title in ACCURACIES if title in titles]
         parts = [f"{', '.join(short)}: {_listed([ACCURACIES[title] for title in short])} accuracy."] if short else []
@@ -111,10 +115,13 @@ class Comparison:
             parts.append(_RETAINED_CLASSES)
         single = {**TO_TEST, **ATTACK}
         parts += [f"{column.title}: {single[column.title]}." for column in self.columns if column.title in single]
+        if self.retained_classes:
+            parts.append(_CLASS_ATTACK)
         others = [title for title in ON_FORGET if title in titles]
         if others:
             parts.append(f"{', '.join(others)}, on forget samples: {', '.join(ON_FORGET[title] for title in others)}.")
-        return (" ".join(parts), *self.legend)
+        lines = self.legend if interval else (self.legend[0].removeprefix(_HALF_WIDTH), *self.legend[1:])
+        return (" ".join(parts), *lines)
 
     @property
     def retained_classes(self) -> bool:

@@ -149,6 +149,7 @@ class Leaderboard:
     retraining: str = ""  # cost of one training run, "40 epochs x 480 samples"
     retained_classes: bool = False  # whole classes are forgotten: TA is on test samples of the others
     margin: float = 0.1  # residual memory below which a method counts as having forgotten
+    warnings: tuple[str, ...] = ()  # about the reference models; shown before everything else
     withheld: str | None = None  # why no verdict is given, and what it would need
     best_two: BestTwo | None = None
     power: Power | None = None
@@ -193,6 +194,7 @@ class Leaderboard:
             rows=tuple(_from_record(record, comparison) for record in content.to_pylist()),
             best_two=BestTwo(**best_two) if best_two else None,
             power=Power(**power) if power else None,
+            warnings=tuple(facts.pop("warnings", ())),
             **facts,
         )
 

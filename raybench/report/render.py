@@ -27,16 +27,16 @@ def as_rich(board: Leaderboard, *, width: int) -> Table:
     without a value are left out at any width.
     """
     columns = [column.title for column in board.comparison.main_columns if column in board.columns]
-    layouts = list(_layouts([*columns, "gap", "cost"]))
+    layouts = list(_layouts([*columns, "gap", *(["cost"] if has_cost(board) else [])]))
     measure = Console(width=UNLIMITED)
     tables = (_table(board, titles, interval=interval) for titles, interval in layouts)
     fitting = (number for number, table in enumerate(tables) if measure.measure(table).maximum <= width)
     titles, interval = layouts[next(fitting, len(layouts) - 1)]
     table = _table(board, titles, interval=interval)
     legend = [MEMORY_LEGEND] if has_memory(board) else []
-    legend += board.comparison.legend_of(titles)
+    legend += board.comparison.legend_of(titles, interval=interval)
     hidden = [column.title for column in board.columns if column.title not in titles]
-    hidden = [f"{title} ({ON_FORGET[title]})" if title in ON_FORGET else title for title in hidden]
+    hidden = [f"{title} ({ON_FORGET[title].partition(' (')[0]})" if title in ON_FORGET else title for title in hidden]
     if not interval:
         hidden.append("the intervals")
     if hidden:
@@ -74,6 +74,11 @@ def _table(board: Leaderboard, titles: Sequence[str], *, interval: bool) -> Tabl
     return table
 
 
+def has_cost(board: Leaderboard) -> bool:
+    """Return whether the cost of any row is known."""
+    return any(row.relative_cost is not None for row in board.rows)
+
+
 def has_memory(board: Leaderboard) -> bool:
     """Return whether any row has a residual memory."""
     return any(row.memory.value == row.memory.value for row in board.rows)
@@ -97,7 +102,9 @@ def as_markdown(
 ) -> str:
     """Return `report.md`: leaderboard, verdict, signed gaps, `sections` (text by title), notes, environment."""
     columns, memory = board.columns, has_memory(board)
-    head = ["", *(["memory left"] if memory else []), "verdict", *(c.title for c in columns), "gap", "cost"]
+    cost = has_cost(board)
+    head = ["", *(["memory left"] if memory else []), "verdict", *(c.title for c in columns), "gap"]
+    head += ["cost"] if cost else []
     values = [
         [
             _label(row),
@@ -105,7 +112,7 @@ def as_markdown(
             row.conclusion or "",
             *(value_text(row.cells[c.title], c) for c in columns),
             mean_gap_text(row),
-            cost_text(row.relative_cost),
+            *([cost_text(row.relative_cost)] if cost else []),
         ]
         for row in board.rows
     ]

@@ -1,5 +1,6 @@
 """The report's section on reported results: one Markdown table per metric, and a short table for the terminal."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +8,16 @@ from typing import Any
 import pandas as pd
 
 from raybench.paper_tables import COMPANIONS, DERIVED, SOURCES
+from raybench.report.cell_text import interval_text
 from raybench.report.reported import KEY, PROTOCOLS, ROW, Run
 from raybench.report.table import markdown_table
 
 INCONSISTENT = "!"
+RANGES = {"fraction": (0.0, 1.0), "percent": (0.0, 100.0)}  # of reported numbers, by unit
 NOTHING = "-"
 EXPLANATION = (
-    "Measured values are means over n models ± the half-width of the 95 % interval (over samples for a single model). "
+    "Measured values are means over n models ± the half-width of the 95 % interval, or its [ends] (over "
+    "samples for a single model; none where all models agree). "
     "Each protocol has its own column; the leaderboard ranks this run only."
 )
 INCONSISTENT_LEGEND = f"{INCONSISTENT} = the reported number is known to be inconsistent"
@@ -136,8 +140,9 @@ def _measured(row: Mapping[Any, Any], protocol: str) -> str:
     if pd.isna(row[protocol]):
         return NOTHING
     digits, low, high = _digits(row), row[f"{protocol}_low"], row[f"{protocol}_high"]
-    half_width = "" if pd.isna(low) or pd.isna(high) else f" ±{(high - low) / 2:.{digits}f}"
-    return f"{row[protocol]:.{digits}f}{half_width} (n {row[f'{protocol}_n']})"
+    half_width = (high - low) / 2 if pd.notna(low) and high > low else math.nan
+    interval = interval_text(row[protocol], half_width, *RANGES.get(row["unit"], (-math.inf, math.inf)), digits)
+    return f"{row[protocol]:.{digits}f}{interval} (n {row[f'{protocol}_n']})"
 
 
 def _note(row: Mapping[Any, Any], rows: pd.DataFrame) -> str:

@@ -71,7 +71,7 @@ def _value(metrics: pd.DataFrame, name: str) -> str:
     else:
         _, low, high, *_ = mean_interval(values)
         low, high = max(low, 0.0), min(high, 1.0)
-    ends = "" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+    ends = f" [{low:.3f}, {high:.3f}]" if high > low else ""
     return f"{values.mean():.3f}{ends}"
 
 
@@ -80,5 +80,5 @@ def _gap(metrics: pd.DataFrame, name: str, reference: np.ndarray) -> str:
     if len(values) == 0 or len(reference) == 0:
         return "-"
     gap = gap_to_reference(float(values.mean()), reference)
-    ends = "" if np.isnan(gap.low) else f" [{gap.low:+.3f}, {gap.high:+.3f}]"
+    ends = f" [{gap.low:+.3f}, {gap.high:+.3f}]" if gap.high > gap.low else ""
     return f"{gap.gap:+.3f}{ends}"

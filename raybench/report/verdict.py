@@ -2,10 +2,13 @@
 
 import math
 
+from raybench.report.cell_text import cost_text
 from raybench.report.comparison import Comparison, missing_references
 from raybench.report.conclusion import FORGOTTEN, NO_DIFFERENCE, REMEMBERS, WITHHELD, describe, percent
 from raybench.report.leaderboard import Leaderboard, Row
 from raybench.report.ranking import measured_titles
+
+ROUNDING = 0.005  # costs are shown in whole percent
 
 
 def verdict(board: Leaderboard) -> list[str]:
@@ -13,7 +16,8 @@ def verdict(board: Leaderboard) -> list[str]:
     comparison = board.comparison
     few = board.withheld is not None  # then the columns are all there is
     phrases = (comparison.not_measured, *([comparison.remembers] if few else []), comparison.over_forgot)
-    lines = [*_memory(board), *_findings(board, *phrases, comparison.lost_utility), *_no_better(board), control(board)]
+    lines = [*board.warnings, *_memory(board), *_findings(board, *phrases, comparison.lost_utility)]
+    lines += [*_no_better(board), *_expensive(board), control(board)]
     if len(board.ranked) > 1:
         lines += [_ranks(board), *_best_two(board)]
     missing = missing_references(board.num_retrained, board.retraining)
@@ -101,6 +105,16 @@ def _no_better(board: Leaderboard) -> list[str]:
     if names := [row.name for row in board.rows if row.no_better_than_original]:
         lines.append(f"{comparison.no_better}: {', '.join(names)} (see the notes in report.md)")
     return lines
+
+
+def _expensive(board: Leaderboard) -> list[str]:
+    """Return the methods that cost more than retraining, which is exact: there is no reason to use them here."""
+    names = [
+        f"{row.name} ({cost_text(row.relative_cost)})"
+        for row in board.rows
+        if row.kind == "unlearned" and (row.relative_cost or 0) > 1 + ROUNDING
+    ]
+    return [f"costs more than retraining: {', '.join(names)}"] if names else []
 
 
 def _size(row: Row, title: str, comparison: Comparison) -> str:

@@ -41,11 +41,22 @@ def _metric_columns(name: str) -> list[pa.Field]:
     text, unit, values, direction = _METRICS[name]
     return [
         column(name, REAL, f"{text}; mean over models", unit=unit, values=values, direction=direction),
-        column(f"{name}_half_width", REAL, "half-width of its 95 % interval", unit=unit, values="0 and above"),
+        column(
+            f"{name}_half_width",
+            REAL,
+            "half-width of its 95 % interval; null where all models agree",
+            unit=unit,
+            values="0 and above",
+        ),
         column(f"{name}_n", WHOLE, "models with a value", values="0 and above"),
         column(f"{name}_gap", REAL, "value - mean of the retrained models, or - ideal", unit=unit, direction="near 0"),
-        column(f"{name}_gap_low", REAL, "lower end of the 95 % interval of this gap alone", unit=unit),
-        column(f"{name}_gap_high", REAL, "upper end of the 95 % interval of this gap alone", unit=unit),
+        column(
+            f"{name}_gap_low",
+            REAL,
+            "lower end of its interval at the level of the *, so without 0 where a * is shown",
+            unit=unit,
+        ),
+        column(f"{name}_gap_high", REAL, "upper end of it", unit=unit),
         column(f"{name}_distance", REAL, "mean over models of the absolute gap", unit=unit, direction="lower"),
         column(
             f"{name}_distinguishable",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from raybench import models
-from raybench.pipeline.notices import assumptions, doubts
+from raybench.pipeline.notices import assumptions, doubts, no_better_than_majority
 
 
 @pytest.fixture
@@ -36,3 +36,7 @@ def test_a_checkpoint_at_chance_is_doubted_and_a_trained_one_is_not(make_scenari
     assert "data.normalize" in notice
     assert doubts(scenario, {checkpoint: {**audit, "retain_accuracy": 0.9}}) == []
     assert doubts(make_scenario(), {}) == []
+
+
+def test_trained_references_draw_no_warning(trained):
+    assert no_better_than_majority(trained.scenario, trained) == []

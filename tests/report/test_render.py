@@ -77,18 +77,17 @@ def test_no_number_is_cut_and_a_narrow_terminal_loses_whole_columns(board, width
             if not row.failed and title in titles:
                 assert expected(board, row)[title] in found, f"{row.name}: {title}"
     assert max(len(line) for line in text.splitlines()) <= width
-    assert ("±" in table) == ("the intervals" not in legend)
+    assert ("±" in table) == ("the intervals" not in " ".join(legend.split()))
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 140])
-def test_the_leaderboard_of_many_methods_fits_the_terminal(make_run, width):
+def test_the_leaderboard_of_many_methods_fits_the_terminal(make_run):
     names = [*methods.names(), "my_package.methods.with_a_very_long_name"]
-    board = make_run(dict.fromkeys(names, METHODS["over"])).board()
-    text = shown(board, width)
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
-    assert "…" not in text
-    if width >= 80:
-        assert all(name in text for name in methods.names())
+    board = make_run(dict.fromkeys(names, METHODS["over"][:1])).board()
+    for width in (60, 80, 100, 140):
+        text = shown(board, width)
+        assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+        assert "…" not in text
+        assert width == 60 or all(name in text for name in methods.names())
 
 
 def test_a_column_without_a_value_is_left_out(make_run):
