@@ -13,6 +13,17 @@ from raybench.report.html.figures.gaps import family_wise
 from raybench.report.leaderboard import Leaderboard, Row
 
 WORDS = {"forgotten": "forgotten", "no difference": "no difference found", "withheld": "no verdict"}
+MEANINGS = {
+    "UA": "unlearning accuracy, 1 - accuracy on forget samples",
+    "RA": "retain accuracy",
+    "TA": "test accuracy",
+    "FA-TA": "accuracy on forget minus test samples",
+    "MIA AUC": "membership inference attack, 0.5 = chance",
+    "MG": "memory gap, conformal coverage of forget minus test samples",
+    "CR_f": "conformal ratio on forget samples",
+    "k-NN_f": "k-nearest-neighbor accuracy on forget samples",
+    "CKA_f": "similarity of features to retrained models (centered kernel alignment) on forget samples",
+}
 
 
 def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
@@ -41,7 +52,20 @@ def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
             _number(row.rank, rank_text(row)),
         ]
         lines.append(f'<tr data-verdict="{escape(word)}" data-name="{escape(row.name.lower())}">{"".join(cells)}</tr>')
-    return sortable("leaderboard", "Methods, by rank", head, lines)
+    memory = "memory left: 0 % as retrained, 100 % as the original. " if has_memory else ""
+    caption = f"Methods, by rank. {memory}{meanings(columns)}. gap: mean distance to {_reference(board)}, in points."
+    return sortable("leaderboard", caption, head, lines)
+
+
+def meanings(columns: Sequence[Column]) -> str:
+    """Return the titles of columns, written out."""
+    return "; ".join(f"{column.title}: {MEANINGS[column.title]}" for column in columns)
+
+
+def _reference(board: Leaderboard) -> str:
+    if board.num_retrained == 0:
+        return "the ideals"
+    return "the retrained models" if board.num_retrained > 1 else "the retrained model"
 
 
 def column_table(board: Leaderboard) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from raybench.report.html import figures
 from raybench.report.html.inputs import RunFrames
-from raybench.report.html.leaderboard_table import column_table, gap_table, headline_table
+from raybench.report.html.leaderboard_table import column_table, gap_table, headline_table, meanings
 from raybench.report.html.methods import chosen_settings, in_words, searched_names, settings_section, worst_samples
 from raybench.report.html.provenance import environment, reported_table, reproduction
 from raybench.report.html.svg import inline_svg
@@ -100,7 +100,7 @@ def _sections(run: RunFrames) -> Iterator[Section]:
                 setting=board.alpha,
             ),
             f"gaps-{number + 1}",
-            f"Gaps of each method: {', '.join(c.title for c in columns[start : start + GAP_PANELS])}",
+            f"Gaps of each method. {meanings(columns[start : start + GAP_PANELS])}",
         )
     if plots:
         yield Section(
