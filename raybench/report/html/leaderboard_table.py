@@ -53,8 +53,9 @@ def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
         ]
         lines.append(f'<tr data-verdict="{escape(word)}" data-name="{escape(row.name.lower())}">{"".join(cells)}</tr>')
     memory = "memory left: 0 % as retrained, 100 % as the original. " if has_memory else ""
-    caption = f"Methods, by rank. {memory}{meanings(columns)}. gap: mean distance to {_reference(board)}, in points."
-    return sortable("leaderboard", caption, head, lines)
+    reference = _reference(board)
+    legend = f"{memory}{meanings(columns)}; gap: mean distance to {reference}, in points; *: differs from {reference}."
+    return f'<p class="legend">{escape(legend)}</p>\n{sortable("leaderboard", "Methods, by rank", head, lines)}'
 
 
 def meanings(columns: Sequence[Column]) -> str:
@@ -175,7 +176,7 @@ def _verdict(row: Row, board: Leaderboard, setting: str | None) -> str:
         more.append(("settings", setting))
     if row.status_reason and not row.failed:
         more.append(("status", row.status_reason))
-    line = f"{chip} {escape(_sentence(row, word))}"
+    line = f"{chip} {escape(_sentence(row, word)).replace(' %', '&nbsp;%')}"
     if not more:
         return line
     items = "".join(f"<div><dt>{escape(name)}:</dt> <dd>{escape(content)}</dd></div>" for name, content in more)

@@ -117,8 +117,8 @@ def _sections(run: RunFrames) -> Iterator[Section]:
             "Forgetting, utility and cost",
             plot
             + _paragraph(
-                "Closer to the lower left is better. Bars are 95 % intervals over runs. No other method is better than "
-                "one on the Pareto front in forget gap, utility gap and cost at once."
+                "Closer to the lower left is better. Bars are 95 % intervals over runs; very long ones are cut. No "
+                "other method is better than one on the Pareto front in forget gap, utility gap and cost at once."
             ),
         )
     yield from _sample_sections(run, leaderboard)
