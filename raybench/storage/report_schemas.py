@@ -28,7 +28,7 @@ _METRICS = {
     "CKA_f": (
         f"similarity of features to retrained models, centered kernel alignment, {_FORGET}",
         "similarity",
-        "0 to 1",
+        "-1 to 1",
         MATCH,
     ),
 }

@@ -142,3 +142,29 @@ def without(make_run: Callable[..., Run]) -> Callable[..., Run]:
         return run._replace(metrics=tables.table("metrics", rows).to_pandas())
 
     return make
+
+
+@pytest.fixture(scope="session")
+def full(make_run: Callable[..., Run]) -> Any:
+    """Return a run with all tables, a failed method, and markup in a name, as `report.html` reads it."""
+    import html_runs
+
+    return html_runs.full(make_run)
+
+
+@pytest.fixture(scope="session")
+def page(full: Any) -> str:
+    """Return `report.html` of the full run."""
+    from raybench.report.html import as_html  # takes half a second: it imports matplotlib
+
+    return as_html(full)
+
+
+@pytest.fixture(scope="session")
+def sixty_page(make_run: Callable[..., Run]) -> str:
+    """Return `report.html` of a run with sixty methods."""
+    import html_runs
+
+    from raybench.report.html import as_html
+
+    return as_html(html_runs.sixty(make_run))

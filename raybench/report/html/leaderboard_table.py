@@ -10,6 +10,17 @@ from raybench.report.conclusion import FAILED, FORGOTTEN, NO_DIFFERENCE, WITHHEL
 from raybench.report.leaderboard import Leaderboard, Row
 
 WORDS = {"forgotten": "forgotten", "no difference": "no difference found", "withheld": "no verdict"}
+MEANINGS = {
+    "UA": "unlearning accuracy, 1 - accuracy on forget samples",
+    "RA": "retain accuracy",
+    "TA": "test accuracy",
+    "FA-TA": "accuracy on forget minus test samples",
+    "MIA AUC": "membership inference attack, 0.5 = chance",
+    "MG": "memory gap, conformal coverage of forget minus test samples",
+    "CR_f": "conformal ratio on forget samples",
+    "k-NN_f": "k-nearest-neighbor accuracy on forget samples",
+    "CKA_f": "similarity of features to retrained models (centered kernel alignment) on forget samples",
+}
 
 
 def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
@@ -41,7 +52,21 @@ def headline_table(board: Leaderboard, settings: Mapping[str, str]) -> str:
             number_cell(row.rank, rank_text(row)),
         ]
         lines.append(f'<tr data-verdict="{escape(word)}" data-name="{escape(row.name.lower())}">{"".join(cells)}</tr>')
-    return sortable("leaderboard", "Methods, by rank", head, lines)
+    memory = "memory left: 0 % as retrained, 100 % as the original. " if has_memory else ""
+    reference = _reference(board)
+    legend = f"{memory}{meanings(columns)}; gap: mean distance to {reference}, in points; *: differs from {reference}."
+    return f'<p class="legend">{escape(legend)}</p>\n{sortable("leaderboard", "Methods, by rank", head, lines)}'
+
+
+def meanings(columns: Sequence[Column]) -> str:
+    """Return the titles of columns, written out."""
+    return "; ".join(f"{column.title}: {MEANINGS[column.title]}" for column in columns)
+
+
+def _reference(board: Leaderboard) -> str:
+    if board.num_retrained == 0:
+        return "the ideals"
+    return "the retrained models" if board.num_retrained > 1 else "the retrained model"
 
 
 def column_table(board: Leaderboard) -> str:
@@ -130,7 +155,7 @@ def _verdict(row: Row, board: Leaderboard, setting: str | None) -> str:
         more.append(("settings", setting))
     if row.status_reason and not row.failed:
         more.append(("status", row.status_reason))
-    line = f"{chip} {escape(_sentence(row, word))}"
+    line = f"{chip} {escape(_sentence(row, word)).replace(' %', '&nbsp;%')}"
     if not more:
         return line
     items = "".join(f"<div><dt>{escape(name)}:</dt> <dd>{escape(content)}</dd></div>" for name, content in more)

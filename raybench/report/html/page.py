@@ -8,7 +8,7 @@ import pandas as pd
 from raybench.report.html import figures
 from raybench.report.html.document import Section, count_of, document, figure_block, paragraph
 from raybench.report.html.inputs import RunFrames
-from raybench.report.html.leaderboard_table import column_table, gap_table, headline_table
+from raybench.report.html.leaderboard_table import column_table, gap_table, headline_table, meanings
 from raybench.report.html.methods import chosen_settings, in_words, searched_names, settings_section
 from raybench.report.html.provenance import environment, reported_table, reproduction
 from raybench.report.html.thumbnails import Thumbnails, thumbnails
@@ -54,7 +54,7 @@ def _sections(run: RunFrames, small: Thumbnails) -> Iterator[Section]:
                 setting=board.alpha,
             ),
             f"gaps-{number + 1}",
-            f"Gaps of each method: {', '.join(c.title for c in columns[start : start + GAP_PANELS])}",
+            f"Gaps of each method. {meanings(columns[start : start + GAP_PANELS])}",
         )
     if plots:
         yield Section("gaps", comparison.gaps_title.split(",")[0], plots + _gap_text(run) + _gap_table(run))
@@ -69,8 +69,8 @@ def _sections(run: RunFrames, small: Thumbnails) -> Iterator[Section]:
             "Forgetting, utility and cost",
             plot
             + paragraph(
-                "Closer to the lower left is better. Bars are 95 % intervals over runs. No other method is better than "
-                "one on the Pareto front in forget gap, utility gap and cost at once."
+                "Closer to the lower left is better. Bars are 95 % intervals over runs; very long ones are cut. No "
+                "other method is better than one on the Pareto front in forget gap, utility gap and cost at once."
             ),
         )
     yield from _sample_sections(run, leaderboard, small)

@@ -1,6 +1,7 @@
 """Forgetting against utility and against cost, with the Pareto front."""
 
 import math
+from collections.abc import Callable
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 
 from raybench.report.html.figures.style import INK, MUTED, VERDICTS, WIDTH, shortened, styled
 
+ROOM = 1.5  # of the largest value: what an axis shows of the intervals, which are very wide with two runs
 CROWDED = 14  # with more methods only those on the Pareto front are named
 
 
@@ -40,6 +42,9 @@ def tradeoff(leaderboard: pd.DataFrame, errors: pd.DataFrame) -> Figure | None:
             right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         right.set_title("forgetting and cost")
         named.append((right, costs))
+    for axis, _ in named:
+        _limit(axis.set_ylim, axis.get_ylim()[1], rows.forget_gap)
+    _limit(left.set_xlim, left.get_xlim()[1], rows.utility_gap)
     figure.draw_without_rendering()  # fixes the scales, which the labels need
     for axis, values in named:
         _name_points(axis, rows, values)
@@ -66,6 +71,13 @@ def _panel(axis: Axes, rows: pd.DataFrame, across: pd.Series, wide: list[float],
         if row.pareto == 1:
             axis.plot(x, row.forget_gap, "o", color=INK, markerfacecolor="none", markersize=12, markeredgewidth=1.1)
     axis.margins(0.08)
+
+
+def _limit(set_limits: Callable[..., object], shown: float, values: pd.Series) -> None:
+    """Cut an axis after `ROOM` times the largest value if its intervals reach further, so that points stay apart."""
+    largest = ROOM * float(values.max())
+    if 0 < largest < shown:
+        set_limits(-0.08 * largest, largest)
 
 
 def _name_points(axis: Axes, rows: pd.DataFrame, across: pd.Series) -> None:
