@@ -65,11 +65,11 @@ def record_of(
         "verdict": {**verdict, "runs": len(own), "models": _single(outcome, own)},
         "method": {
             "name": method,
-            "function": first.function,
-            "hyperparameters": json.loads(first.hyperparameters) if first.hyperparameters else {},
+            "function": _text(first.function),
+            "hyperparameters": json.loads(_text(first.hyperparameters) or "{}"),
             "selection": _selection(manifest.get("sweep") or {}, method),
             "runs": [_cells(row, RUN_COLUMNS) for row in own.to_dict("records")],
-            "reason": first.reason if isinstance(first.reason, str) else None,
+            "reason": _text(first.reason),
         },
         "originals": [_cells(row, ("model", "seed", "original")) for row in originals.to_dict("records")],
         "checkpoint": checkpoint,
@@ -146,6 +146,10 @@ def _not_tested(metrics: pd.DataFrame) -> list[str]:
 def _cells(row: Mapping[Any, Any], names: tuple[str, ...]) -> dict[str, Any]:
     cells = {name: row[name] for name in names}
     return {key: int(value) if key in ("seed", "original") else value for key, value in cells.items()}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _number(value: Any) -> float | None:
