@@ -12,10 +12,10 @@ import yaml
 from raybench import __version__
 from raybench.errors import UserError
 from raybench.evidence.paths import without_paths
-from raybench.evidence.sentences import verdict_of
 from raybench.evidence.tables import Outcome
 from raybench.report.evidence import COMMITS, limits, measurement
 from raybench.report.leaderboard import Leaderboard
+from raybench.report.plain_verdict import verdict_of
 from raybench.report.search import tuned_on
 from raybench.report.threat_model import THREAT_MODEL
 from raybench.report.verdict import validity
@@ -135,7 +135,7 @@ def _not_tested(metrics: pd.DataFrame) -> list[str]:
     }
     return [
         "Copies of the model, checkpoints of its training, backups, caches and logs.",
-        "Copies and near-duplicates of the forgotten images elsewhere in the training data, and other images of the "
+        "Copies and near-duplicates of the images to forget elsewhere in the training data, and other images of the "
         "same persons or objects.",
         "Models that were derived from the original before this request: distilled, fine-tuned, exported.",
         "Attacks that change the images, query the model adaptively, or know its training in detail.",

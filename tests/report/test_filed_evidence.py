@@ -154,7 +154,7 @@ def test_the_verdict_in_plain_words(storage, tmp_path, method, beginning, first)
 
 
 def test_every_forgotten_image_has_a_hash_of_its_file_and_of_its_pixels(certified, project):
-    lines = (certified / "forgotten" / "images.csv").read_text().splitlines()
+    lines = (certified / "forget" / "images.csv").read_text().splitlines()
     assert len(lines) == FORGET + 1
     row, file, pixels = lines[8].split(",")
     assert (row, file) == ("7", hash_file(project / "photos" / "7.png"))
@@ -308,8 +308,8 @@ TAMPERED = {
         {"files": "model/unlearned.pt is changed", "model": "is not the model that was certified"},
     ),
     "an image less": (
-        lambda folder: rewrite(folder / "forgotten/images.csv", lambda text: text[: text.rindex("\n199,") + 1]),
-        {"files": "forgotten/images.csv is changed", "images": "has 199 images, but 200 were forgotten"},
+        lambda folder: rewrite(folder / "forget/images.csv", lambda text: text[: text.rindex("\n199,") + 1]),
+        {"files": "forget/images.csv is changed", "images": "has 199 images, but 200 were forgotten"},
     ),
     "an extra file": (
         lambda folder: (folder / "model" / "other.pt").write_bytes(b"x"),
@@ -403,11 +403,11 @@ def test_images_that_someone_holds_are_found_whatever_they_are_called(certified,
     for data in (project / "photos", held):
         checks = {check.name: check for check in verify(certified, data=data)}
         assert checks["data"].ok
-        assert f"all {FORGET} forgotten images are in" in checks["data"].text
+        assert f"all {FORGET} images to forget are in" in checks["data"].text
         assert "by the bytes of their file" in checks["data"].text
     (held / "0-renamed.png").unlink()
     Image.open(held / "7-renamed.png").save(held / "7-renamed.png", compress_level=0)  # other bytes, same pixels
-    assert failed(certified, data=held)["data"].startswith(f"2 of {FORGET} forgotten images are not in")
+    assert failed(certified, data=held)["data"].startswith(f"2 of {FORGET} images to forget are not in")
 
 
 def test_the_deployed_model_is_compared_by_its_weights(certified, storage, tmp_path):
