@@ -219,7 +219,7 @@ def _reproduction(record: Mapping[str, Any]) -> str:
         "sha256sum -c SHA256SUMS           # no file of this folder changed\n"
         "raybench verify . --digest DIGEST # that, the model, the images, and the verdict computed again\n"
         "raybench verify . --data PATH     # also: the images in PATH are the forgotten ones\n"
-        "cd experiment && raybench run experiment.yaml   # everything again; README.md says what to add"
+        "raybench run experiment.yaml      # in a copy of experiment/: everything again; README.md says what to add"
     )
     return f"<pre>{escape(commands)}</pre>\n{_paragraph(f'Made with {made_with(record)}.')}"
 
