@@ -17,7 +17,7 @@ def page(content: Evidence) -> str:
     sections = [
         f"# Evidence for run {content['run']}",
         *_verdict(content),
-        "Measurements, and how to reproduce them. They do not prove that nothing about the samples remains, and make no "
+        "Measurements, and how to reproduce them. They do not prove that nothing of the samples remains, and make no "
         "legal statement.",
         "## Request",
         "\n".join(f"- {line}" for line in _request(content)),

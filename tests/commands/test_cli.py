@@ -17,7 +17,7 @@ from raybench.config.reading import load_experiment
 from raybench.pipeline import run as pipeline
 from raybench.storage.store import Store
 
-COMMANDS = {"run", "check", "list", "report", "export", "pack", "smoke", "submit"}
+COMMANDS = {"run", "check", "list", "report", "certify", "export", "pack", "smoke", "submit", "verify"}
 
 
 def invoke(*words: str):
