@@ -136,6 +136,18 @@ class Run(Results):
         manifest = self._store.read_json(f"{self.name}/manifest.json")
         return read_frames(self._store, self.name, self.board, manifest, self.metrics, self.models, self.trials)
 
+    def certify(
+        self, method: str, folder: str | Path, *, request_id: str = "", operator: str = "", date: str | None = None
+    ) -> dict[str, Any]:
+        """Write evidence on a method to a new folder, as `raybench certify` does; return what `evidence.json` says.
+
+        `date`: as 2026-01-31, today by default. Raise UserError for a method without a verdict.
+        """
+        from raybench.evidence import Request, certify
+
+        request = Request(request_id, operator, *([date] if date is not None else []))
+        return certify(self._store, self.name, method, Path(folder), request)
+
     def _frame(self, table: str) -> pd.DataFrame:
         return self._read(table).to_pandas()
 

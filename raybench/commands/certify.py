@@ -32,7 +32,7 @@ def certify(
 ) -> None:
     """Write evidence on one method of a run that can be filed: a page with the verdict first, and all it rests on.
 
-    The folder has hashes of the model before and after and of every forgotten image, the tables that the verdict is
+    The folder has hashes of the model before and after and of every image to forget, the tables that the verdict is
     computed from, and the experiment with its modules. It has no image, no original model and no path of this machine.
     A method that still remembers is certified as such. Without a verdict there is nothing to certify.
 

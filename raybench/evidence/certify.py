@@ -25,8 +25,9 @@ from raybench.evidence.folder import MODEL, PAGE, README, RECORD, files_below, s
 from raybench.evidence.hashes import hash_bytes, hash_file, hash_set, hash_weights
 from raybench.evidence.images import FILE as IMAGES
 from raybench.evidence.images import ForgottenImages, forgotten_images
-from raybench.evidence.page import page, readme
+from raybench.evidence.page import page
 from raybench.evidence.paths import without_paths
+from raybench.evidence.readme import readme
 from raybench.evidence.record import Models, Record, record_of
 from raybench.scenario import image_store
 from raybench.storage.errors import DamagedError

@@ -1,4 +1,4 @@
-"""Content hashes of the forgotten images, and their comparison with images that someone holds.
+"""Content hashes of the images to forget, and their comparison with images that someone holds.
 
 Row numbers identify nothing once a manifest is sorted anew, and file names may be names of people; hashes are neither.
 An image has up to two: of the bytes of its file, and of the pixels that the run stored.
@@ -20,20 +20,20 @@ from raybench.data.reading.encoded import Encoded
 from raybench.errors import UserError
 from raybench.evidence.hashes import hash_bytes, hash_file, hash_pixels
 
-FILE = "forgotten/images.csv"
+FILE = "forget/images.csv"
 COLUMNS = ("row", "file_sha256", "pixels_sha256")
 LARGEST_PICTURE = 200_000_000  # pixels that are decoded to compare a picture
 
 
 @dataclass(frozen=True)
 class ForgottenImages:
-    """One row per forgotten image: its row number, and its hashes (empty where there is none)."""
+    """One row per image to forget: its row number, and its hashes (empty where there is none)."""
 
     rows: Sequence[tuple[int, str, str]]
     source: str  # what was hashed, in words
 
     def to_csv(self) -> str:
-        """Return the file `forgotten/images.csv`."""
+        """Return the file `forget/images.csv`."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -47,7 +47,7 @@ class ForgottenImages:
 
 
 def read_csv(path: Path) -> ForgottenImages:
-    """Read `forgotten/images.csv`; raise ValueError if it is damaged."""
+    """Read `forget/images.csv`; raise ValueError if it is damaged."""
     reader = csv.reader(path.read_text(encoding="utf-8").splitlines())
     if tuple(next(reader, ())) != COLUMNS:
         raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
@@ -55,7 +55,7 @@ def read_csv(path: Path) -> ForgottenImages:
 
 
 def forgotten_images(stored: ImageData, ids: Sequence[int], section: Mapping[str, Any]) -> ForgottenImages:
-    """Hash the forgotten images: the files they came from, if they are there, and the pixels that the run stored.
+    """Hash the images to forget: the files they came from, if they are there, and the pixels that the run stored.
 
     `stored`: the images of the run; `section`: `data` of the experiment, which says where the files are.
     """

@@ -10,9 +10,9 @@ from importlib import resources
 from typing import Any
 
 from raybench.evidence.folder import BLANK, MODEL
+from raybench.evidence.readme import made_with
 from raybench.report.conclusion import FORGOTTEN, REMEMBERS, percent
 from raybench.report.evidence_page import estimate_text, metric_text, reference_text
-from raybench.report.versions import code_versions
 
 NOT_GIVEN = "not given"
 TITLES = {
@@ -35,7 +35,7 @@ def page(record: Mapping[str, Any]) -> str:
     sections = [
         ("Request", _terms(_request(record))),
         ("Models", _models(record)),
-        ("Forgotten images", _forgotten(record)),
+        ("Images to forget", _forgotten(record)),
         ("Measurements", _measurements(record)),
         ("What this evidence does not show", _list([*record["limits"], *record["validity"]])),
         ("Not tested", _list(record["not_tested"])),
@@ -79,61 +79,6 @@ measurements. They make no legal statement.</p></footer>
 """
 
 
-def readme(record: Mapping[str, Any]) -> str:
-    """Return `README.md`: what is in the folder, how to verify it, and how to run the experiment again."""
-    experiment, model = record["experiment"], record["models"]["unlearned"]
-    needed = [_needed(item) for item in experiment["needed"]] or ["- nothing: the data set needs no files"]
-    method = record["method"]["name"]
-    return "\n".join(
-        [
-            f"# Evidence: {record['run']}, method {method}",
-            "",
-            record["verdict"]["sentence"],
-            "",
-            "| file | content |",
-            "| --- | --- |",
-            "| `evidence.html` | the page to read, print and sign |",
-            "| `evidence.json` | the same for programs |",
-            f"| `{MODEL}` | state dict of the unlearned model |",
-            "| `forgotten/images.csv` | SHA-256 of every forgotten image: of its file, and of its stored pixels |",
-            "| `tables/` | what the verdict is computed from: losses of all models on the forgotten images, metrics |",
-            "| `experiment/` | the experiment, with the modules and lists that it names |",
-            "| `SHA256SUMS` | hashes of all other files |",
-            "",
-            "The original model and the images are not in the folder, because they are what was to be forgotten.",
-            "",
-            "## Verify",
-            "",
-            "```bash",
-            "sha256sum -c SHA256SUMS        # no file changed",
-            "raybench verify .              # that, the model, the images, and the verdict computed again",
-            "raybench verify . --data PATH  # also: these are the forgotten images",
-            "```",
-            "",
-            "## Run again",
-            "",
-            "In `experiment/`, this is needed:",
-            "",
-            *needed,
-            "",
-            "```bash",
-            "cd experiment",
-            "raybench run experiment.yaml",
-            f"raybench certify {record['run'].partition('/')[0]} --method {method} --out ../again",
-            "```",
-            "",
-            "The same seeds give the same numbers on a CPU; the weights of the unlearned model have the SHA-256",
-            f"`{model['weights_sha256']}`. It was run with {_environment(record)}.",
-            "",
-        ]
-    )
-
-
-def _needed(item: Mapping[str, Any]) -> str:
-    what = f"SHA-256 `{item['sha256']}`" if item["sha256"] else "the folder of the images"
-    return f"- `{item['file']}` (`{item['key']}`): {what}"
-
-
 def _of(request: str) -> str:
     return f" {escape(request)}" if request else ""
 
@@ -163,7 +108,7 @@ def _verdict(record: Mapping[str, Any]) -> str:
     table = "".join(f"<tr><th scope=row>{name}</th><td>{value}</td></tr>" for name, value in rows)
     return f"""<section class="verdict {kind}">
 {first}<p class="sentence">{escape(verdict["sentence"])}</p>
-{damage}<table><caption>Residual memory: how much of what the original model knows about the forgotten images is left;
+{damage}<table><caption>Residual memory: how much of what the original model knows about the images to forget is left;
 estimate and one-sided 95 % bounds</caption><tbody>{table}</tbody></table>
 <p class="note">A method counts as having forgotten if at most {percent(verdict["margin"])} % is left at the upper
 bound. The verdict is on the method; it rests on {verdict["runs"]} of its models and {record["num_retrained"]} models
@@ -225,7 +170,7 @@ def _code(name: str, value: str) -> str:
 def _forgotten(record: Mapping[str, Any]) -> str:
     forgotten = record["forgotten"]
     terms = [
-        ("Hashes", f"<code>forgotten/images.csv</code>, {forgotten['count']} images"),
+        ("Hashes", f"<code>forget/images.csv</code>, {forgotten['count']} images"),
         ("Hashed", escape(forgotten["hashed"])),
         ("All of them, in any order", f"<code>{forgotten['set_sha256']}</code> (SHA-256 of the sorted hashes)"),
         ("Data set", f"content {escape(forgotten['data_key'])}, roles {escape(forgotten['splits_key'])}"),
@@ -264,7 +209,7 @@ def _forget_accuracy(record: Mapping[str, Any]) -> str:
     plain = {**line, "complement": False}
     before = f" (the original {estimate_text(line['original'], plain)})" if line["original"] else ""
     return (
-        f" Unlearning accuracy is 1 - accuracy on the forgotten images: this model classifies "
+        f" Unlearning accuracy is 1 - accuracy on the images to forget: this model classifies "
         f"{estimate_text(line['unlearned'], plain)} of them correctly{before}."
     )
 
@@ -274,15 +219,9 @@ def _reproduction(record: Mapping[str, Any]) -> str:
         "sha256sum -c SHA256SUMS           # no file of this folder changed\n"
         "raybench verify . --digest DIGEST # that, the model, the images, and the verdict computed again\n"
         "raybench verify . --data PATH     # also: the images in PATH are the forgotten ones\n"
-        "cd experiment && raybench run experiment.yaml   # everything again; README.md says what to add"
+        "raybench run experiment.yaml      # in a copy of experiment/: everything again; README.md says what to add"
     )
-    return f"<pre>{escape(commands)}</pre>\n{_paragraph(f'Made with {_environment(record)}.')}"
-
-
-def _environment(record: Mapping[str, Any]) -> str:
-    run = record["environment"]["run"]
-    packages = ", ".join(f"{key} {value}" for key, value in (run["packages"] or {}).items() if value)
-    return f"{code_versions(run)}, Python {run['python']}, {packages}"
+    return f"<pre>{escape(commands)}</pre>\n{_paragraph(f'Made with {made_with(record)}.')}"
 
 
 def _terms(terms: Iterable[tuple[str, str]]) -> str:

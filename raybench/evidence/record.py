@@ -12,10 +12,10 @@ import yaml
 from raybench import __version__
 from raybench.errors import UserError
 from raybench.evidence.paths import without_paths
-from raybench.evidence.sentences import verdict_of
 from raybench.evidence.tables import Outcome
 from raybench.report.evidence import COMMITS, limits, measurement
 from raybench.report.leaderboard import Leaderboard
+from raybench.report.plain_verdict import verdict_of
 from raybench.report.search import tuned_on
 from raybench.report.threat_model import THREAT_MODEL
 from raybench.report.verdict import validity
@@ -65,11 +65,11 @@ def record_of(
         "verdict": {**verdict, "runs": len(own), "models": _single(outcome, own)},
         "method": {
             "name": method,
-            "function": first.function,
-            "hyperparameters": json.loads(first.hyperparameters) if first.hyperparameters else {},
+            "function": _text(first.function),
+            "hyperparameters": json.loads(_text(first.hyperparameters) or "{}"),
             "selection": _selection(manifest.get("sweep") or {}, method),
             "runs": [_cells(row, RUN_COLUMNS) for row in own.to_dict("records")],
-            "reason": first.reason if isinstance(first.reason, str) else None,
+            "reason": _text(first.reason),
         },
         "originals": [_cells(row, ("model", "seed", "original")) for row in originals.to_dict("records")],
         "checkpoint": checkpoint,
@@ -135,7 +135,7 @@ def _not_tested(metrics: pd.DataFrame) -> list[str]:
     }
     return [
         "Copies of the model, checkpoints of its training, backups, caches and logs.",
-        "Copies and near-duplicates of the forgotten images elsewhere in the training data, and other images of the "
+        "Copies and near-duplicates of the images to forget elsewhere in the training data, and other images of the "
         "same persons or objects.",
         "Models that were derived from the original before this request: distilled, fine-tuned, exported.",
         "Attacks that change the images, query the model adaptively, or know its training in detail.",
@@ -146,6 +146,10 @@ def _not_tested(metrics: pd.DataFrame) -> list[str]:
 def _cells(row: Mapping[Any, Any], names: tuple[str, ...]) -> dict[str, Any]:
     cells = {name: row[name] for name in names}
     return {key: int(value) if key in ("seed", "original") else value for key, value in cells.items()}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _number(value: Any) -> float | None:

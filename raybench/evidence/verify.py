@@ -24,7 +24,7 @@ from raybench.evidence.images import FILE as IMAGES
 from raybench.evidence.images import held_hashes, read_csv
 from raybench.evidence.page import page
 from raybench.evidence.record import FORMAT, VERSION, Record, measurements
-from raybench.evidence.sentences import verdict_of
+from raybench.report.plain_verdict import verdict_of
 
 TOLERANCE = 1e-6  # between a number of the record and the same number computed again
 LARGEST_RECORD = 100_000_000  # bytes
@@ -158,7 +158,7 @@ def _images(folder: Path, record: Record) -> str:
     ids = set(tables.read(folder)["forget"]["id"].tolist())
     if ids != {row for row, *_ in images.rows}:
         raise Failed(f"{IMAGES} and tables/forget.parquet are about other samples")
-    return f"hashes of all {len(images.rows)} forgotten images; hashed: {forgotten['hashed']}"
+    return f"hashes of all {len(images.rows)} images to forget; hashed: {forgotten['hashed']}"
 
 
 def _data(folder: Path, record: Record, held: Path | None) -> str:
@@ -186,8 +186,8 @@ def _data(folder: Path, record: Record, held: Path | None) -> str:
     if missing:
         few = ", ".join(str(row) for row in sorted(missing)[:5]) + " ..." * (len(missing) > 5)
         found = f"; found {by}" if by else ""
-        raise Failed(f"{len(missing)} of {len(rows)} forgotten images are not in {held} (rows {few}){found}")
-    return f"all {len(rows)} forgotten images are in {held}: {by}"
+        raise Failed(f"{len(missing)} of {len(rows)} images to forget are not in {held} (rows {few}){found}")
+    return f"all {len(rows)} images to forget are in {held}: {by}"
 
 
 def _verdict(folder: Path, record: Record) -> str:

@@ -17,6 +17,7 @@ from raybench.report.comparison import PER_ALPHA, Column
 from raybench.report.conclusion import FORGOTTEN, NO_DIFFERENCE, REMEMBERS, WITHHELD, describe
 from raybench.report.evidence_page import page
 from raybench.report.leaderboard import MEMORY, Leaderboard, Row
+from raybench.report.plain_verdict import said_first, sentence
 from raybench.report.threat_model import THREAT_MODEL
 from raybench.report.verdict import validity, verdict
 from raybench.storage.store import Store
@@ -103,7 +104,12 @@ def evidence(
         "sweep": manifest.get("sweep"),
         "checkpoint": _file_of(manifest, best.name, of_best.seed.min(), model.seed),
     }
-    content["conclusion"] = {"verdict": best.conclusion, "text": _conclusion(best, board), "memory": _memory(best)}
+    content["conclusion"] = {
+        "verdict": best.conclusion,
+        "text": _conclusion(best, board),
+        "plain": [*said_first(board, best), *([] if _withheld(best, board) else [sentence(best)])],
+        "memory": _memory(best),
+    }
     rows = metrics[metrics.model == model.model].to_dict("records")
     content["metrics"] = [_plain_cells(row, (*IDENTITY, *NUMBERS)) for row in rows]
     pair = model.model, original.model
@@ -222,9 +228,11 @@ def _estimate(rows: pd.DataFrame) -> Evidence | None:
 
 
 def _conclusion(best: Row, board: Leaderboard) -> str:
-    if board.withheld is not None or best.memory.reason is not None:
-        return board.withheld or str(best.memory.reason)
-    return describe(best.memory, best.findings, str(best.conclusion))
+    return _withheld(best, board) or describe(best.memory, best.findings, str(best.conclusion))
+
+
+def _withheld(best: Row, board: Leaderboard) -> str | None:
+    return board.withheld or best.memory.reason
 
 
 def _memory(best: Row) -> Evidence:

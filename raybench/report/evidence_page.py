@@ -16,9 +16,9 @@ def page(content: Evidence) -> str:
     """Return `evidence.md`."""
     sections = [
         f"# Evidence for run {content['run']}",
-        "Measurements of one model on a specified set of samples, and how to reproduce them. They do not prove that no "
-        "information about the samples remains, and they make no legal statement.",
         *_verdict(content),
+        "Measurements, and how to reproduce them. They do not prove that nothing of the samples remains, and make no "
+        "legal statement.",
         "## Request",
         "\n".join(f"- {line}" for line in _request(content)),
         "## Unlearning",
@@ -42,7 +42,9 @@ def _verdict(content: Evidence) -> list[str]:
     if conclusion is None:
         return ["**No verdict: no method could be ranked.**"]
     method = content["unlearning"]["method"]
-    return [f"**Verdict: {conclusion['verdict']}; {conclusion['text']}** (residual memory of `{method}`, all runs)."]
+    plain = [f"**{line}**" for line in conclusion["plain"] or [f"No verdict: {conclusion['text']}."]]
+    plain[-1] += f" (Verdict: {conclusion['verdict']}; residual memory of `{method}`, all runs.)"
+    return plain
 
 
 def _request(content: Evidence) -> list[str]:

@@ -47,8 +47,8 @@ class Run(NamedTuple):
         return build_leaderboard(*self[:3], memory=self.memory)
 
 
-def memory_of(models: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float | None]) -> pd.DataFrame:
-    """Return the residual memory of models that get as many of the hard forget samples right as their accuracy says."""
+def losses_of(models: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float | None]) -> pd.DataFrame:
+    """Return losses of models that get as many of the hard forget samples right as their accuracy says."""
     losses = []
     for number, model in enumerate(models):
         accuracy = accuracies[model["model"]]
@@ -61,7 +61,16 @@ def memory_of(models: Sequence[Mapping[str, Any]], accuracies: Mapping[str, floa
         if accuracy < 0.5:
             confidence = rng.normal(-8, 1, 200)
         losses.append(pd.DataFrame({"model": model["model"], "id": range(200), "loss": np.log1p(np.exp(-confidence))}))
-    return tables.table("memory", Audits(models, pd.concat(losses), None).memory_rows()).to_pandas()
+    return pd.concat(losses)
+
+
+def memory_of(models: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float | None]) -> pd.DataFrame:
+    return tables.table("memory", Audits(models, losses_of(models, accuracies), None).memory_rows()).to_pandas()
+
+
+@pytest.fixture(scope="session")
+def made_up_losses() -> Callable[..., pd.DataFrame]:
+    return losses_of
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ ADDED = {  # as if the run were older than these columns
 }
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": None,
+    "raybench_commit": None,
     "schema_version": tables.VERSION,
     "packages": {"torch": "2.9"},
     "host": {"name": "host", "system": "Linux", "cpus": 2, "gpus": []},

@@ -21,7 +21,7 @@ from raybench.storage.store import Store
 GOOD = (0.872, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93)
 MANIFEST = {
     "raybench": "0.1.0",
-    "git_commit": None,
+    "raybench_commit": None,
     "packages": {},
     "host": {"system": "Linux", "cpus": 2, "gpus": []},
     "started": "2026-01-01",

@@ -84,7 +84,7 @@ def read_summary(store: Store, run: str, resolve: Resolve) -> RunSummary:
         {(row.kind, int(row.seed)): row.model for row in trained.itertuples() if not pd.isna(row.seed)},
         {str(name): _method_runs(rows) for name, rows in models[models.kind == "unlearned"].groupby("method")},
         frozenset((manifest.get("sweep") or {}).get("searched", ())),
-        {"raybench": str(manifest.get("raybench")), "commit": str(manifest.get("git_commit") or "unknown")},
+        {"raybench": str(manifest.get("raybench")), "commit": str(manifest.get("raybench_commit") or "unknown")},
     )
 
 

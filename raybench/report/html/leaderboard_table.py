@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from raybench.report.cell_text import cost_text, mean_gap_text, signed_gap_text, value_text
+from raybench.report.comparison import Column
 from raybench.report.conclusion import FAILED, FORGOTTEN, NO_DIFFERENCE, WITHHELD, memory_text, percent
 from raybench.report.leaderboard import Leaderboard, Row
 

@@ -25,8 +25,8 @@ def verdict_of(board: Leaderboard, method: str) -> dict[str, Any]:
         raise UserError(f"method {method!r} has no verdict, so nothing can be certified: {reason}")
     return {
         "word": row.conclusion,
-        "first": _first(board, row),
-        "sentence": _sentence(row),
+        "first": said_first(board, row),
+        "sentence": sentence(row),
         "damage": _damage(board, row),
         "memory": {name: _plain(getattr(row.memory, name)) for name in MEMORY},
         "margin": board.margin,
@@ -36,7 +36,8 @@ def verdict_of(board: Leaderboard, method: str) -> dict[str, Any]:
     }
 
 
-def _sentence(row: Row) -> str:
+def sentence(row: Row) -> str:
+    """Return the verdict on a method that has one, as a sentence."""
     memory = row.memory
     if row.conclusion == FORGOTTEN:
         return f"Forgotten, as far as this audit can tell: at most {percent(memory.high)} % {OF} is left."
@@ -54,7 +55,7 @@ def _sentence(row: Row) -> str:
     )
 
 
-def _first(board: Leaderboard, row: Row) -> list[str]:
+def said_first(board: Leaderboard, row: Row) -> list[str]:
     """Return what must be said before the verdict: that the method did no better than doing nothing."""
     own, original = row.gap.value, board.original.gap.value
     if math.isnan(own) or math.isnan(original):
