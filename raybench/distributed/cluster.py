@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from raybench.activity import State
 from raybench.distributed.resources import Need, require
 from raybench.distributed.session_folder import SessionFolder, remove_stale
 from raybench.errors import UserError
@@ -81,6 +82,12 @@ class Cluster:
         # after an error of Ray or of raybench, the logs in it may be needed; the next run removes it
         if self._folder is not None and (kind is None or issubclass(kind, UserError | KeyboardInterrupt)):
             self._folder.remove()
+
+    def activities(self) -> Callable[[], Sequence[State]]:
+        """Return a function that returns what the workers work on."""
+        from raybench.distributed.activities import reader
+
+        return reader()
 
     def start(self) -> None:
         """Connect to Ray; later calls do nothing."""

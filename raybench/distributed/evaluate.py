@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import ray.data
 
+from raybench.distributed.activities import announce
 from raybench.distributed.cluster import total_cpus
 from raybench.distributed.failures import original_errors
 from raybench.errors import UserError
@@ -34,6 +35,7 @@ class _Pool:
     def __init__(
         self, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]
     ) -> None:
+        announce()
         self._work, self._jobs = make(scenario), jobs
 
     def __call__(self, batch: Batch) -> Batch:

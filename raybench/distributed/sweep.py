@@ -17,6 +17,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from raybench.config.spaces import Space
+from raybench.distributed.activities import announce
 from raybench.distributed.cluster import total_cpus
 from raybench.distributed.failures import original_errors
 from raybench.engine.audit import DIRECTIONS, Audit, objective
@@ -54,11 +55,11 @@ def run_trials(
 def run_final(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, on_record: OnRecord) -> None:
     """Run settings that are chosen already: nothing to tune, so they are plain tasks in warm processes."""
     resources = scenario.experiment.resources
-    task = ray.remote(trial_job).options(
+    task = ray.remote(
         num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial, max_retries=resources.retries
-    )
+    )(_final)
     shared = ray.put(scenario)
-    running = {task.remote(shared, job, retrained): job for job in jobs}
+    running = {task.options(name=job.title).remote(shared, job, retrained): job for job in jobs}
     while running:
         ready, _ = ray.wait(list(running), num_returns=1)
         for reference in ready:
@@ -69,6 +70,11 @@ def run_final(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, on
                 except ray.exceptions.WorkerCrashedError:  # more often than `retries` allows
                     record = stopped_record(scenario, job)
             on_record(record)
+
+
+def _final(scenario: Scenario, job: TrialJob, retrained: Audit) -> TrialRecord:
+    announce()
+    return trial_job(scenario, job, retrained)
 
 
 def run_optuna(
@@ -205,6 +211,8 @@ def _proposed(
 def _run(
     scenario: Scenario, jobs: list[TrialJob], retrained: Audit, original: str, weights: Weights, asha: bool
 ) -> None:
+    announce()
+
     def report(row: EpochRow) -> None:
         tune.report({"objective": row["objective"]})
 
