@@ -132,7 +132,7 @@ class Reporter:
             return Group(progress.get_renderable(), *lines)
 
         with Live(console=self.console, get_renderable=render, refresh_per_second=4):
-            with _polled(stage):
+            with polled(stage):
                 yield stage
             running = False
 
@@ -152,14 +152,14 @@ class Reporter:
                 self.print(f"{stage.line()}   {'; '.join(stage.worker_lines(1))}")
 
         stage.on_advance = show
-        with _polled(stage, show_workers):
+        with polled(stage, show_workers):
             yield stage
         self.print(stage.line())
 
 
 @contextmanager
-def _polled(stage: Stage, then: Callable[[], None] | None = None) -> Iterator[None]:
-    """Read what the workers do every second, in a thread, while the block runs."""
+def polled(stage: Stage, then: Callable[[], None] | None = None) -> Iterator[None]:
+    """Read what the workers do every second, in a thread, while the block runs, and call `then` after each time."""
     ended = threading.Event()
 
     def poll() -> None:

@@ -19,7 +19,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 LAYERS = [
     {"activity", "errors", "limits"},
     {"registry", "fingerprints", "storage", "progress", "metrics"},
-    {"data", "models", "paper_tables"},
+    {"data", "event_stream", "models", "paper_tables"},
     {"engine"},
     {"methods", "scoring", "example"},
     {"config", "report"},

@@ -58,13 +58,15 @@ class Cluster:
         quiet: bool = True,
         needs: Sequence[Need] = (),
         report: Callable[[str], None] = print,
+        dashboard: bool = False,
     ) -> None:
         """Check `address`: auto, host:port, ray://host:port, or None for a local Ray (inside a job: its cluster).
 
-        `needs` are compared with what Ray has, once connected; `report` is called with what a cluster still lacks.
+        `dashboard` starts the dashboard of a local Ray, on this machine only, and reports its address. `needs` are
+        compared with what Ray has, once connected; `report` is called with what a cluster still lacks.
         """
         self._address, self._quiet, self._started = address, quiet, False
-        self._needs, self._report = needs, report
+        self._needs, self._report, self._dashboard = needs, report, dashboard
         self._folder: SessionFolder | None = None
         if address is not None:
             check_address(address)
@@ -120,9 +122,10 @@ class Cluster:
                 else:
                     remove_stale()
                     self._folder = SessionFolder()
-                    ray.init(
+                    context = ray.init(
                         address="local",
-                        include_dashboard=False,
+                        include_dashboard=self._dashboard,
+                        dashboard_host="127.0.0.1",
                         **_job_config("local"),
                         log_to_driver=not self._quiet,
                         logging_level=level,
@@ -137,6 +140,8 @@ class Cluster:
             action = f"connect to Ray at {address}" if address else "start a local Ray"
             raise UserError(f"cannot {action}: {error}") from error
         self._started = True
+        if self._dashboard and not address:
+            self._report(f"dashboard    http://{context.dashboard_url}")
         for name in ("ray", "ray.data", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(level)
         require(self._needs, may_grow=bool(address), report=self._report)

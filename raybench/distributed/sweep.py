@@ -106,7 +106,7 @@ def run_optuna(
     slots = max(1, int(total_cpus() / scenario.experiment.resources.cpus_per_trial))
     _fit(
         scenario,
-        tune.with_parameters(_proposed, **parameters),
+        tune.with_parameters(search_trials, **parameters),
         on_record,
         search_alg=ConcurrencyLimiter(search, max_concurrent=slots),
         num_samples=sweep.trials - len(finished),
@@ -129,7 +129,7 @@ def _tune(
     parameters = {"scenario": scenario, "jobs": list(jobs), "retrained": retrained, "weights": weights, "asha": asha}
     _fit(
         scenario,
-        tune.with_parameters(_planned, **parameters),
+        tune.with_parameters(sweep_trials, **parameters),
         on_record,
         param_space={"pack": tune.grid_search(packs)},
         scheduler=_asha(scenario) if asha else None,
@@ -186,13 +186,13 @@ class _Listener(tune.Callback):
             self._on_record(record)
 
 
-def _planned(
+def sweep_trials(
     config: dict[str, Any], scenario: Scenario, jobs: list[TrialJob], retrained: Audit, weights: Weights, asha: bool
 ) -> None:
     _run(scenario, [jobs[number] for number in config["pack"]], retrained, jobs[0].original, weights, asha)
 
 
-def _proposed(
+def search_trials(
     config: dict[str, Any],
     scenario: Scenario,
     search: SearchJob,

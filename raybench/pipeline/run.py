@@ -34,6 +34,7 @@ def run(
     address: str | None = None,
     until: Until = "report",
     retry_failed: bool = False,
+    dashboard: bool = False,
 ) -> None:
     """Run the experiment up to and including a stage, skipping whatever the store holds.
 
@@ -42,7 +43,8 @@ def run(
     """
     store.probe()
     store.sweep_partial()
-    ray = Cluster(address, quiet=reporter.verbosity < 1, needs=needs(experiment), report=reporter.print)
+    quiet = reporter.verbosity < 1
+    ray = Cluster(address, quiet=quiet, needs=needs(experiment), report=reporter.print, dashboard=dashboard)
     with store.lock(f"{experiment.name}/lock"), ray as cluster:
         store.remove_scratch(experiment.name)  # of a run that was killed
         damaged: set[str] = set()
