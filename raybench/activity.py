@@ -63,7 +63,7 @@ class _Work:
         self.started = self.last = time.monotonic()
 
     def report(self, now: float) -> None:
-        speed = self.samples / (now - self.last)
+        speed = self.samples / (now - self.last) if self.samples else None
         progress = self.done - self.done_first
         left = (now - self.started) * (1 - self.done) / progress if progress > 0 else None
         epoch = None if self.epoch is None else min(self.epoch + 1, self.epochs or self.epoch + 1)

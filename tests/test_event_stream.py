@@ -38,8 +38,17 @@ def test_a_stage_has_a_start_progress_and_an_end(stream):
     assert [event["status"] for event in found] == ["started", "running", "running", "finished"]
     assert [event["done"] for event in found] == [1, 2, 3, 3]
     assert found[-1] | {"time": 0, "seconds": 0} == {
-        "event": "stage", "time": 0, "stage": "train", "status": "finished", "unit": "models",
-        "done": 3, "total": 3, "cached": 1, "seconds": 0, "seconds_left": None, "note": "best 0.5",
+        "event": "stage",
+        "time": 0,
+        "stage": "train",
+        "status": "finished",
+        "unit": "models",
+        "done": 3,
+        "total": 3,
+        "cached": 1,
+        "seconds": 0,
+        "seconds_left": None,
+        "note": "best 0.5",
     }
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", event["time"]) for event in found)
 

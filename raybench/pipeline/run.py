@@ -14,6 +14,7 @@ from raybench.pipeline.curves import complete_curves, write_overview
 from raybench.pipeline.manifest import manifest
 from raybench.pipeline.notices import assumptions, doubts
 from raybench.pipeline.preflight import try_model
+from raybench.pipeline.python_warnings import readable_warnings
 from raybench.pipeline.results import Swept, Trained
 from raybench.progress import Reporter
 from raybench.report import write_report
@@ -45,7 +46,8 @@ def run(
     store.sweep_partial()
     quiet = reporter.verbosity < 1
     ray = Cluster(address, quiet=quiet, needs=needs(experiment), report=reporter.print, dashboard=dashboard)
-    with store.lock(f"{experiment.name}/lock"), ray as cluster:
+    recorded = readable_warnings(reporter, store, f"{experiment.name}/warnings.txt")
+    with store.lock(f"{experiment.name}/lock"), recorded, ray as cluster:
         store.remove_scratch(experiment.name)  # of a run that was killed
         damaged: set[str] = set()
         while True:
