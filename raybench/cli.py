@@ -122,20 +122,11 @@ def list_(
 
 
 @app.command()
-def report(run: RunName, storage: Storage = RUNS) -> None:
+def report(run: RunName, storage: Storage = RUNS, json_: Json = False) -> None:
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
-    from raybench.pipeline.run import require_tables
-    from raybench.progress import Reporter
-    from raybench.report import write_report
-    from raybench.storage.read_only import ReadOnlyStore, open_for_report
-    from raybench.storage.store import Store
+    from raybench.commands.report import rewrite_report
 
-    name, reporter = _run_name(run), Reporter(_console())
-    require_tables(Store(storage), name)
-    store = open_for_report(storage)
-    write_report(store, name, reporter)
-    if isinstance(store, ReadOnlyStore):
-        reporter.print(f"storage {store.shown!r} cannot be written: the files of the report are left as they are")
+    rewrite_report(storage, _run_name(run), _console(), as_events=json_)
 
 
 @app.command()

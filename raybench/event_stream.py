@@ -5,6 +5,7 @@ The events and their fields are described in docs/events.md. Fields may be added
 
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,13 +26,14 @@ class EventStream(Reporter):
 
     def __init__(self, stream: TextIO, console: Console, *, verbosity: int = 0) -> None:
         super().__init__(console, verbosity=verbosity)
-        self._stream = stream
+        self._stream, self._lock = stream, threading.Lock()  # workers are reported from a thread
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one event; numbers that are not finite become null."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._stream.write(json.dumps(_plain({"event": event, "time": now, **fields})) + "\n")
-        self._stream.flush()
+        with self._lock:
+            self._stream.write(json.dumps(_plain({"event": event, "time": now, **fields})) + "\n")
+            self._stream.flush()
 
     def print(self, text: str = "", *, least: int = 0) -> None:
         """Print a line of text for people, and write it as an event."""

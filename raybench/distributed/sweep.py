@@ -6,6 +6,7 @@ key, so nothing depends on Tune's state surviving a crash. The original's weight
 arrays, which all workers of a node share without copies.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -82,9 +83,11 @@ def run_optuna(
 ) -> None:
     """Let Optuna propose the remaining trials of a method; it learns from the `finished` ones first."""
     # imported here: every worker imports this module, and only the driver needs Optuna
+    import optuna
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
+    optuna.logging.set_verbosity(logging.getLogger("ray").level)  # it announces every study
     store, folder = scenario.store, job.folder
     for leftover in store.keys(folder, suffix=".partial"):  # of a killed driver: those trials run again
         store.delete(leftover)
