@@ -15,6 +15,7 @@ from raybench.commands.console import console as _console
 from raybench.commands.options import (
     RUNS,
     Address,
+    Dashboard,
     Dataset,
     DatasetOption,
     File,
@@ -22,6 +23,7 @@ from raybench.commands.options import (
     InitData,
     InitForget,
     InitMethods,
+    Json,
     Listed,
     ListedName,
     MethodOfRun,
@@ -73,22 +75,28 @@ def run(
     verbose: Verbose = 0,
     quiet: Quiet = False,
     retry_failed: RetryFailed = False,
+    json_: Json = False,
+    dashboard: Dashboard = False,
 ) -> None:
     """Run an experiment: train, sweep, evaluate, report.
 
     Only work that is missing from the storage runs. The same command therefore resumes an interrupted run, and new
     metrics are computed from stored predictions without loading a model.
     """
-    from raybench.config.reading import load_experiment
-    from raybench.pipeline import run as pipeline
+    from raybench.commands.run import event_stream, run_experiment
     from raybench.progress import Reporter
-    from raybench.storage.store import Store
 
-    experiment, text = load_experiment(file, set_ or ())
-    reporter = Reporter(_console(), verbosity=-1 if quiet else verbose)
+    verbosity = -1 if quiet else verbose
     try:
-        pipeline.run(
-            experiment, text, Store(storage), reporter, address=address, until=until, retry_failed=retry_failed
+        run_experiment(
+            file,
+            set_ or (),
+            storage,
+            event_stream(verbosity) if json_ else Reporter(_console(), verbosity=verbosity),
+            address=address,
+            until=until,
+            retry_failed=retry_failed,
+            dashboard=dashboard,
         )
     except KeyboardInterrupt:  # typer would exit without a message
         sys.stderr.write("\nraybench: interrupted. Finished work is saved; run the same command again to resume.\n")
@@ -148,11 +156,11 @@ def list_(
 
 
 @app.command()
-def report(run: RunName, storage: Storage = RUNS, thumbnails: Thumbnails = None) -> None:
+def report(run: RunName, storage: Storage = RUNS, thumbnails: Thumbnails = None, json_: Json = False) -> None:
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
     from raybench.commands.report import rewrite_report
 
-    rewrite_report(storage, run_name(run), _console(), thumbnails=thumbnails)
+    rewrite_report(storage, run_name(run), _console(), thumbnails=thumbnails, as_events=json_)
 
 
 @app.command()

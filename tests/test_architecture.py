@@ -17,9 +17,9 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 # from the bottom to the top: a package imports only packages of lower lines
 LAYERS = [
-    {"errors", "limits", "details"},
+    {"activity", "details", "errors", "limits"},
     {"registry", "fingerprints", "storage", "progress", "metrics"},
-    {"data", "models", "paper_tables"},
+    {"data", "event_stream", "models", "paper_tables"},
     {"engine"},
     {"methods", "scoring", "example"},
     {"config", "report"},

@@ -5,8 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
+from raybench.activity import clock
 from raybench.errors import printable
-from raybench.progress import Reporter, clock
+from raybench.progress import Reporter
 
 
 def output_of(*, terminal: bool = False, verbosity: int = 0, done: int = 0) -> str:

@@ -120,6 +120,13 @@ Until = Annotated[
 ]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show the log messages of Ray.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Write one JSON object per line to stdout (docs/events.md); text goes to stderr."),
+]
+Dashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Start the dashboard of a local Ray and print its address.")
+]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Rerun failed trials. By default their error is kept.")
 ]

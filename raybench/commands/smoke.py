@@ -18,13 +18,14 @@ from typing import Any
 import yaml
 
 from raybench import data, registry
+from raybench.activity import clock
 from raybench.config.reading import load_experiment, merge, read, read_yaml
 from raybench.data import fixtures
 from raybench.data.images import DatasetSpec
 from raybench.distributed.cluster import Cluster
 from raybench.errors import UserError, printable
 from raybench.pipeline.run import run
-from raybench.progress import Reporter, clock
+from raybench.progress import Reporter
 from raybench.storage.store import Store, fingerprint
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from raybench import details
+from raybench.activity import State
 from raybench.distributed.resources import Need, require
 from raybench.distributed.session_folder import SessionFolder, remove_stale
 from raybench.errors import UserError
@@ -62,13 +63,15 @@ class Cluster:
         quiet: bool = True,
         needs: Sequence[Need] = (),
         report: Callable[[str], None] = print,
+        dashboard: bool = False,
     ) -> None:
         """Check `address`: auto, host:port, ray://host:port, or None for a local Ray (inside a job: its cluster).
 
-        `needs` are compared with what Ray has, once connected; `report` is called with what a cluster still lacks.
+        `dashboard` starts the dashboard of a local Ray, on this machine only, and reports its address. `needs` are
+        compared with what Ray has, once connected; `report` is called with what a cluster still lacks.
         """
         self._address, self._quiet, self._started = address, quiet, False
-        self._needs, self._report = needs, report
+        self._needs, self._report, self._dashboard = needs, report, dashboard
         self._folder: SessionFolder | None = None
         self._watch: Watch | None = None
         if address is not None:
@@ -93,6 +96,12 @@ class Cluster:
             self._folder.remove()
         if lost is not None:
             raise lost from (None if isinstance(error, KeyboardInterrupt) else error)
+
+    def activities(self) -> Callable[[], Sequence[State]]:
+        """Return a function that returns what the workers work on."""
+        from raybench.distributed.activities import reader
+
+        return reader()
 
     def start(self) -> None:
         """Connect to Ray; later calls do nothing."""
@@ -124,9 +133,10 @@ class Cluster:
                     )
                 else:
                     self._folder = SessionFolder()
-                    ray.init(
+                    context = ray.init(
                         address="local",
-                        include_dashboard=False,
+                        include_dashboard=self._dashboard,
+                        dashboard_host="127.0.0.1",
                         **_job_config("local"),
                         log_to_driver=not self._quiet,
                         logging_level=level,
@@ -147,6 +157,8 @@ class Cluster:
                 add_logs(failure, self._folder.path)
             raise failure from error
         self._started = True
+        if self._dashboard and not address:
+            self._report(f"dashboard    http://{context.dashboard_url}")
         for name in ("ray", "ray.data", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(level)
         if self._quiet and (stream := details.stream()) is not None:

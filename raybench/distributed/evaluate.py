@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import ray.data
 
+from raybench.distributed.activities import announce
 from raybench.distributed.cluster import total_cpus
 from raybench.distributed.failures import original_errors
 from raybench.errors import UserError
@@ -34,6 +35,7 @@ class _Pool:
     def __init__(
         self, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]
     ) -> None:
+        announce()
         self._work, self._jobs = make(scenario), jobs
 
     def __call__(self, batch: Batch) -> Batch:
@@ -47,7 +49,7 @@ class _Pool:
         return {"job": batch["job"][: position + 1], "error": errors[: position + 1]}
 
 
-def _one_block(
+def evaluate_models(
     batch: Batch, make: Callable[[Scenario], Callable[[Any], Any]], scenario: Scenario, jobs: Sequence[Any]
 ) -> Batch:
     return _Pool(make, scenario, jobs)(batch)
@@ -98,7 +100,7 @@ def _stream(
     rows = [{"job": number} for number in range(len(jobs))]
     if pool:
         streamed = ray.data.from_items(rows, override_num_blocks=len(jobs)).map_batches(
-            _Pool,
+            type(make.__name__, (_Pool,), {}),  # the name is shown in Ray's dashboard
             fn_constructor_args=(make, scenario, list(jobs)),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
@@ -109,7 +111,7 @@ def _stream(
         # a few blocks per worker: each block reads the references' predictions once for all of its jobs
         blocks = ray.data.from_items(rows, override_num_blocks=min(len(jobs), 4 * size))
         streamed = blocks.map_batches(
-            _one_block,  # type: ignore[arg-type]
+            evaluate_models,  # type: ignore[arg-type]
             fn_args=(make, scenario, list(jobs)),
             batch_size=None,
             num_cpus=scenario.experiment.resources.cpus_per_model,

@@ -6,6 +6,7 @@ key, so nothing depends on Tune's state surviving a crash. The original's weight
 arrays, which all workers of a node share without copies.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from raybench.config.spaces import Space
+from raybench.distributed.activities import announce
 from raybench.distributed.cluster import total_cpus
 from raybench.distributed.failures import original_errors
 from raybench.engine.audit import DIRECTIONS, Audit, objective
@@ -54,11 +56,11 @@ def run_trials(
 def run_final(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, on_record: OnRecord) -> None:
     """Run settings that are chosen already: nothing to tune, so they are plain tasks in warm processes."""
     resources = scenario.experiment.resources
-    task = ray.remote(trial_job).options(
+    task = ray.remote(
         num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial, max_retries=resources.retries
-    )
+    )(_final)
     shared = ray.put(scenario)
-    running = {task.remote(shared, job, retrained): job for job in jobs}
+    running = {task.options(name=job.title).remote(shared, job, retrained): job for job in jobs}
     while running:
         ready, _ = ray.wait(list(running), num_returns=1)
         for reference in ready:
@@ -71,14 +73,21 @@ def run_final(scenario: Scenario, jobs: Sequence[TrialJob], retrained: Audit, on
             on_record(record)
 
 
+def _final(scenario: Scenario, job: TrialJob, retrained: Audit) -> TrialRecord:
+    announce()
+    return trial_job(scenario, job, retrained)
+
+
 def run_optuna(
     scenario: Scenario, job: SearchJob, finished: Sequence[TrialRecord], retrained: Audit, on_record: OnRecord
 ) -> None:
     """Let Optuna propose the remaining trials of a method; it learns from the `finished` ones first."""
     # imported here: every worker imports this module, and only the driver needs Optuna
+    import optuna
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
+    optuna.logging.set_verbosity(logging.getLogger("ray").level)  # it announces every study
     store, folder = scenario.store, job.folder
     for leftover in store.keys(folder, suffix=".partial"):  # of a killed driver: those trials run again
         store.delete(leftover)
@@ -100,7 +109,7 @@ def run_optuna(
     slots = max(1, int(total_cpus() / scenario.experiment.resources.cpus_per_trial))
     _fit(
         scenario,
-        tune.with_parameters(_proposed, **parameters),
+        tune.with_parameters(search_trials, **parameters),
         on_record,
         search_alg=ConcurrencyLimiter(search, max_concurrent=slots),
         num_samples=sweep.trials - len(finished),
@@ -123,7 +132,7 @@ def _tune(
     parameters = {"scenario": scenario, "jobs": list(jobs), "retrained": retrained, "weights": weights, "asha": asha}
     _fit(
         scenario,
-        tune.with_parameters(_planned, **parameters),
+        tune.with_parameters(sweep_trials, **parameters),
         on_record,
         param_space={"pack": tune.grid_search(packs)},
         scheduler=_asha(scenario) if asha else None,
@@ -181,13 +190,13 @@ class _Listener(tune.Callback):
             self._on_record(record)
 
 
-def _planned(
+def sweep_trials(
     config: dict[str, Any], scenario: Scenario, jobs: list[TrialJob], retrained: Audit, weights: Weights, asha: bool
 ) -> None:
     _run(scenario, [jobs[number] for number in config["pack"]], retrained, jobs[0].original, weights, asha)
 
 
-def _proposed(
+def search_trials(
     config: dict[str, Any],
     scenario: Scenario,
     search: SearchJob,
@@ -206,6 +215,8 @@ def _proposed(
 def _run(
     scenario: Scenario, jobs: list[TrialJob], retrained: Audit, original: str, weights: Weights, asha: bool
 ) -> None:
+    announce()
+
     def report(row: EpochRow) -> None:
         tune.report({"objective": row["objective"]})
 

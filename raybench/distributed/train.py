@@ -14,6 +14,7 @@ from ray.train.torch import TorchTrainer, get_device
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from raybench.distributed.activities import announce
 from raybench.distributed.failures import original_errors
 from raybench.jobs.specs import TrainJob
 from raybench.jobs.train import Workers, train_job
@@ -33,11 +34,11 @@ def run_training(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel
 def _packed(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel) -> None:
     """Run one task per model: starting a trainer takes 10 to 20 s, training a small model 2 s."""
     resources = scenario.experiment.resources
-    task = ray.remote(_train_one).options(
+    task = ray.remote(
         num_cpus=resources.cpus_per_model, num_gpus=resources.gpus_per_model, max_retries=resources.retries
-    )
+    )(_train_one)
     shared = ray.put(scenario)
-    running = {task.remote(shared, job): job for job in jobs}
+    running = {task.options(name=job.title).remote(shared, job): job for job in jobs}
     while running:
         ready, _ = ray.wait(list(running), num_returns=1)
         for reference in ready:
@@ -48,6 +49,7 @@ def _packed(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel) -> 
 
 
 def _train_one(scenario: Scenario, job: TrainJob) -> None:
+    announce()
     train_job(scenario, job)
 
 
@@ -109,6 +111,8 @@ def _train_all(config: dict[str, Any]) -> None:
         from_first=_from_first,
         report=ray.train.report,
     )
+    if workers.rank == 0:
+        announce()
     for job in config["jobs"]:
         train_job(config["scenario"], job, workers)
 

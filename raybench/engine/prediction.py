@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from raybench import activity
 from raybench.data.reading.batches import Split, iterate
 from raybench.engine.devices import autocast
 from raybench.models import feature_tap
@@ -46,6 +47,7 @@ def predict(
             assert tap.features is not None
             features.append(tap.features.float().cpu())
             labels.append(y.cpu())
+            activity.advance(len(x))
     model.train(training)
     return Predictions(
         np.asarray(split.ids),

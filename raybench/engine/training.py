@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from raybench import activity
 from raybench.data.reading.batches import Split, iterate, seed_for
 from raybench.data.transforms.augment import Augment, Name
 from raybench.engine.devices import Precision, autocast, resolve_precision
@@ -123,6 +124,7 @@ def train(
     world_size: int = 1,
     checkpoint: dict[str, Any] | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
+    counted: bool = False,
 ) -> None:
     """Train the model in place.
 
@@ -132,6 +134,7 @@ def train(
         checkpoint: {"optimizer": state dict, "epoch": last completed epoch} to resume from; the caller loads the
             weights.
         on_epoch: called after every epoch; the loss is the mean training loss of this worker.
+        counted: whether the caller counts the forward passes, for the images per second that are displayed.
     """
     device = next(model.parameters()).device
     precision = resolve_precision(recipe.precision, device)
@@ -151,6 +154,7 @@ def train(
         weights = inverse_frequencies(split.labels, num_outputs(model))
     with autocast("fp32", device):  # a method may run in bf16; the backward passes here would inherit it
         for epoch in range(first, recipe.epochs):
+            activity.begin_epoch(epoch, recipe.epochs)
             model.train()
             torch.manual_seed(seed_for("train", seed, epoch, rank))  # seeds dropout and stochastic depth
             total = torch.zeros((), device=device)
@@ -177,6 +181,8 @@ def train(
                         nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
                     optimizer.step()
                 total += loss.detach()
+                done = (epoch + (step + 1) / steps) / recipe.epochs
+                activity.advance(0 if counted else len(x) * world_size, loss=loss.detach(), done=done)
             if on_epoch is not None:
                 on_epoch(Progress(epoch, float(total) / steps, lr, optimizer))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from torch import nn
 
+from raybench import activity
 from raybench.data.reading.batches import seed_for
 from raybench.engine.devices import resolve_precision, set_num_threads
 from raybench.engine.prediction import Predictions, predict
@@ -34,11 +35,16 @@ class Predictor:
 
     def __call__(self, job: PredictJob) -> int:
         """Write the predictions that are missing for the piece; return how many files were written."""
+        with activity.working_on(job.title):
+            return self._predict(job)
+
+    def _predict(self, job: PredictJob) -> int:
         scenario = self._scenario
         split = scenario.role_samples(job.role, scenario.role_ids(job.role)[job.start : job.stop])
         precision = resolve_precision(scenario.experiment.resources.precision, scenario.device)
         written = 0
-        for model_key, key in job.models:
+        for number, (model_key, key) in enumerate(job.models):
+            activity.advance(0, done=number / len(job.models))
             if scenario.store.exists(key):
                 continue
             batch_size = scenario.experiment.evaluate.batch_size

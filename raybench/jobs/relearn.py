@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from raybench import activity
 from raybench.config.schema import Relearning as Settings
 from raybench.engine.devices import set_num_threads
 from raybench.engine.relearning import relearn
@@ -31,17 +32,18 @@ class Relearner:
         assert settings is not None
         original = self._read(job.original, "forget")
         target = accuracy(original.logits, original.labels).value - settings.tolerance
-        result = relearn(
-            scenario.load(job.model.key),
-            scenario.split("forget"),
-            target_accuracy=target,
-            lr=settings.lr,
-            batch_size=settings.batch_size,
-            max_epochs=settings.max_epochs,
-            seed=settings.seed,
-            precision=experiment.resources.precision,
-            audit_batch_size=experiment.evaluate.batch_size,
-        )
+        with activity.working_on(job.title):
+            result = relearn(
+                scenario.load(job.model.key),
+                scenario.split("forget"),
+                target_accuracy=target,
+                lr=settings.lr,
+                batch_size=settings.batch_size,
+                max_epochs=settings.max_epochs,
+                seed=settings.seed,
+                precision=experiment.resources.precision,
+                audit_batch_size=experiment.evaluate.batch_size,
+            )
         scenario.store.write_json(job.key, {"model": job.model.id, "target_accuracy": target, **asdict(result)})
 
 

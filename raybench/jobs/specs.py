@@ -50,6 +50,11 @@ class Job(ABC):
         """Return the keys whose existence means that the job is done."""
 
     @property
+    @abstractmethod
+    def title(self) -> str:
+        """Return what the job is called in progress messages and in Ray's dashboard."""
+
+    @property
     def units(self) -> int:
         return 1
 
@@ -75,6 +80,10 @@ class TrainJob(Job):
     @property
     def outputs(self) -> tuple[str, ...]:
         return f"{self.key}.json", self.audit_key, *([self.tuning_audit_key] if self.tuning_audit_key else [])
+
+    @property
+    def title(self) -> str:
+        return f"train {self.name}"
 
     @property
     def model(self) -> EvaluatedModel:
@@ -107,6 +116,12 @@ class TrialJob(Job):
         return (f"{self.key}.json",)
 
     @property
+    def title(self) -> str:
+        if self.phase == "final":
+            return f"final {self.method} seed {self.seed}"
+        return f"{'trial' if self.phase == 'search' else 'finalist'} {self.method} {model_id(self.key)[:8]}"
+
+    @property
     def setting(self) -> dict[str, Any]:
         return dict(self.values)
 
@@ -127,6 +142,10 @@ class SearchJob(Job):
     @property
     def outputs(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def title(self) -> str:
+        return f"search {self.method}"
 
     @property
     def units(self) -> int:
@@ -150,6 +169,10 @@ class PredictJob(Job):
         return tuple(key for _, key in self.models)
 
     @property
+    def title(self) -> str:
+        return f"predict {self.role}, {len(self.models)} models"
+
+    @property
     def units(self) -> int:
         """Return the number of forward passes over the piece."""
         return len(self.models)
@@ -167,6 +190,10 @@ class ScoreJob(Job):
     retrained: tuple[str, ...]
     untrained: str | None
     key: str
+
+    @property
+    def title(self) -> str:
+        return f"score {self.model.name}"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -188,6 +215,10 @@ class PopulationJob(Job):
     key: str
 
     @property
+    def title(self) -> str:
+        return f"compare {self.method}"
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         return (self.key,)
 
@@ -207,6 +238,10 @@ class RelearnJob(Job):
     model: EvaluatedModel
     original: str
     key: str
+
+    @property
+    def title(self) -> str:
+        return f"relearn {self.model.name}"
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from raybench import models
+from raybench import activity, models
 from raybench.data.reading.batches import Split
 from raybench.data.reading.stream import StreamedSplit
 from raybench.engine.audit import audit, measure
@@ -51,7 +51,8 @@ def train_job(scenario: Scenario, job: TrainJob, workers: Workers = Workers()) -
     scenario, store = scenario.of(job.request), scenario.store
     if not workers.from_first(store.exists(f"{job.key}.json")):
         try:
-            model, record = _trained(scenario, job, workers)
+            with activity.working_on(job.title):
+                model, record = _trained(scenario, job, workers)
         except (UserError, MemoryError):
             raise
         except Exception as error:

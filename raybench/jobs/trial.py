@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from raybench import methods, models
+from raybench import activity, methods, models
 from raybench.data.reading.batches import Split
 from raybench.engine.audit import AUDIT_FIELDS, Audit, audit, collapse, objective
 from raybench.engine.devices import resolve_precision, set_num_threads
@@ -54,7 +54,8 @@ def trial_job(
         if job.checkpoint is not None:
             outcome = _measured(scenario, job)
         else:
-            outcome = _run(scenario, job, retrained, original, report)
+            with activity.working_on(job.title):
+                outcome = _run(scenario, job, retrained, original, report)
     except (StorageError, MemoryError):
         raise
     except Exception as error:
@@ -200,7 +201,7 @@ def _from_scratch(scenario: Scenario, model: nn.Module, split: Split, seed: int,
         task.ledger.steps += recipe.num_steps(len(split))
         task.end_epoch(progress.epoch)
 
-    train(model, split, recipe, seed=seed, on_epoch=on_epoch)
+    train(model, split, recipe, seed=seed, on_epoch=on_epoch, counted=True)
 
 
 def _peak_memory(device: torch.device) -> int | None:

@@ -13,6 +13,7 @@ from raybench.pipeline.curves import complete_curves, write_overview
 from raybench.pipeline.manifest import manifest
 from raybench.pipeline.notices import assumptions, doubts, no_better_than_majority
 from raybench.pipeline.preflight import try_model
+from raybench.pipeline.python_warnings import readable_warnings
 from raybench.pipeline.results import Swept, Trained
 from raybench.progress import Reporter
 from raybench.report import write_report
@@ -34,6 +35,7 @@ def run(
     address: str | None = None,
     until: Until = "report",
     retry_failed: bool = False,
+    dashboard: bool = False,
 ) -> str:
     """Run the experiment up to and including a stage, skipping whatever the store holds; return the run's folder.
 
@@ -42,8 +44,10 @@ def run(
     """
     store.probe()
     store.sweep_partial()
-    ray = Cluster(address, quiet=reporter.verbosity < 1, needs=needs(experiment), report=reporter.print)
-    with store.lock(f"{experiment.name}/lock"), ray as cluster:
+    quiet = reporter.verbosity < 1
+    ray = Cluster(address, quiet=quiet, needs=needs(experiment), report=reporter.print, dashboard=dashboard)
+    recorded = readable_warnings(reporter, store, f"{experiment.name}/warnings.txt")
+    with store.lock(f"{experiment.name}/lock"), recorded, ray as cluster:
         store.remove_scratch(experiment.name)  # of a run that was killed
         damaged: set[str] = set()
         while True:

@@ -5,6 +5,7 @@ jobs, so a run that finds everything in the store starts no cluster.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -60,6 +61,7 @@ def execute(stage: Stage[J], cluster: Cluster, reporter: Reporter) -> None:
     with reporter.stage(stage.name, stage.unit, total=stage.total, done=sum(finished)) as bar:
         if missing:
             cluster.start()
+            bar.source = cluster.activities()
             stage.run(missing, bar)
 
 
@@ -77,6 +79,7 @@ def search_stage(scenario: Scenario, trained: Trained, swept: Swept) -> Stage[Tr
 
         target = trained.tuning_target(trained.original)
         on_record = _BestSoFar(scenario.experiment.sweep.objective, target, bar)
+        on_record.count(_stored_records(scenario, jobs, missing))
         trials = [job for job in missing if isinstance(job, TrialJob)]
         if trials:
             run_trials(scenario, trials, target, on_record, training_seconds=trained.seconds)
@@ -109,12 +112,30 @@ class _BestSoFar:
         self._best: tuple[float, str] | None = None
 
     def __call__(self, record: TrialRecord) -> None:
-        if record["audit"] is not None:
-            value = objective(self._name, record["audit"], self._target)
-            key = better(self._name)
-            if value == value and (self._best is None or key(value) < key(self._best[0])):
-                self._best = value, record["method"]
-        self._bar.advance(1, f"best {self._name} {self._best[0]:.3g} ({self._best[1]})" if self._best else None)
+        self.count([record])
+        self._bar.advance()
+
+    def count(self, records: Sequence[TrialRecord]) -> None:
+        """Update the best with records, which may be those of an earlier run."""
+        key = better(self._name)
+        for record in records:
+            if record["audit"] is not None:
+                value = objective(self._name, record["audit"], self._target)
+                if value == value and (self._best is None or key(value) < key(self._best[0])):
+                    self._best = value, record["method"]
+        if self._best is not None:
+            self._bar.note = f"best {self._name} {self._best[0]:.3g} ({self._best[1]})"
+
+
+def _stored_records(
+    scenario: Scenario, jobs: Sequence[TrialJob | SearchJob], missing: Sequence[TrialJob | SearchJob]
+) -> list[TrialRecord]:
+    """Return the records of the search that the store holds."""
+    absent = {job.outputs for job in missing}
+    keys = [f"{job.key}.json" for job in jobs if isinstance(job, TrialJob) and job.outputs not in absent]
+    adaptive = [record for job in jobs if isinstance(job, SearchJob) for record in search_records(scenario, job)]
+    with ThreadPoolExecutor(max_workers=16) as threads:  # object storage answers slowly, and many at once
+        return [*threads.map(scenario.store.read_json, keys), *adaptive]
 
 
 def final_stage(scenario: Scenario, trained: Trained, swept: Swept) -> Stage[TrialJob]:

@@ -80,7 +80,7 @@ def test_until_is_where_the_run_stops(experiment, tmp_path, until):
     ((args, kwargs),) = calls
     assert args[0] == load_experiment(file)[0]
     assert isinstance(args[2], Store)
-    assert kwargs == {"address": None, "until": until, "retry_failed": True}
+    assert kwargs == {"address": None, "until": until, "retry_failed": True, "dashboard": False}
 
 
 def test_a_run_goes_to_its_report_by_default(experiment):

@@ -1,9 +1,13 @@
 """Run from the experiment file to the report, then run again on the same storage."""
 
 import json
+import os
 import shutil
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -199,3 +203,49 @@ def test_optuna_with_asha_keeps_to_the_budget_and_continues_from_finished_trials
     assert len(now) == 4
     assert {name: now[name] for name in kept} == kept
     assert all(json.loads(text)["status"] in ("finished", "stopped") for text in now.values())
+
+
+def test_events_for_programs_end_in_the_result(finished: Path, raybench: Callable[..., Any]) -> None:
+    done = raybench("run", "small.yaml", "--storage", str(finished), "--json")
+    assert done.code == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [events[0]["event"], events[-1]["event"]] == ["start", "result"]
+    assert {event["stage"] for event in events if event["event"] == "stage"} >= {"train", "sweep", "predict"}
+    result = events[-1]
+    assert Path(result["paths"]["report"]).is_file()
+    assert result["verdicts"]["user_code.broken"] == "failed"
+    assert {row["name"] for row in result["leaderboard"]} == {"original", "retrained", *result["verdicts"]}
+    assert "tensorboard --logdir" in done.stderr
+    failed = raybench("run", "missing.yaml", "--storage", str(finished), "--json")
+    error = json.loads(failed.stdout)
+    assert (failed.code, error["event"], error["kind"]) == (2, "error", "UserError")
+    assert "missing.yaml" in error["message"]
+
+
+def test_the_driver_reads_what_a_worker_works_on(local_ray: None) -> None:
+    import ray
+
+    from raybench import activity
+    from raybench.distributed.activities import announce, reader
+
+    @ray.remote
+    def work(go: str) -> None:
+        announce()
+        activity.INTERVAL_SECONDS = 0
+        with activity.working_on("train original"):
+            activity.begin_epoch(1, 4)
+            activity.advance(64, loss=0.5, done=0.3)
+            while not os.path.exists(go):
+                time.sleep(0.01)
+
+    with tempfile.TemporaryDirectory() as folder:
+        task, read = work.remote(f"{folder}/go"), reader()
+        deadline = time.monotonic() + 60
+        while not (states := read()) or states[0].loss is None:
+            assert time.monotonic() < deadline
+        assert [(state.name, state.epoch, state.epochs, state.loss) for state in states] == [
+            ("train original", 2, 4, 0.5)
+        ]
+        Path(folder, "go").touch()
+        ray.get(task)
+    assert read() == []

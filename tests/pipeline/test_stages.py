@@ -41,7 +41,11 @@ def test_only_missing_jobs_are_run(trained, swept):
     stage = stages.Stage(search.name, search.unit, search.jobs, search.store, lambda jobs, bar: run.extend(jobs))
     started = []
     try:
-        stages.execute(stage, type("Cluster", (), {"start": lambda self: started.append(True)})(), SILENT)
+        stages.execute(
+            stage,
+            type("Cluster", (), {"start": lambda self: started.append(True), "activities": lambda self: tuple})(),
+            SILENT,
+        )
     finally:
         scenario.store.write_json(key, record)
     assert run == [missing]

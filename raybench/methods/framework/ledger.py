@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from raybench import activity
+
 ONE_VALUE = "_raybench_one_value"  # marks a layer during one forward pass
 
 
@@ -66,6 +68,7 @@ class Meter:
     def add_forward(self, samples: int, *, waits: bool = False) -> None:
         """Count a forward pass; `waits` means that a backward pass may follow."""
         self.ledger.samples_forward += samples
+        activity.advance(samples)
         if waits:
             self._pending += samples
 
@@ -77,8 +80,10 @@ class Meter:
         """Expect no further backward pass of the samples counted so far."""
         self._pending = 0
 
-    def close_graph(self) -> None:
+    def close_graph(self, loss: Tensor | None = None) -> None:
         """Count the backward pass of all samples that went forward with gradients since the last one."""
+        if loss is not None:
+            activity.advance(0, loss=loss.detach())
         if self.active:
             self.ledger.samples_backward += self._pending
         self._pending = 0

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from raybench import activity
 from raybench.engine.optimization import OptimizerSettings, changes_per_step, lr_factor, set_learning_rate
 from raybench.errors import UserError
 
@@ -37,6 +38,7 @@ class Schedule:
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Update the learning rates at the start of an epoch, under a schedule that changes them per epoch."""
+        activity.begin_epoch(epoch, epochs)
         if self._settings.schedule != "constant" and not self._per_step:
             self._set(lr_factor(self._settings, epoch=epoch, epochs=epochs, progress=epoch / epochs))
 

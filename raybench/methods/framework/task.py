@@ -208,7 +208,7 @@ class UnlearningTask(Passes):
         """Accumulate gradients of the loss and count its samples."""
         with autocast("fp32", self.device):  # a backward pass uses the dtypes of its forward pass
             torch.autograd.backward(loss)
-        self.meter.close_graph()
+        self.meter.close_graph(loss)
 
     def gradients(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients of the loss, zero for inputs it does not depend on; counts as a backward pass."""
