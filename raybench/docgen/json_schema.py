@@ -25,6 +25,7 @@ from raybench.docgen.plugin_schemas import (
     metric_values,
     name_schema,
     names_of,
+    or_checkpoints,
     properties,
     rule_options,
     search_spaces,
@@ -96,7 +97,8 @@ def _complete(fragment: Any) -> Any:
         del kept["type"]
         return kept | name_schema(names_of(kind), user_defined=kind not in ("tables", "objectives"))
     if fragment.get("keys_of") == "recipe":
-        return {key: kept[key] for key in ("description", "default")} | {"$ref": "#/$defs/Recipe"}
+        about = {key: kept[key] for key in ("description", "default")}
+        return about | or_checkpoints({"$ref": "#/$defs/Recipe"})
     if fragment.get("keys_of") == "methods":
         return {"description": kept["description"]} | method_entries()
     return kept
