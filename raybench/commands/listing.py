@@ -80,6 +80,7 @@ def _datasets() -> Iterator[str]:
 
 def _models() -> Iterator[str]:
     yield from models.names()
+    yield "timm:<name>   a model of the library timm (pip install 'raybench[timm]')"
 
 
 def _rules() -> Iterator[str]:

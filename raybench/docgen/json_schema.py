@@ -16,6 +16,7 @@ from raybench.config.schema import Experiment
 from raybench.data import fixtures
 from raybench.docgen.plugin_schemas import (
     OBJECT,
+    TIMM,
     Schema,
     dataset_options,
     is_field,
@@ -95,7 +96,8 @@ def _complete(fragment: Any) -> Any:
         return kept | metric_values()
     if isinstance(kind, str):
         del kept["type"]
-        return kept | name_schema(names_of(kind), user_defined=kind not in ("tables", "objectives"))
+        names = name_schema(names_of(kind), user_defined=kind not in ("tables", "objectives"))
+        return kept | ({"anyOf": [*names["anyOf"], TIMM]} if kind == "models" else names)
     if fragment.get("keys_of") == "recipe":
         about = {key: kept[key] for key in ("description", "default")}
         return about | or_checkpoints({"$ref": "#/$defs/Recipe"})

@@ -26,6 +26,7 @@ USER_DEFINED = {
     "pattern": r"^\w+(\.\w+)+$",
     "description": "your own function: package.module.function",
 }
+TIMM: Schema = {"type": "string", "pattern": "^timm:.", "description": "a model of timm: timm:<name>"}
 SHIPPED: Schema = {"type": "boolean", "description": "Take the search ranges that are shipped with the method."}
 OBJECT = ["object", "null"]  # null removes a mapping of the extended file, and is a method's defaults
 ENTRY: Schema = {"type": [*OBJECT, "string"], "pattern": f"^{SEARCH}$"}  # a method: mapping, null or `search`
