@@ -21,14 +21,14 @@ def load(file: str | Path, architecture: nn.Module | str | None, argument: str) 
     """
     if architecture is None:
         raise UserError(f"{argument} is a path: {NO_ARCHITECTURE}")
+    if not isinstance(architecture, nn.Module | str):
+        raise UserError(f"architecture is a {type(architecture).__name__}: {NO_ARCHITECTURE}")
     path = Path(file).expanduser()
     weights = read_checkpoint(path).weights
     if isinstance(architecture, nn.Module):
         model = copy.deepcopy(architecture)
-    elif isinstance(architecture, str):
-        model = models.build(architecture, num_classes=_num_classes(architecture, weights, path))
     else:
-        raise UserError(f"architecture is a {type(architecture).__name__}: {NO_ARCHITECTURE}")
+        model = models.build(architecture, num_classes=_num_classes(architecture, weights, path))
     fit_checkpoint(model, weights, name=str(path))
     return model
 

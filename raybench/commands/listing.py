@@ -174,7 +174,8 @@ def _datasets() -> Iterator[Entry]:
 
 
 def _models() -> Iterator[Entry]:
-    return map(Entry, models.names())
+    yield from map(Entry, models.names())
+    yield Entry("timm:<name>", "a model of the library timm (pip install 'raybench[timm]')")
 
 
 def _rules() -> Iterator[Entry]:

@@ -161,7 +161,11 @@ class Data(Images):
         description="For streamed images: every node caches them scaled to this shorter side in pixels, for example "
         "256. Reading is about five times faster; small training crops become coarser, so models record the setting.",
     )
-    sizes: Sizes = Field(default=Sizes(), description="Number of samples of each role.")
+    sizes: Sizes = Field(
+        default=Sizes(),
+        description="Number of samples of each role. Data without official splits are one pool; unless `train` or "
+        "`test` is set, half of it is `train`, 0.1 `validation`, 0.1 `calibration`, 0.15 `unseen`, the rest `test`.",
+    )
     mislabel: Mislabel | None = Field(
         default=None,
         description="Wrong labels on purpose. Use it on small, easy data, where models otherwise memorize too little "

@@ -72,8 +72,8 @@ class Model(Section):
     """The architecture, and the weights it starts from."""
 
     name: str = Field(
-        description="Architecture: `cnn`, a torchvision classifier, or your own function that takes `num_classes` and "
-        "returns a torch module.",
+        description="Architecture: `cnn`, a torchvision classifier, a model of the library timm as `timm:<name>`, or "
+        "your own function that takes `num_classes` and returns a torch module.",
         json_schema_extra={"names": "models"},
     )
     stem: Stem = Field(

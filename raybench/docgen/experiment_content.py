@@ -43,8 +43,8 @@ name. All mistakes within sections are reported at once.
 **Values.** `1e-3` and `1.0e-3` are the same number. `null` is "none". A method with nothing after its colon takes its
 defaults.
 
-**Paths.** A relative path (`data.root`, `model.checkpoint`, `model.init`, `forget.file`, the `root` of a downstream
-set) is looked up next to the file that names it, then in the current folder.
+**Paths.** A relative path (`data.root`, `model.checkpoint`, `model.init`, `forget.file`, lists of `checkpoints`, the
+`root` of a downstream set) is looked up next to the file that names it, then in the current folder.
 
 **Your own code.** A data set, forget rule, model, method or metric can be your own function, named
 `package.module.function`. Its module is looked up among the installed ones, on `PYTHONPATH`, and last in the current
@@ -129,7 +129,18 @@ sweep: {trials: 8}
 Without a search, the defaults follow the recipe too: a default rate is a factor of `train.lr`, and together with it
 batch size, optimizer, momentum and weight decay are those of `train`. So describe the training of your model under
 `train` even if the model comes from a checkpoint. Values that you write, and those of presets, are plain numbers, and
-with a learning rate of your own the shared settings have their own defaults."""
+with a learning rate of your own the shared settings have their own defaults.
+
+## Models of your own
+
+An entry with `checkpoints` lists finished models instead of a method to run, and so does `train.retrained`. Nothing
+else belongs into such an entry. [Audit checkpoints](audit-checkpoints.md) describes them.
+
+```yaml
+methods:
+  theirs: {checkpoints: [seed0.pt, seed1.safetensors]}
+  finetune:                             # runs here, and is compared with theirs
+```"""
 SMOKE = """\
 ## smoke
 

@@ -16,6 +16,7 @@ from raybench.config.schema import Experiment
 from raybench.data import fixtures
 from raybench.docgen.plugin_schemas import (
     OBJECT,
+    TIMM,
     Schema,
     dataset_options,
     is_field,
@@ -25,6 +26,7 @@ from raybench.docgen.plugin_schemas import (
     metric_values,
     name_schema,
     names_of,
+    or_checkpoints,
     properties,
     rule_options,
     search_spaces,
@@ -94,9 +96,11 @@ def _complete(fragment: Any) -> Any:
         return kept | metric_values()
     if isinstance(kind, str):
         del kept["type"]
-        return kept | name_schema(names_of(kind), user_defined=kind not in ("tables", "objectives"))
+        names = name_schema(names_of(kind), user_defined=kind not in ("tables", "objectives"))
+        return kept | ({"anyOf": [*names["anyOf"], TIMM]} if kind == "models" else names)
     if fragment.get("keys_of") == "recipe":
-        return {key: kept[key] for key in ("description", "default")} | {"$ref": "#/$defs/Recipe"}
+        about = {key: kept[key] for key in ("description", "default")}
+        return about | or_checkpoints({"$ref": "#/$defs/Recipe"})
     if fragment.get("keys_of") == "methods":
         return {"description": kept["description"]} | method_entries()
     return kept

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from raybench import data, methods, metrics, models, paper_tables, registry
 from raybench.config.schema import ALL, METHOD, SEARCH
 from raybench.config.spaces import KINDS
+from raybench.config.user_models import CHECKPOINTS
 from raybench.data import forget_rules
 from raybench.data.forget_rules.framework.spec import ForgetRuleSpec
 from raybench.data.images import DatasetSpec
@@ -25,9 +26,14 @@ USER_DEFINED = {
     "pattern": r"^\w+(\.\w+)+$",
     "description": "your own function: package.module.function",
 }
+TIMM: Schema = {"type": "string", "pattern": "^timm:.", "description": "a model of timm: timm:<name>"}
 SHIPPED: Schema = {"type": "boolean", "description": "Take the search ranges that are shipped with the method."}
 OBJECT = ["object", "null"]  # null removes a mapping of the extended file, and is a method's defaults
 ENTRY: Schema = {"type": [*OBJECT, "string"], "pattern": f"^{SEARCH}$"}  # a method: mapping, null or `search`
+
+
+FILES: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "uniqueItems": True}
+_HAS_CHECKPOINTS: Schema = {"type": "object", "required": [CHECKPOINTS]}
 
 
 def names_of(kind: str) -> list[str]:
@@ -166,12 +172,23 @@ def method_definitions() -> dict[str, Schema]:
             keys.setdefault(key, {"$ref": f"#/$defs/settings.{key}"} | default)
         definition = {**ENTRY, "description": summary(function), "properties": keys}
         definitions[f"method.{name}"] = definition | {"additionalProperties": False}
+    definitions[CHECKPOINTS] = {
+        "type": "object",
+        "description": "Models that you made yourself, one file each.",
+        "properties": {CHECKPOINTS: FILES},
+        "additionalProperties": False,
+    }
     definitions["method"] = {
         **ENTRY,
         "properties": {METHOD: name_schema(methods.names(), user_defined=True)},
         "allOf": [{"if": _names_method(name), "then": {"$ref": f"#/$defs/method.{name}"}} for name in methods.names()],
     }
     return definitions
+
+
+def or_checkpoints(schema: Schema) -> Schema:
+    """Return the schema of a mapping that may list checkpoints instead."""
+    return {"if": _HAS_CHECKPOINTS, "then": {"$ref": f"#/$defs/{CHECKPOINTS}"}, "else": schema}
 
 
 def _names_method(name: str) -> Schema:
@@ -184,18 +201,20 @@ def method_entries() -> Schema:
     sections = {
         name: {
             "description": summary(methods.get(name)),
-            "if": has_method,
-            "then": entry,
-            "else": {"$ref": f"#/$defs/method.{name}"},
+            **or_checkpoints({"if": has_method, "then": entry, "else": {"$ref": f"#/$defs/method.{name}"}}),
         }
         for name in methods.names()
     }
     every = {"description": "Every built-in method without an entry.", **ENTRY}
-    return {"type": OBJECT, "properties": {**sections, ALL: every}, "additionalProperties": entry}
+    return {
+        "type": OBJECT,
+        "properties": {**sections, ALL: every},
+        "additionalProperties": or_checkpoints(entry),
+    }
 
 
 def methods_are_known() -> Schema:
-    """Require that an entry is named like a method or a user-defined function, or sets `method`."""
+    """Require that an entry is named like a method or a user-defined function, or sets `method` or `checkpoints`."""
     known: dict[str, bool] = dict.fromkeys([*methods.names(), ALL], True)
-    has_method = {"type": "object", "required": [METHOD]}
+    has_method = or_checkpoints({"type": "object", "required": [METHOD]})
     return {"properties": known, "patternProperties": {r"\.": True}, "additionalProperties": has_method}

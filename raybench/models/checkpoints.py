@@ -137,8 +137,8 @@ def fit_checkpoint(model: nn.Module, weights: Weights, *, name: str) -> tuple[st
             f"{tuple(expected.shape)}). Use data that names all {len(actual)} classes in the order of the model, or a "
             f"checkpoint whose head has {len(expected)} outputs"
         )
+    load_weights(model, weights, name=name)  # first: a tensor of another shape may be a view of any size
     require_finite(weights, name=name)
-    load_weights(model, weights, name=name)
     return (f"without the prefix {removed!r}",) if removed else ()
 
 

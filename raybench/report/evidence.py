@@ -85,7 +85,11 @@ def evidence(
         "findings": {},
         "verdict": verdict(board),
         "validity": validity(board),
-        "limits": limits(board, from_checkpoint=checkpoint is not None),
+        "limits": limits(
+            board,
+            from_checkpoint=checkpoint is not None,
+            retrained_files="retrained" in (manifest.get("checkpoints") or {}),
+        ),
         "threat_model": THREAT_MODEL,
         "environment": {key: manifest.get(key) for key in ("raybench", "python", "packages", "host", *COMMITS)},
         "started": manifest.get("started"),
@@ -129,7 +133,7 @@ def id_file(ids: Sequence[int]) -> bytes:
     return "".join(f"{i}\n" for i in ids).encode()
 
 
-def limits(board: Leaderboard, *, from_checkpoint: bool) -> list[str]:
+def limits(board: Leaderboard, *, from_checkpoint: bool, retrained_files: bool = False) -> list[str]:
     """Return what the measurements cannot show, one sentence or two each."""
     lines = ["Differences smaller than the intervals remain undetected, and a stronger attack may detect more."]
     if board.num_retrained == 0:
@@ -145,7 +149,8 @@ def limits(board: Leaderboard, *, from_checkpoint: bool) -> list[str]:
             "absence, may be random."
         )
     else:
-        lines.append(f"The comparison is with {board.num_retrained} retrained models, trained by the given recipe.")
+        recipe = "whose training was not verified" if retrained_files else "trained by the given recipe"
+        lines.append(f"The comparison is with {board.num_retrained} retrained models, {recipe}.")
     if from_checkpoint:
         lines.append("The training samples of the given checkpoint are taken from the data set and were not verified.")
         if board.num_retrained:

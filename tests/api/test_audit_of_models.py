@@ -11,7 +11,10 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Subset, SubsetRandomSampler, TensorDataset
 
 import raybench
+from raybench.api.loading import load
 from raybench.metrics.functions.residual_memory import residual_memory, scaled_confidence
+from raybench.models import build, to_bytes
+from raybench.models.checkpoints import to_safetensors
 
 FEW = {"metrics": ["accuracy", "mia"]}
 
@@ -242,7 +245,12 @@ WRONG = {
         "unlearned": nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
     },
     r"retrained\[0\] is the original": lambda d: {"retrained": [d.original]},
-    r"retrained\[1\] is a dict; it must be a torch module .of a checkpoint": lambda d: {"retrained": [d.another, {}]},
+    r"retrained\[1\] is a dict; it must be a torch module, or the path of a checkpoint": lambda d: {
+        "retrained": [d.another, {}]
+    },
+    r"unlearned is a path: pass architecture=, a torch module or a name": lambda d: {"unlearned": "theirs.pt"},
+    r"architecture is a list: pass architecture=": lambda d: {"unlearned": "theirs.pt", "architecture": []},
+    r"checkpoint nowhere\.pt does not exist": lambda d: {"unlearned": "nowhere.pt", "architecture": d.original},
     r"unlearned returns a SimpleNamespace; it must return logits": lambda d: {"unlearned": Output()},
     r"unlearned has no parameters": lambda d: {"unlearned": nn.Flatten()},
     r"'original' cannot name a method": lambda d: {"unlearned": {"original": d.finetuned}},
@@ -277,3 +285,33 @@ def test_identities_count_as_one_unit(digits):
     single = audit(digits, retrained=digits.retrained).memory.set_index("method").high["unlearned"]
     grouped = audit(digits, retrained=digits.retrained, groups=["ann", "bob"] * 30).memory.set_index("method")
     assert grouped.high["unlearned"] > single
+
+
+def test_models_are_read_from_checkpoints_into_an_architecture(digits, tmp_path):
+    def save(name, model):
+        file = tmp_path / name
+        file.write_bytes(to_safetensors(model.state_dict()) if name.endswith("safetensors") else to_bytes(model))
+        return file
+
+    files = {
+        "original": str(save("original.pt", digits.original)),
+        "unlearned": {"theirs": [save("seed0.safetensors", digits.finetuned)]},
+        "retrained": [save(f"retrained{i}.pt", model) for i, model in enumerate(digits.retrained)],
+    }
+    architecture = copy.deepcopy(digits.original)
+    read = audit(digits, architecture=architecture, **files)
+    modules = audit(digits, unlearned={"theirs": [digits.finetuned]}, retrained=digits.retrained)
+    assert read.metrics.equals(modules.metrics)
+    assert read.verdict == modules.verdict
+    assert all(torch.equal(a, b) for a, b in zip(architecture.parameters(), digits.original.parameters()))
+    with pytest.raises(raybench.UserError, match=r"original\.pt is of another architecture"):
+        audit(digits, **{**files, "architecture": nn.Sequential(nn.Flatten(), nn.Linear(64, 10))})
+
+
+def test_the_name_of_an_architecture_takes_the_number_of_classes_from_the_checkpoint(tmp_path):
+    model = build("squeezenet1_1", num_classes=7)
+    torch.save({"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, tmp_path / "m.pt")
+    read = load(tmp_path / "m.pt", "squeezenet1_1", "original")
+    assert to_bytes(read) == to_bytes(model)
+    with pytest.raises(raybench.UserError, match=r"has no tensor 'fc\.weight', the head of 'resnet18'"):
+        load(tmp_path / "m.pt", "resnet18", "original")

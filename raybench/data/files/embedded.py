@@ -1,14 +1,14 @@
-"""Images whose bytes are stored in a Parquet file of any writer, made readable by byte range.
+"""Images whose bytes are stored in a Parquet or Arrow file of any writer, made readable by byte range.
 
 Other writers may compress them, so the images are copied once, byte for byte, into a flat file in the cache of this
-machine. Its name contains a hash of the Parquet file: an edited manifest is copied again, a moved one is not.
+machine. Its name contains a hash of the source: an edited manifest is copied again, a moved one is not.
 """
 
 import hashlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,20 @@ STALE_SECONDS = 3600  # a partial file of this age belongs to a process that was
 
 def extract(parquet: Path, column: str) -> Encoded:
     """Return the images of `column` (bytes, or a struct of bytes and path), one per row, from the cache."""
+    return cached(parquet.stem, [parquet], column, lambda: contents(parquet, column))
+
+
+def cached(stem: str, files: Sequence[Path], column: str, read: Callable[[], Iterable[bytes]]) -> Encoded:
+    """Return the images of a column, which `read` yields, from the cache; the content of `files` decides them."""
     folder = CACHE.expanduser()
-    with parquet.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(column.encode(), digest_size=12)).hexdigest()
-    images, index = (folder / f"{parquet.stem}-{digest}.{kind}" for kind in ("images", "npy"))
+    hashed = hashlib.blake2b(column.encode(), digest_size=12)
+    for source in files:
+        with source.open("rb") as file:
+            while block := file.read(2**20):
+                hashed.update(block)
+    images, index = (folder / f"{stem}-{hashed.hexdigest()}.{kind}" for kind in ("images", "npy"))
     if not images.is_file():
-        copy(parquet, column, images, index)
+        copy(read(), images, index)
     lengths = np.load(index, allow_pickle=False)
     if images.stat().st_size != lengths.sum():
         raise UserError(
@@ -40,7 +48,19 @@ def extract(parquet: Path, column: str) -> Encoded:
     return Encoded(str(folder), np.array([images.name]), np.zeros(len(lengths), dtype=np.int64), offsets, lengths)
 
 
-def copy(parquet: Path, column: str, images: Path, index: Path) -> None:
+def joined(parts: Sequence[Encoded]) -> Encoded:
+    """Return the images of several parts from the cache as one."""
+    starts = np.cumsum([0, *(len(part.files) for part in parts)])
+    return Encoded(
+        parts[0].root,
+        np.concatenate([part.files for part in parts]),
+        np.concatenate([part.file + start for part, start in zip(parts, starts)]),
+        np.concatenate([part.offset for part in parts]),
+        np.concatenate([part.length for part in parts]),
+    )
+
+
+def copy(read: Iterable[bytes], images: Path, index: Path) -> None:
     """Write all images one after the other, and their lengths; the image file appears last and complete."""
     images.parent.mkdir(parents=True, exist_ok=True)
     for stale in images.parent.glob(".partial-*"):
@@ -50,7 +70,7 @@ def copy(parquet: Path, column: str, images: Path, index: Path) -> None:
     partial, partial_index = (images.with_name(f".partial-{suffix}{path.suffix}") for path in (images, index))
     try:
         with partial.open("wb") as file:
-            lengths = [file.write(content) for content in contents(parquet, column)]
+            lengths = [file.write(content) for content in read]
         np.save(partial_index, np.array(lengths, dtype=np.int64), allow_pickle=False)
         os.replace(partial_index, index)
         os.replace(partial, images)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from raybench.errors import UserError
 
-CONTAINERS = {"features", "encoder", "layers"}  # names of torchvision's containers of stages
+CONTAINERS = {"features", "encoder", "layers", "blocks", "stages"}  # names of containers in torchvision and timm
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
