@@ -6,6 +6,8 @@ import threading
 import traceback
 from typing import TextIO
 
+from raybench.errors import mask_password
+
 _stream: TextIO | None = None
 
 
@@ -33,5 +35,5 @@ def record(error: BaseException) -> bool:
 
 def _write(error: BaseException | None) -> None:
     if _stream is not None and error is not None:
-        traceback.print_exception(error, file=_stream)
+        _stream.write(mask_password("".join(traceback.format_exception(error))))
         _stream.flush()

@@ -16,7 +16,7 @@ def export(store: Store, run: str, method: str, out: Path) -> str:
     """
     key = f"{run}/tables/models.parquet"
     if not store.exists(key):
-        raise unknown(f"finished run on {store.uri}:", run, store.runs())
+        raise unknown(f"finished run on {store.shown}:", run, store.runs())
     trials = store.read_table(f"{run}/tables/trials.parquet", columns=["method", "reason"]).to_pylist()
     if method not in (methods := {row["method"] for row in trials}):
         raise unknown(f"method of run {run!r}:", method, methods)
@@ -29,7 +29,7 @@ def export(store: Store, run: str, method: str, out: Path) -> str:
             _write(out, store.read_archive(weights))
             return f"{out}: {method}, seed {seed}, from original {original}, of run {run} (model {model})"
     errors = [row["reason"] for row in trials if row["method"] == method and row["reason"]]
-    reason = errors[0] if errors and not models else f"its weights are no longer on {store.uri}"
+    reason = errors[0] if errors and not models else f"its weights are no longer on {store.shown}"
     raise UserError(f"method {method!r} of run {run!r} has no model to export: {reason}")
 
 

@@ -154,4 +154,4 @@ def headline(scenario: Scenario) -> str:
 def require_tables(store: Store, name: str) -> None:
     """Refuse to report on a run that has no tables yet."""
     if not store.exists(f"{name}/tables/metrics.parquet"):
-        raise UserError(f"run {name!r} on {store.uri} has no tables yet: run `raybench run` on its experiment first")
+        raise UserError(f"run {name!r} on {store.shown} has no tables yet: run `raybench run` on its experiment first")
