@@ -94,6 +94,31 @@ def test_an_exit_that_python_does_not_see_is_reported(tmp_path):
     assert printed == [f"raybench: Ray ended the process of the run (exit code 1). {CONTINUE}"]
 
 
+def test_a_noted_cause_is_what_the_parent_prints(tmp_path):
+    for end_of_child in ("os._exit(1)", "os.abort()"):
+        body = f"from raybench import details\ndetails.note('first')\ndetails.note('the GCS died')\n{end_of_child}"
+        code, printed, _ = end(body, tmp_path)
+        assert code == 3
+        assert printed[0] == f"raybench: the GCS died. {CONTINUE}"
+        for log in tmp_path.glob("raybench-logs-*/*"):
+            log.unlink()
+
+
+def test_what_threads_of_ray_print_goes_to_the_log(tmp_path):
+    body = """
+import threading
+from raybench import details
+details.divert_threads('ray_')
+for name in ('ray_errors', 'mine'):
+    t = threading.Thread(target=print, args=(name,), kwargs={'file': sys.stderr}, name=name)
+    t.start(); t.join()
+raise KeyError('x')
+"""
+    code, printed, log = end(body, tmp_path)
+    assert (code, printed[0]) == (1, "mine")
+    assert log.startswith("ray_errors\n")
+
+
 def test_what_threads_raise_goes_to_the_log(tmp_path):
     body = "import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start()\nt.join()\nraise SystemExit(1)"
     code, printed, log = end(body, tmp_path)

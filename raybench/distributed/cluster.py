@@ -149,6 +149,8 @@ class Cluster:
         self._started = True
         for name in ("ray", "ray.data", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(level)
+        if self._quiet:
+            details.divert_threads("ray_", "StreamingExecutor")  # which print what a worker or a node died of
         if self._quiet and (stream := details.stream()) is not None:
             for handler in logging.getLogger("ray").handlers:
                 if isinstance(handler, logging.StreamHandler):
