@@ -56,13 +56,14 @@ def _run(notes: int) -> None:
     try:
         run()
     except SystemExit as stop:
-        os.write(notes, ORDERLY)
-        if stop.code == EXIT_LOST:  # at the end of the process, Ray would wait for what died
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        os.write(notes, ORDERLY + str(code).encode())
+        if code == EXIT_LOST:  # at the end of the process, Ray would wait for what died
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(EXIT_LOST)
         raise
-    os.write(notes, ORDERLY)
+    os.write(notes, ORDERLY + b"0")
 
 
 def _supervise(child: int, log: int, notes: int) -> int:
@@ -79,8 +80,10 @@ def _supervise(child: int, log: int, notes: int) -> int:
             signal.signal(number, forward)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    left = _read(notes)
-    cause = left.decode().strip().rpartition("\n")[2]
+    *causes, last = _read(notes).split(b"\n")
+    if last.startswith(ORDERLY):  # the child chose its exit code, whatever happened to it at its very end
+        code, causes = int(last[1:]) & 255, []
+    cause = causes[-1].decode() if causes else ""
     if code < 0 and cause and -code not in FORWARDED:
         _print(f"{cause}. {CONTINUE}")
         code = EXIT_LOST
@@ -92,8 +95,8 @@ def _supervise(child: int, log: int, notes: int) -> int:
         reason = "an error in native code, of Ray or torch" if number in NATIVE else "did the memory run out?"
         _print(f"the process was ended by {number.name} ({reason}). {CONTINUE}")
         code = EXIT_LOST
-    elif not left.endswith(ORDERLY):
-        _print(f"{cause or f'Ray ended the process of the run (exit code {code})'}. {CONTINUE}")
+    elif not last.startswith(ORDERLY):
+        _print(f"{cause or f'Ray ended the run, as it does when its node process dies (exit code {code})'}. {CONTINUE}")
         code = EXIT_LOST
     if code in (EXIT_LOST, EXIT_UNEXPECTED):
         _keep(log)

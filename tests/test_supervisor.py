@@ -88,10 +88,15 @@ def test_a_process_that_dies_is_reported_by_its_parent(tmp_path, number, cause):
     assert ("Fatal Python error: Aborted" in log) == (number == signal.SIGABRT)
 
 
+def test_a_death_after_the_end_changes_nothing(tmp_path):
+    body = "import atexit; atexit.register(os.abort)\nfrom raybench.errors import UserError\nraise UserError('wrong')"
+    assert end(body, tmp_path) == (2, ["raybench: wrong"], "")
+
+
 def test_an_exit_that_python_does_not_see_is_reported(tmp_path):
     code, printed, _ = end("os._exit(1)", tmp_path)  # as Ray's core does
     assert code == 3
-    assert printed == [f"raybench: Ray ended the process of the run (exit code 1). {CONTINUE}"]
+    assert printed == [f"raybench: Ray ended the run, as it does when its node process dies (exit code 1). {CONTINUE}"]
 
 
 def test_a_noted_cause_is_what_the_parent_prints(tmp_path):

@@ -26,6 +26,7 @@ from raybench.jobs.specs import SearchJob, TrialJob
 from raybench.jobs.trial import close_partial, stopped_record, trial_job
 from raybench.models import read_weights
 from raybench.scenario.scenario import Scenario
+from raybench.storage.errors import StorageError
 
 PACK_SECONDS = 8.0  # Tune costs the driver about 0.2 s per trial, so small trials are packed
 
@@ -177,8 +178,11 @@ class _Listener(tune.Callback):
         return {}  # Tune pickles its settings; the callback belongs to this process
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        for record in (trial.last_result or {}).get("records", []):
+        result = trial.last_result or {}
+        for record in result.get("records", []):
             self._on_record(record)
+        if (error := result.get("error")) is not None:
+            raise error
 
 
 def _planned(
@@ -215,7 +219,11 @@ def _run(
         start = shared if job.original == original else None
         return trial_job(scenario, job, retrained, original=start, report=report if asha else None)
 
-    records = [run(job) for job in jobs]
+    try:
+        records = [run(job) for job in jobs]
+    except StorageError as error:  # Tune would start new workers and try again, which helps against no full disk
+        tune.report({"objective": float("nan"), "error": error})
+        return
     name, audit = scenario.experiment.sweep.objective, records[-1]["audit"]
     value = objective(name, audit, retrained) if audit else float("nan")
     worst = float("inf") if DIRECTIONS[name] == "min" else float("-inf")
