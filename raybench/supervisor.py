@@ -162,6 +162,7 @@ def _prepare_child(alive: int, log: int, notes: int) -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)  # some send it to the whole group
 
 
 def _end_with_parent(pipe: int) -> None:

@@ -148,8 +148,7 @@ def test_a_signal_to_the_command_interrupts_the_run_once(tmp_path, number, code)
     process = start(WAIT, tmp_path)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    if number == signal.SIGINT:  # a terminal sends it to the child as well
-        psutil.Process(process.pid).children()[0].send_signal(number)
+    psutil.Process(process.pid).children()[0].send_signal(number)  # as a terminal does, and the command `timeout`
     printed, errors = process.communicate(timeout=10)
     assert (process.returncode, printed, errors) == (code, "interrupted\n", "")
 

@@ -173,6 +173,7 @@ class _Listener(tune.Callback):
 
     def __init__(self, on_record: OnRecord) -> None:
         self._on_record = on_record
+        self._error: StorageError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its settings; the callback belongs to this process
@@ -181,8 +182,11 @@ class _Listener(tune.Callback):
         result = trial.last_result or {}
         for record in result.get("records", []):
             self._on_record(record)
-        if (error := result.get("error")) is not None:
-            raise error
+        self._error = self._error or result.get("error")
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._error is not None:  # here Tune stops everything and passes it on; in other places it catches errors
+            raise self._error
 
 
 def _planned(
