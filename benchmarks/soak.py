@@ -188,15 +188,15 @@ def wait(
 ) -> None:
     """Wait until so many artifacts exist and, if `writing`, until another file is being written, or until the end."""
     while command.poll() is None and len(list((storage / "artifacts").glob(pattern))) < count:
-        time.sleep(0.01)
-    while command.poll() is None and not any(is_worker(process) for process in processes_of(temporary)):
         time.sleep(0.05)
+    while command.poll() is None and not any(is_worker(process) for process in processes_of(temporary)):
+        time.sleep(0.2)
     deadline = time.monotonic() + 10
     while writing and command.poll() is None and time.monotonic() < deadline:
         with suppress(FileNotFoundError):
             if os.listdir(storage / ".partial"):
                 return
-        time.sleep(0.0005)
+        time.sleep(0.002)
 
 
 def tables(storage: Path) -> dict[str, pd.DataFrame]:

@@ -48,7 +48,8 @@ def kill(victim: str, command: subprocess.Popen[str], second: subprocess.Popen[b
 def is_worker(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         words = process.cmdline()
-        return bool(words) and words[0].startswith("ray::") and not words[0].startswith("ray::IDLE")
+        title = words[0] if words else ""
+        return title.startswith("ray::") and not title.startswith("ray::IDLE") and not title.endswith("Agent")
     return False
 
 

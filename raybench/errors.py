@@ -12,7 +12,8 @@ from typing import Any
 
 MAX_LISTED = 40  # a message lists every allowed name up to this number; of more it lists only the nearest ones
 NUM_NEAREST = 5
-PASSWORD = re.compile(r"://[^/@\s'\"]+@")
+# a password should have %2F for its slashes, but one that has not must not be shown either
+PASSWORD = re.compile(r"://(?:[^/@\s'\"]+|[^/@:\s'\"]+:[^@\s'\"]+)@")
 SECRET = re.compile(r"([?&](?:access_key|secret_key|session_token|sas_token|token|password)=)[^&\s'\"]+", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but tab and newline
 

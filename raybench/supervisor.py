@@ -23,6 +23,7 @@ from raybench.errors import CONTINUE, EXIT_LOST, EXIT_UNEXPECTED
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME_SECONDS = 1.0  # Ctrl-C reaches the child twice: from the terminal and from this process
 LOGS_KEPT = 20
+ORDERLY = b"\0"  # the child's last note: it chose its exit code itself
 NATIVE = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 
 
@@ -33,38 +34,39 @@ def main() -> None:
 
         run_here()
         return
-    log, alive, orderly = _open_log(), os.pipe(), os.pipe()
-    os.set_blocking(orderly[0], False)  # another process may have inherited the other end
+    log, alive, notes = _open_log(), os.pipe(), os.pipe()
+    os.set_blocking(notes[0], False)  # another process may have inherited the other end
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child:
         os.close(alive[0])
-        os.close(orderly[1])
-        os._exit(_supervise(child, log, orderly[0]))
+        os.close(notes[1])
+        os._exit(_supervise(child, log, notes[0]))
     os.close(alive[1])
-    os.close(orderly[0])
-    _prepare_child(alive[0], log)
-    _run(orderly[1])
+    os.close(notes[0])
+    _prepare_child(alive[0], log, notes[1])
+    _run(notes[1])
 
 
-def _run(orderly: int) -> None:
+def _run(notes: int) -> None:
     """Run the command line, and tell the parent that this process chose its exit code itself."""
     from raybench.cli import main as run
 
     try:
         run()
     except SystemExit as stop:
-        os.write(orderly, b".")
-        if stop.code == EXIT_LOST:  # at the end of the process, Ray would wait for what died
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        os.write(notes, ORDERLY + str(code).encode())
+        if code == EXIT_LOST:  # at the end of the process, Ray would wait for what died
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(EXIT_LOST)
         raise
-    os.write(orderly, b".")
+    os.write(notes, ORDERLY + b"0")
 
 
-def _supervise(child: int, log: int, orderly: int) -> int:
+def _supervise(child: int, log: int, notes: int) -> int:
     """Wait for the child, forward signals to it, and return the exit code."""
     received: list[int] = []
 
@@ -78,16 +80,23 @@ def _supervise(child: int, log: int, orderly: int) -> int:
             signal.signal(number, forward)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    if code < 0:
+    *causes, last = _read(notes).split(b"\n")
+    if last.startswith(ORDERLY):  # the child chose its exit code, whatever happened to it at its very end
+        code, causes = int(last[1:]) & 255, []
+    cause = causes[-1].decode() if causes else ""
+    if code < 0 and cause and -code not in FORWARDED:
+        _print(f"{cause}. {CONTINUE}")
+        code = EXIT_LOST
+    elif code < 0:
         number = signal.Signals(-code)
         if number in FORWARDED:
             _print(f"stopped by {number.name}. {CONTINUE}")
             return 128 + number
-        cause = "an error in native code, of Ray or torch" if number in NATIVE else "did the memory run out?"
-        _print(f"the process was ended by {number.name} ({cause}). {CONTINUE}")
+        reason = "an error in native code, of Ray or torch" if number in NATIVE else "did the memory run out?"
+        _print(f"the process was ended by {number.name} ({reason}). {CONTINUE}")
         code = EXIT_LOST
-    elif not _read(orderly):
-        _print(f"Ray ended the process of the run (exit code {code}). {CONTINUE}")
+    elif not last.startswith(ORDERLY):
+        _print(f"{cause or f'Ray ended the run, as it does when its node process dies (exit code {code})'}. {CONTINUE}")
         code = EXIT_LOST
     if code in (EXIT_LOST, EXIT_UNEXPECTED):
         _keep(log)
@@ -105,7 +114,7 @@ def _open_log() -> int:
 
 def _read(pipe: int) -> bytes:
     try:
-        return os.read(pipe, 1)
+        return os.read(pipe, 1 << 16)
     except BlockingIOError:
         return b""
 
@@ -136,11 +145,11 @@ def _keep(log: int) -> None:
     _print(f"details: {path}")
 
 
-def _prepare_child(alive: int, log: int) -> None:
+def _prepare_child(alive: int, log: int, notes: int) -> None:
     """Send descriptor 2, which native code and Ray write to, to the log; end this process when its parent is killed."""
     sys.stderr = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)
     os.dup2(log, 2)
-    details.capture()
+    details.capture(notes)
     faulthandler.enable(2)
     threading.Thread(target=_end_with_parent, args=(alive,), name="end with parent", daemon=True).start()
     last = -SAME_SECONDS
@@ -153,6 +162,7 @@ def _prepare_child(alive: int, log: int) -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)  # some send it to the whole group
 
 
 def _end_with_parent(pipe: int) -> None:

@@ -17,8 +17,8 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 # from the bottom to the top: a package imports only packages of lower lines
 LAYERS = [
-    {"activity", "details", "errors", "limits"},
-    {"registry", "fingerprints", "storage", "progress", "metrics"},
+    {"activity", "errors", "limits"},
+    {"details", "registry", "fingerprints", "storage", "progress", "metrics"},
     {"data", "event_stream", "models", "paper_tables"},
     {"engine"},
     {"methods", "scoring", "example"},

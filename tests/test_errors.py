@@ -40,3 +40,11 @@ def test_other_errors_pass_unchanged():
 def test_a_password_in_a_uri_is_never_shown():
     text = printable("storage 's3://key:secret@bucket/x?region=eu&secret_key=abc' failed, see http://host:8265/jobs")
     assert text == "storage 's3://***@bucket/x?region=eu&secret_key=***' failed, see http://host:8265/jobs"
+
+
+@pytest.mark.parametrize("uri", ["s3://key:se/cret@bucket/x", "s3://key:secret@bucket", "abfs://a:secret==@b/c"])
+def test_a_password_is_masked_even_if_its_slashes_are_not_escaped(uri):
+    shown = printable(f"storage '{uri}' failed at a/b@c")
+    assert "cret" not in shown
+    assert shown.endswith("failed at a/b@c")
+    assert printable("see http://host:8265/jobs and mail a@b") == "see http://host:8265/jobs and mail a@b"

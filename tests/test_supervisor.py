@@ -88,10 +88,40 @@ def test_a_process_that_dies_is_reported_by_its_parent(tmp_path, number, cause):
     assert ("Fatal Python error: Aborted" in log) == (number == signal.SIGABRT)
 
 
+def test_a_death_after_the_end_changes_nothing(tmp_path):
+    body = "import atexit; atexit.register(os.abort)\nfrom raybench.errors import UserError\nraise UserError('wrong')"
+    assert end(body, tmp_path) == (2, ["raybench: wrong"], "")
+
+
 def test_an_exit_that_python_does_not_see_is_reported(tmp_path):
     code, printed, _ = end("os._exit(1)", tmp_path)  # as Ray's core does
     assert code == 3
-    assert printed == [f"raybench: Ray ended the process of the run (exit code 1). {CONTINUE}"]
+    assert printed == [f"raybench: Ray ended the run, as it does when its node process dies (exit code 1). {CONTINUE}"]
+
+
+def test_a_noted_cause_is_what_the_parent_prints(tmp_path):
+    for end_of_child in ("os._exit(1)", "os.abort()"):
+        body = f"from raybench import details\ndetails.note('first')\ndetails.note('the GCS died')\n{end_of_child}"
+        code, printed, _ = end(body, tmp_path)
+        assert code == 3
+        assert printed[0] == f"raybench: the GCS died. {CONTINUE}"
+        for log in tmp_path.glob("raybench-logs-*/*"):
+            log.unlink()
+
+
+def test_what_threads_of_ray_print_goes_to_the_log(tmp_path):
+    body = """
+import threading
+from raybench import details
+details.divert_threads('ray_')
+for name in ('ray_errors', 'mine'):
+    t = threading.Thread(target=print, args=(name,), kwargs={'file': sys.stderr}, name=name)
+    t.start(); t.join()
+raise KeyError('x')
+"""
+    code, printed, log = end(body, tmp_path)
+    assert (code, printed[0]) == (1, "mine")
+    assert log.startswith("ray_errors\n")
 
 
 def test_what_threads_raise_goes_to_the_log(tmp_path):
@@ -118,8 +148,7 @@ def test_a_signal_to_the_command_interrupts_the_run_once(tmp_path, number, code)
     process = start(WAIT, tmp_path)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    if number == signal.SIGINT:  # a terminal sends it to the child as well
-        psutil.Process(process.pid).children()[0].send_signal(number)
+    psutil.Process(process.pid).children()[0].send_signal(number)  # as a terminal does, and the command `timeout`
     printed, errors = process.communicate(timeout=10)
     assert (process.returncode, printed, errors) == (code, "interrupted\n", "")
 

@@ -201,7 +201,7 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: n
         most = relearning.max_epochs * sizes["forget"] * num_evaluated
         yield f"relearn      {num_evaluated} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
     disk = BYTES_PER_VALUE * (models.num_parameters(model) * num_evaluated + values)
-    yield f"disk         about {_size(disk)} under {scenario.store.uri} (checkpoints and predictions)"
+    yield f"disk         about {_size(disk)} under {scenario.store.shown} (checkpoints and predictions)"
 
 
 def _starts(sweep: Sweep) -> str:

@@ -39,7 +39,7 @@ def export(store: Store, run: str, method: str, out: Path, *, seed: int | None =
             start = "" if method in TRAINED else f", from original {original}"
             return f"{out}: {method}, seed {number}{start}, of run {run} (model {model})"
     errors = [row["reason"] for row in trials if row["method"] == method and row["reason"]]
-    reason = errors[0] if errors and not models else f"its weights are no longer on {store.uri}"
+    reason = errors[0] if errors and not models else f"its weights are no longer on {store.shown}"
     raise UserError(f"method {method!r} of run {run!r} has no model to export: {reason}")
 
 

@@ -258,7 +258,9 @@ def _explain(error: ValidationError, source: Source) -> Iterator[str]:
     problems_by_key: dict[Key, list[ErrorDetails]] = {}
     for problem in error.errors():
         cause = problem.get("ctx", {}).get("error")
-        location = tuple(str(part) for part in problem["loc"] if not _is_union_branch(part))
+        parts, unknown_key = list(problem["loc"]), problem["type"] == "extra_forbidden"
+        last = [parts.pop()] if unknown_key else []  # a key of the file, whatever it looks like
+        location = tuple(str(part) for part in [*(p for p in parts if not _is_union_branch(p)), *last])
         problems_by_key.setdefault(getattr(cause, "key", ()) or location, []).append(problem)
     for key, problems in problems_by_key.items():
         first = problems[0]

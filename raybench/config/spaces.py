@@ -50,6 +50,10 @@ class Space:
         """Return the values that must be valid for the whole space to be valid: both ends, or every choice."""
         return self.values if self.kind == "choice" and len(self.values) > 1 else (self.values[0], self.values[-1])
 
+    def identity(self, value: Any) -> Any:
+        """Return a hashable value that is equal for equal draws; a choice may be a list."""
+        return self.values.index(value) if self.kind in ("choice", "fixed") else value
+
     def draw(self, random: np.random.Generator) -> Any:
         """Draw one value, as a plain Python object."""
         if self.kind == "fixed":
@@ -67,9 +71,8 @@ class Space:
 def draw_settings(spaces: dict[str, Space], *, trials: int, seed: int) -> list[dict[str, Any]]:
     """Draw the settings of all trials at once, so that a resumed sweep runs the same ones; duplicates are dropped."""
     random = np.random.default_rng(seed)
-    drawn: list[dict[str, Any]] = []
+    drawn: dict[tuple[Any, ...], dict[str, Any]] = {}
     for _ in range(trials):
         setting = {key: space.draw(random) for key, space in spaces.items()}
-        if setting not in drawn:
-            drawn.append(setting)
-    return drawn
+        drawn.setdefault(tuple(space.identity(setting[key]) for key, space in spaces.items()), setting)
+    return list(drawn.values())

@@ -3,9 +3,11 @@
 import errno
 import logging
 import os
+import signal
 import site
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,7 +121,7 @@ class Cluster:
         level = logging.ERROR if self._quiet else logging.INFO
         address = self._address or os.environ.get("RAY_ADDRESS")
         try:
-            with warnings.catch_warnings(), _without_stderr(self._quiet):
+            with warnings.catch_warnings(), _without_stderr(self._quiet), _same_handler(signal.SIGTERM):
                 warnings.simplefilter("ignore")
                 if address:
                     names = ("PYTHONPATH", MODULES, *MALLOC)
@@ -161,6 +163,8 @@ class Cluster:
             self._report(f"dashboard    http://{context.dashboard_url}")
         for name in ("ray", "ray.data", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(level)
+        if self._quiet:
+            details.divert_threads("ray_", "StreamingExecutor")  # which print what a worker or a node died of
         if self._quiet and (stream := details.stream()) is not None:
             for handler in logging.getLogger("ray").handlers:
                 if isinstance(handler, logging.StreamHandler):
@@ -216,6 +220,15 @@ def _without_stderr(quiet: bool) -> Iterator[None]:
         os.dup2(original, 2)
         os.close(original)
         os.close(devnull)
+
+
+@contextmanager
+def _same_handler(number: signal.Signals) -> Iterator[None]:
+    """Undo what the block does to the handler of a signal: Ray's would end the process without a word."""
+    handler = signal.getsignal(number)
+    yield
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(number, handler)
 
 
 def check_address(address: str) -> None:

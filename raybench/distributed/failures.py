@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ray
 
-from raybench.distributed.watch import Watch
+from raybench.distributed.watch import Watch, died
 from raybench.errors import CONTINUE, LostError, UserError
 
 SHUTDOWN_SECONDS = 5.0  # for a Ray that died; its core waits for it longer
@@ -92,7 +92,7 @@ def lost_ray(watch: Watch | None, error: BaseException | None) -> LostError | No
     if watch is None or error is None:
         return None
     dead = watch.dead if _is_expected(error) else watch.confirm()
-    return None if dead is None else LostError(f"{dead} died during the run. {CONTINUE}")
+    return None if dead is None else LostError(f"{died(dead)}. {CONTINUE}")
 
 
 def shut_down(watch: Watch | None, *, dead: bool) -> None:

@@ -28,6 +28,7 @@ from raybench.jobs.specs import SearchJob, TrialJob
 from raybench.jobs.trial import close_partial, stopped_record, trial_job
 from raybench.models import read_weights
 from raybench.scenario.scenario import Scenario
+from raybench.storage.errors import StorageError
 
 PACK_SECONDS = 8.0  # Tune costs the driver about 0.2 s per trial, so small trials are packed
 
@@ -181,13 +182,20 @@ class _Listener(tune.Callback):
 
     def __init__(self, on_record: OnRecord) -> None:
         self._on_record = on_record
+        self._error: StorageError | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its settings; the callback belongs to this process
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        for record in (trial.last_result or {}).get("records", []):
+        result = trial.last_result or {}
+        for record in result.get("records", []):
             self._on_record(record)
+        self._error = self._error or result.get("error")
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._error is not None:  # here Tune stops everything and passes it on; in other places it catches errors
+            raise self._error
 
 
 def sweep_trials(
@@ -226,7 +234,11 @@ def _run(
         start = shared if job.original == original else None
         return trial_job(scenario, job, retrained, original=start, report=report if asha else None)
 
-    records = [run(job) for job in jobs]
+    try:
+        records = [run(job) for job in jobs]
+    except StorageError as error:  # Tune would start new workers and try again, which helps against no full disk
+        tune.report({"objective": float("nan"), "error": error})
+        return
     name, audit = scenario.experiment.sweep.objective, records[-1]["audit"]
     value = objective(name, audit, retrained) if audit else float("nan")
     worst = float("inf") if DIRECTIONS[name] == "min" else float("-inf")

@@ -5,6 +5,7 @@ a refused connection means that the process is gone. On another machine it may b
 is restarted, so the run waits as long as Ray itself does, and says so.
 """
 
+import os
 import signal
 import socket
 import threading
@@ -13,13 +14,22 @@ from collections.abc import Callable, Mapping
 
 import ray
 
+from raybench import details
+from raybench.errors import EXIT_LOST
+
 INTERVAL_SECONDS = 0.5
 SURE_SECONDS = 1.0  # of refused connections on the same machine
 PATIENCE_SECONDS = 60.0  # without an answer of another machine
 NOTICE_SECONDS = 10.0  # before the user is told what the run waits for
 CONNECT_SECONDS = 3.0
+GRACE_SECONDS = 5.0  # for the run to end after it was interrupted
 
 Address = tuple[str, int]
+
+
+def died(what: str) -> str:
+    """Return the sentence that says so."""
+    return f"{what} died during the run"
 
 
 class Watch:
@@ -52,9 +62,15 @@ class Watch:
             for what, address in self._addresses.items():
                 if self._is_dead(what, address):
                     self.dead = what
-                    if self._main and not self._done.is_set():
-                        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    self._interrupt()
                     return
+
+    def _interrupt(self) -> None:
+        if self._main and not self._done.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            # Ray may wait for what died; its processes end with this one, and the parent prints the sentence
+            if not self._done.wait(GRACE_SECONDS) and details.stream() is not None:
+                os._exit(EXIT_LOST)
 
     def _is_dead(self, what: str, address: Address) -> bool:
         started = time.monotonic()
@@ -64,6 +80,8 @@ class Watch:
             since = self._silent.setdefault(what, started)
             here = isinstance(error, ConnectionRefusedError) and _is_here(address[0])
             silent = time.monotonic() - since
+            if here and since == started:  # Ray's core may end this process at any moment
+                details.note(died(what))
             if not here and silent > NOTICE_SECONDS and what not in self._told:
                 self._told.add(what)
                 self._report(

@@ -1,6 +1,8 @@
 """Prepare a scenario: read the images of an experiment, draw and verify the roles, write both to the store."""
 
+import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from raybench.data.role_sizes import SizeError, example
 from raybench.data.splits import ROLES, Splits, make_splits, roles_of_splits
 from raybench.errors import UserError
 from raybench.metrics.functions.conformal_quantile import smallest_calibration
+from raybench.metrics.functions.folds import stratified_split
 from raybench.progress import SILENT, Reporter
 from raybench.scenario import downstream, image_store, initial_weights
 from raybench.scenario.run_folder import run_folder
@@ -65,6 +68,7 @@ def prepare(experiment: Experiment, store: Store, reporter: Reporter = SILENT) -
         ),
         init=None if experiment.model.init is None else initial_weights.publish(experiment.model.init, store),
     )
+    _check_neighbors(scenario)
     scenario.short_side_cache(reporter)
     return replace(scenario, folder=run_folder(scenario))
 
@@ -96,3 +100,25 @@ def _check_sizes(experiment: Experiment, splits: Splits) -> None:
                 f"evaluate.alphas: {alpha} needs at least {smallest} calibration samples, but "
                 f"data.sizes.calibration gives {calibration}; enlarge it or use alpha >= {1 / (calibration + 1):.3g}"
             )
+
+
+def _check_neighbors(scenario: Scenario) -> None:
+    """Raise UserError if a k-NN metric asks for more neighbors than a downstream set has samples to look among."""
+    chosen = metric_rows.chosen_metrics(scenario.experiment.evaluate.metrics)
+    for role, downstream_set in scenario.downstream.items():
+        images = downstream_set.images(scenario.store)
+        labels = images.labels[downstream_set.ids(images)]
+        for metric in ("downstream_knn", "downstream_knn_logits"):
+            if metric not in chosen or labels.ndim > 1:  # the metric refuses several labels per sample itself
+                continue
+            defaults = inspect.signature(metric_rows.get_metric(metric)).parameters
+            settings = {key: parameter.default for key, parameter in defaults.items()} | chosen[metric]
+            size = int(0.8 * len(labels))
+            if metric == "downstream_knn":
+                with suppress(ValueError):  # no class is large enough: the metric says so
+                    size = len(stratified_split(labels, settings["test_fraction"], settings["seed"])[0])
+            if settings["k"] > size:
+                raise UserError(
+                    f"evaluate.metrics.{metric}.k = {settings['k']}: must be at most {size}, the number of samples of "
+                    f"evaluate.downstream.{role.removeprefix(downstream.PREFIX)} that are not queries"
+                )

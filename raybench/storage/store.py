@@ -11,7 +11,6 @@ change.
 import hashlib
 import json
 import os
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
+from raybench.errors import mask_password
 from raybench.storage import seals
 from raybench.storage.damage import DAMAGED, move_aside
 from raybench.storage.durable import replace, sync_folder_soon
@@ -65,7 +65,8 @@ class Store:
                 self.filesystem, self.root = fs.LocalFileSystem(), str(Path(uri).expanduser().resolve())
                 self.uri = self.root
         except (pa.ArrowException, OSError) as error:
-            raise StorageError(f"storage {uri!r} cannot be opened: {error}") from error
+            # the cause is left out: it may contain the URI with its password
+            raise StorageError(mask_password(f"storage {uri!r} cannot be opened: {error}")) from None
         self._folders: set[str] = set()
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
@@ -74,7 +75,7 @@ class Store:
     @property
     def shown(self) -> str:
         """Return the URI for messages, without the password in it."""
-        return re.sub(r"//[^/@]*@", "//***@", self.uri)
+        return mask_password(self.uri)
 
     @property
     def is_local(self) -> bool:
@@ -92,8 +93,8 @@ class Store:
             if isinstance(error, FileNotFoundError) and not writing:
                 raise
             raise StorageError(
-                f"storage {self.shown!r} failed at {key}: {error}. Finished work is kept; free space, fix "
-                "permissions or choose another --storage, and run the same command again"
+                f"storage {self.shown!r} failed at {key}: {mask_password(str(error))}. Finished work is kept; free "
+                "space, fix permissions or choose another --storage, and run the same command again"
             ) from error
 
     def probe(self) -> None:

@@ -49,6 +49,7 @@ def refused(write_file):
             "\ntrian:",
             ["<file>:8: trian: unknown key; did you mean 'train'?", "allowed here: name, data, forget"],
         ),
+        ("train: {epochs", "'i[nt': {epochs", ["<file>:8: i[nt: unknown key (allowed here: name, data"]),
         ("epochs: 2, r", "epoch: 2, r", ["<file>:8: train.epoch: unknown key; did you mean 'epochs'?", "batch_size"]),
         ("{train: 200", "{trian: 200", ["<file>:5: data.sizes.trian: unknown key; did you mean 'train'?"]),
         ("digits", "digit", ["<file>:4: data.dataset: unknown dataset 'digit'; did you mean 'digits'?", "cifar10"]),

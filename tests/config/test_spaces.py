@@ -1,5 +1,7 @@
 """Search spaces: which forms are valid, what they draw, and that draws are repeatable."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +79,20 @@ def test_a_setting_that_was_drawn_before_is_not_run_twice():
     spaces = {"epochs": Space.parse("epochs", {"choice": [1, 2]}), "lr": Space.parse("lr", 0.1)}
     assert len(draw_settings(spaces, trials=50, seed=0)) == 2
     assert draw_settings({}, trials=9, seed=0) == [{}]
+
+
+def test_settings_are_those_of_a_plain_loop_and_take_linear_time():
+    kinds = {"a": {"choice": [[1, 2], [1, 2], [3]]}, "b": {"choice": [1, 1.0, True, None]}, "c": {"randint": [0, 3]}}
+    spaces = {key: Space.parse(key, value) for key, value in {**kinds, "d": [1, {"x": 2}]}.items()}
+    random, expected = np.random.default_rng(7), []
+    for _ in range(200):
+        setting = {key: space.draw(random) for key, space in spaces.items()}
+        if setting not in expected:
+            expected.append(setting)
+    assert [repr(setting) for setting in draw_settings(spaces, trials=200, seed=7)] == [repr(e) for e in expected]
+    started = time.perf_counter()
+    assert len(draw_settings({"lr": Space.parse("lr", {"uniform": [0, 1]})}, trials=50_000, seed=0)) == 50_000
+    assert time.perf_counter() - started < 5  # the plain loop takes a minute
 
 
 def test_every_choice_must_be_valid_but_only_the_ends_of_an_interval():

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 from raybench.storage.runs import find_run
 from raybench.storage.store import Store
@@ -31,6 +32,7 @@ def test_a_run_on_s3_ends_in_the_tables_of_a_run_on_a_disk(
         tables = [s.read_table(f"{find_run(s, 'remote')}/tables/{name}.parquet") for s in (store, local)]
         left, right = (t.drop_columns([c for c in ("seconds",) if c in t.column_names]) for t in tables)
         assert left.equals(right), name
+    assert_no_password(store)
     assert store.keys("remote/lock") == []
     assert store.keys(".partial") == []
 
@@ -40,3 +42,17 @@ def test_a_run_on_s3_ends_in_the_tables_of_a_run_on_a_disk(
     assert f"{key} is damaged" in succeed(*words, uri)
     with store.lock("remote/lock"):
         assert raybench(*words, uri).code == 2
+
+
+def assert_no_password(store: Store) -> None:
+    """Look for the password of the URI in every object of the storage, and in the values of every table."""
+    infos = store.filesystem.get_file_info(fs.FileSelector(store.root, recursive=True))
+    files = [info.path.removeprefix(f"{store.root}/") for info in infos if info.is_file]
+    assert len(files) > 50
+    for file in files:
+        content = store.read_bytes(file)
+        if file.endswith(".parquet"):
+            table = store.read_table(file)
+            content += str(table.select([f.name for f in table.schema if str(f.type) == "string"]).to_pydict()).encode()
+        assert b"key:secret" not in content, file
+        assert b"secret@" not in content, file

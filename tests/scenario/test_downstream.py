@@ -81,6 +81,13 @@ def test_a_limit_draws_the_same_samples_every_time(make_scenario, sets):
     assert len(make_scenario(**sets(limit=500)).role_ids(ROLE)) == 59
 
 
+@pytest.mark.parametrize(("metric", "most"), [("downstream_knn", 47), ("downstream_knn_logits", 47)])
+def test_more_neighbors_than_samples_are_refused_before_anything_runs(make_scenario, sets, metric, most):
+    make_scenario(**sets(), evaluate__metrics={"accuracy": {}, metric: {"k": most}})
+    with pytest.raises(UserError, match=rf"evaluate.metrics.{metric}.k = 48: must be at most {most}, .*stripes that"):
+        make_scenario(**sets(), evaluate__metrics={"accuracy": {}, metric: {"k": most + 1}})
+
+
 def test_a_set_adds_predictions_of_its_own_and_changes_no_others(make_scenario, sets, trained):
     plain, with_set = make_scenario(), make_scenario(**sets())
     for role in ROLES:

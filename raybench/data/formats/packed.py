@@ -104,15 +104,15 @@ def read_meta(root: Path) -> dict[str, Any]:
     if not valid:
         raise UserError(f"{path}: not format {FORMAT} of raybench pack; pack the data set again")
     shards, names = meta["shards"], meta["class_names"]
-    statistics = [*listed(meta["mean"]), *listed(meta["std"])]
+    mean, std = listed(meta["mean"]), listed(meta["std"])
     plain = (
         type(meta["num_samples"]) is int
         and isinstance(shards, dict)
         and all(re.fullmatch(SHARD, name) and type(size) is int and 0 <= size < 2**62 for name, size in shards.items())
         and all(isinstance(name, str) for name in listed(names))
         and len(listed(names)) > 0
-        and all(type(value) in (int, float) and math.isfinite(value) for value in statistics)
-        and len(statistics) > 0
+        and all(type(value) in (int, float) and math.isfinite(value) for value in [*mean, *std])
+        and len(mean) == len(std) > 0
     )
     if not plain:
         raise UserError(f"{path}: not written by raybench pack; pack the data set again")
