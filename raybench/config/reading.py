@@ -1,6 +1,5 @@
 """Read an experiment file: `extends`, `--set a.b=c`, and messages with file, line, key, value and what is allowed."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from raybench import limits
+from raybench.config.paths import resolve_paths
 from raybench.config.schema import Experiment
 from raybench.config.spaces import KINDS
 from raybench.config.user_models import CHECKPOINTS
@@ -19,7 +19,6 @@ from raybench.config.yaml_text import parse, quote
 from raybench.errors import UserError, format_validation_error, nearest
 
 Key = tuple[str, ...]
-PATH_KEYS = (("model", "checkpoint"), ("model", "init"), ("data", "root"), ("forget", "file"), ("forget", "scores"))
 FILE_KEYS = ("extends", "smoke")  # keys of a file that are not part of the experiment
 
 
@@ -67,7 +66,7 @@ def _resolved(source: Source, overrides: Sequence[str]) -> tuple[Experiment, str
     for override in overrides:
         source = _override(source, override)
     source.content.pop("extends", None)
-    _resolve_paths(source)
+    resolve_paths(source.content, source.place)
     try:
         experiment = parse_experiment(source.content)
     except ValidationError as error:
@@ -202,39 +201,6 @@ def _override(source: Source, override: str) -> Source:
     created = {key[:length]: f"--set {shown}" for length in range(1, len(key)) if key[:length] not in source.places}
     places = {**source.places, **created, key: f"--set {shown}"}
     return replace(source, content=merge(source.content, nested), places=places)
-
-
-def _resolve_paths(source: Source) -> None:
-    """Make relative paths absolute: looked up next to the file that names them, then in the current folder.
-
-    A path that exists in neither place stays as it is; the code that opens it knows best what is missing.
-    """
-    sets = _mapping_at(source.content, ("evaluate", "downstream"))
-    keys = [*PATH_KEYS, *(("evaluate", "downstream", downstream, "root") for downstream in sets)]
-    entries = [("train", "retrained"), *(("methods", method) for method in _mapping_at(source.content, ("methods",)))]
-    keys += [(*entry, CHECKPOINTS) for entry in entries]
-    for *parents, name in keys:
-        section, place = _mapping_at(source.content, parents), source.place((*parents, name))
-        value = section.get(name)
-        if isinstance(value, str):
-            section[name] = _existing(value, place)
-        elif isinstance(value, list):
-            section[name] = [_existing(path, place) if isinstance(path, str) else path for path in value]
-
-
-def _existing(path: str, place: str) -> str:
-    """Return the absolute path if it exists next to the file of `place` or in the current folder, else as it is."""
-    if path.startswith("~") or Path(path).is_absolute():
-        return path
-    folders = [Path.cwd()] if place.startswith("--set") else [Path(place.rpartition(":")[0]).parent, Path.cwd()]
-    return next((str(folder / path) for folder in folders if os.path.exists(folder / path)), path)
-
-
-def _mapping_at(content: Any, key: Sequence[str]) -> dict[str, Any]:
-    """Return the mapping at a key, or an empty one if there is none."""
-    for name in key:
-        content = content.get(name) if isinstance(content, dict) else None
-    return content if isinstance(content, dict) else {}
 
 
 def _split(path: str, content: Any) -> Iterator[str]:

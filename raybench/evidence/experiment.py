@@ -11,6 +11,7 @@ import yaml
 
 from raybench import registry
 from raybench.config.schema import Experiment
+from raybench.config.user_models import CHECKPOINTS
 from raybench.errors import UserError
 from raybench.evidence.hashes import hash_file
 from raybench.fingerprints import source_files
@@ -56,7 +57,8 @@ def _filed(value: Any, key: tuple[str, ...], target: Path, filed: FiledExperimen
     if not isinstance(value, str) or not value.startswith(("/", "~")):
         return value
     path = Path(value).expanduser()
-    if path.is_file() and key not in WEIGHTS and key[-1] != "root" and path.stat().st_size <= LARGEST_COPY:
+    is_model = key in WEIGHTS or key[-1] == CHECKPOINTS
+    if path.is_file() and not is_model and key[-1] != "root" and path.stat().st_size <= LARGEST_COPY:
         name = _free_name(target, path.name)
         shutil.copyfile(path, target / name)
         filed.lists.append(name)
