@@ -34,10 +34,11 @@ def packed(root: Path, *, download: bool = False) -> ImageData:
     meta = read_meta(root)
     try:
         index = pq.read_table(root / INDEX, partitioning=None)
-    except (pa.ArrowException, OSError, MemoryError) as error:
+        columns = index.column_names
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         raise UserError(f"{root / INDEX}: cannot be read ({error}); pack the data set again") from error
-    multi = "labels" in index.column_names
-    if absent := {"id", "shard", "offset", "length", "part", "group"} - set(index.column_names):
+    multi = "labels" in columns
+    if absent := {"id", "shard", "offset", "length", "part", "group"} - set(columns):
         raise UserError(f"{root / INDEX}: no column {min(absent)!r}; pack the data set again")
     if not np.array_equal(numbers(root, index, "id"), np.arange(meta["num_samples"])):
         raise UserError(f"{root / INDEX}: {index.num_rows} rows, expected ids 0 to {meta['num_samples'] - 1}")
