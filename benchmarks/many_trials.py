@@ -26,6 +26,7 @@ from raybench.methods.building_blocks.fine_tuning import fine_tune
 from raybench.pipeline.run import run
 from raybench.progress import Reporter
 from raybench.registry import MODULES
+from raybench.storage.runs import find_run
 from raybench.storage.store import Store
 
 EXPERIMENT = {
@@ -75,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         run(experiment, text, store, Reporter(Console(width=150), verbosity=0 if not options.short else -1))
-        trials = store.read_table("many/tables/trials.parquet").to_pandas()
+        trials = store.read_table(f"{find_run(store, 'many')}/tables/trials.parquet").to_pandas()
     seconds = time.perf_counter() - started
     memory.over.set()
     search = trials[(trials["phase"] == "search") & trials["last"]]

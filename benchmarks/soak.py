@@ -35,6 +35,9 @@ import pyarrow.parquet as pq
 import yaml
 from soak_victims import VICTIMS, is_worker, kill, left_processes, nodes, processes_of
 
+from raybench.storage.runs import find_run
+from raybench.storage.store import Store
+
 EXPERIMENT = {
     "name": "soak",
     "data": {
@@ -200,7 +203,7 @@ def wait(
 
 
 def tables(storage: Path) -> dict[str, pd.DataFrame]:
-    folder = storage / EXPERIMENT["name"] / "tables"
+    folder = storage / find_run(Store(str(storage)), EXPERIMENT["name"]) / "tables"
     contents = {path.stem: pq.read_table(path).to_pandas() for path in sorted(folder.glob("*.parquet"))}
     contents["predictions"] = pq.read_table(folder / "predictions").to_pandas()
     return {name: table.drop(columns=[c for c in CLOCKS if c in table]) for name, table in contents.items()}

@@ -133,8 +133,8 @@ def test_what_threads_raise_goes_to_the_log(tmp_path):
 
 
 WAIT = """
-print('ready', flush=True)
 try:
+    print('ready', flush=True)
     time.sleep(30)
 except KeyboardInterrupt:
     print('interrupted', flush=True)

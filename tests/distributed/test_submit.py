@@ -24,6 +24,8 @@ from raybench.cli import app
 from raybench.distributed import packing
 from raybench.distributed.submit import dashboard_url, entrypoint, exit_code, experiment_files, shared_storage, submit
 from raybench.errors import UserError
+from raybench.storage.runs import find_run
+from raybench.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "experiments" / "quickstart.yaml"
@@ -118,7 +120,8 @@ def test_the_quickstart_runs_as_a_job_and_leaves_its_tables(
     assert ended.value.code == 0, output
     assert "ray job stop --address" in output
     assert "4/4 models" in output  # the job's log came through
-    tables = storage / "mine" / "tables"
+    store = Store(str(storage))
+    tables = storage / find_run(store, "mine") / "tables"
     metrics = pq.read_table(tables / "metrics.parquet").to_pandas()
     assert set(metrics.loc[metrics.kind == "unlearned", "method"]) == {"finetune", "own.nothing"}
     models = pq.read_table(tables / "models.parquet").to_pandas()

@@ -11,6 +11,8 @@ import yaml
 from raybench.engine.training import Recipe
 from raybench.example import write_example
 
+from .conftest import run_folder
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("in_tasks")]
 BASE = {
@@ -30,7 +32,7 @@ def test_a_run_from_the_checkpoints_of_another_run_has_the_same_numbers(
 ) -> None:
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
     succeed("run", str(tmp_path / "base.yaml"), "--storage", str(tmp_path / "one"))
-    models = pd.read_parquet(tmp_path / "one" / "trained_here" / "tables" / "models.parquet")
+    models = pd.read_parquet(run_folder(tmp_path / "one", "trained_here") / "tables" / "models.parquet")
     files: dict[str, list[str]] = {}
     for number, (method, seed) in enumerate(zip(models.method, models.seed)):
         file = tmp_path / f"{method}-{seed}.{('pt', 'safetensors')[number % 2]}"
@@ -53,15 +55,15 @@ def test_a_run_from_the_checkpoints_of_another_run_has_the_same_numbers(
     assert "list 2 more, trained alike on other seeds, in train.retrained.checkpoints" in printed
 
     def rows(storage: str, name: str) -> pd.DataFrame:
-        metrics = pd.read_parquet(tmp_path / storage / name / "tables" / "metrics.parquet")
+        metrics = pd.read_parquet(run_folder(tmp_path / storage, name) / "tables" / "metrics.parquet")
         return metrics.drop(columns="model").sort_values(["name", "metric", "split", "setting"], ignore_index=True)
 
     pd.testing.assert_frame_equal(rows("one", "trained_here"), rows("two", "read_here"))
-    read = pd.read_parquet(tmp_path / "two" / "read_here" / "tables" / "models.parquet")
+    read = pd.read_parquet(run_folder(tmp_path / "two", "read_here") / "tables" / "models.parquet")
     assert read[["samples_forward", "seconds", "relative_cost", "function"]].isna().all(axis=None)
     columns = ["retain_accuracy", "forget_loss", "mia_auc", "original"]
     pd.testing.assert_frame_equal(read[columns], models[columns])
-    board = pd.read_parquet(tmp_path / "two" / "read_here" / "tables" / "leaderboard.parquet")
+    board = pd.read_parquet(run_folder(tmp_path / "two", "read_here") / "tables" / "leaderboard.parquet")
     assert board.relative_cost.isna().all()
 
     renamed = tmp_path / "renamed.pt"
@@ -89,10 +91,11 @@ def test_the_page_leads_from_checkpoints_to_verdicts(
         assert program == "raybench"
         printed = succeed(*words, *options)
     assert "remembers: finetuned" in printed
-    board = pd.read_parquet(tmp_path / "audit_checkpoints" / "tables" / "leaderboard.parquet").set_index("method")
+    folder = run_folder(tmp_path, "audit_checkpoints")
+    board = pd.read_parquet(folder / "tables" / "leaderboard.parquet").set_index("method")
     assert board.conclusion["finetuned"] == "remembers"
     assert board.conclusion["exact"] in ("forgotten", "no difference")
-    evidence = (tmp_path / "audit_checkpoints" / "evidence" / "evidence.md").read_text()
+    evidence = (folder / "evidence" / "evidence.md").read_text()
     assert "exact-0.safetensors` (sha256 " in evidence
     assert len(files) == 13
     export = page.split("```bash\n")[2].split("```", 1)[0].split()[1:]

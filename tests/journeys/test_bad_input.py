@@ -126,4 +126,4 @@ def test_an_address_where_nothing_listens_is_refused_within_seconds(refused: Ref
 
 
 def test_a_report_on_a_run_that_is_not_there_says_so(refused: Refused) -> None:
-    assert "no tables yet" in refused("report", "ghost")
+    assert "unknown run" in refused("report", "ghost")

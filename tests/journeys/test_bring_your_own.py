@@ -38,7 +38,7 @@ def test_the_page_leads_from_an_example_to_an_unlearned_checkpoint_and_its_evide
         check=False,
     )
     assert example.returncode == 0, example.stderr
-    (project / "experiments").mkdir()
+    (project / "experiments").mkdir(exist_ok=True)
     shutil.copy(ROOT / "experiments" / "bring_your_own.yaml", project / "experiments")
     words = ["experiments/bring_your_own.yaml", "--storage", str(tmp_path)]
     words += [word for change in SHRUNK for word in ("--set", change)]

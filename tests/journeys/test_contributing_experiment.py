@@ -13,6 +13,8 @@ import pytest
 
 from raybench import data
 
+from .conftest import run_folder
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -41,7 +43,7 @@ def test_the_experiment_runs_with_everything_that_the_page_adds(
 
     assert done.code == 0, done.stdout + done.stderr
     assert "my_methods.ascend_and_repair" in done.stdout
-    metrics = pd.read_parquet(tmp_path / "runs" / "mine" / "tables" / "metrics.parquet")
+    metrics = pd.read_parquet(run_folder(tmp_path / "runs", "mine") / "tables" / "metrics.parquet")
     confidence = metrics[metrics.metric == "my_metrics.mean_confidence"]
     assert set(confidence.split) == {"forget", "test"}
     assert confidence.value.between(0, 1).all()

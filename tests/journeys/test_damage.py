@@ -41,7 +41,9 @@ def test_damaged_artifacts_of_every_kind_are_named_and_made_again(
     copy: Path, finished: Path, succeed: Callable[..., str], in_tasks: None
 ) -> None:
     model = next(
-        path for path in sorted((copy / "artifacts" / "models").glob("*.json")) if '"retrained"' in path.read_text()
+        path
+        for path in sorted((copy / "artifacts" / "models").glob("*.json"))
+        if '"retrained"' in path.read_text() and (copy / "artifacts" / "predictions" / path.stem).is_dir()
     )
     predictions = first(copy, f"artifacts/predictions/{model.stem}/forget-*.parquet")
     noticed = [

@@ -22,5 +22,5 @@ def test_the_connection_of_the_user_is_used_and_stays_open(local_ray, project, t
     run = raybench.run(project / "small.yaml", overrides=ONE_MODEL, storage=tmp_path, until="train")
     assert "train        1/1 models" in capsys.readouterr().out
     assert ray.get_runtime_context().get_node_id() == node
-    assert run.name == "from_python"
+    assert run.name.startswith("from_python/")
     assert len(list((tmp_path / "artifacts" / "models").rglob("*.pt"))) == 1

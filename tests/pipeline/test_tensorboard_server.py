@@ -26,7 +26,7 @@ from raybench.storage.tensorboard import growing
 def folder(trained, swept, tables_folder):
     """Return the TensorBoard folder of the tiny run, as the pipeline and the report leave it."""
     scenario = trained.scenario
-    store, name = scenario.store, scenario.experiment.name
+    store, name = scenario.store, scenario.folder
     with growing(store, f"{name}/tensorboard/sweep/finetune/of-an-earlier-experiment") as curve:
         curve.log(0, {"train/loss": 9.0})
         curve.publish()

@@ -99,7 +99,9 @@ def make_run() -> Callable[..., Run]:
             identity = {"model": name, "name": name, "kind": kind, "method": method, "seed": seed, "original": start}
             function = method if kind == "unlearned" else None
             forget_accuracy[name] = values[0]
-            model_rows.append({**identity, "function": function, "relative_cost": share, "status": "finished"})
+            recipe = "{}" if kind == "retrained" else None
+            facts = {"function": function, "recipe": recipe, "relative_cost": share, "status": "finished"}
+            model_rows.append({**identity, **facts})
             for (metric, split, setting), value in zip(MEASURED, values):
                 row = {**identity, "metric": metric, "split": split, "setting": setting, "n": 100, "value": value}
                 if value is None:
