@@ -1,9 +1,9 @@
 """The prose and the examples of docs/tables.md; the descriptions of columns are in `raybench.storage`."""
 
 INTRODUCTION = (
-    "A run writes its results to `<storage>/<name>/tables/` as Parquet: `runs/quickstart/tables/` after the "
-    "quickstart. pandas, polars, DuckDB and pyarrow read them without raybench. This page shows how, and explains "
-    "every column.",
+    "A run writes its results to `<storage>/<name>/<fingerprint>/tables/` as Parquet, for example "
+    "`runs/quickstart/1e657315/tables/`. pandas, polars, DuckDB and pyarrow read them without raybench. This page "
+    "shows how, and explains every column.",
     "The same descriptions are in the files: `pyarrow.parquet.read_schema` shows description, unit, values and "
     "direction of each column. The metadata of each schema has the name of the table and a version, "
     "`raybench_schema_version`, which increases when a column changes its name or meaning.",
@@ -14,12 +14,21 @@ INTRODUCTION = (
 EXAMPLES = """\
 ## Examples
 
+The tables of the newest run; write the path of another one to read that.
+
+```python
+import json
+
+with open("runs/quickstart/newest.json") as file:
+    run = json.load(file)["run"]  # name/fingerprint
+folder = f"runs/{run}/tables"
+```
+
 **pandas**: the verdicts, and the accuracy on forget samples with its gap to the retrained models.
 
 ```python
 import pandas as pd
 
-folder = "runs/quickstart/tables"
 board = pd.read_parquet(f"{folder}/leaderboard.parquet")
 print(board[["method", "conclusion", "memory_value", "memory_low", "memory_high", "gap", "relative_cost"]])
 
@@ -33,7 +42,6 @@ print(forget.groupby("method")[["value", "gap"]].agg(["mean", "std"]))
 ```python
 import duckdb
 
-folder = "runs/quickstart/tables"
 known = duckdb.sql(f\"\"\"
     SELECT m.kind, m.method, s.id, avg((s.margin > 0)::int) AS right
     FROM '{folder}/samples.parquet' s JOIN '{folder}/models.parquet' m USING (model)
@@ -55,7 +63,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-folder = "runs/quickstart/tables"
 schema = pq.read_schema(f"{folder}/metrics.parquet")
 print(schema.field("gap").metadata[b"description"].decode())
 

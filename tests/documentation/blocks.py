@@ -54,14 +54,19 @@ def inline_commands(page: Path) -> list[tuple[str, list[str]]]:
 
 
 def commands(block: Block) -> list[list[str]]:
-    """Return the commands of a shell block as lists of words: continued lines joined, comments removed, `&&` split."""
+    """Return the commands of a shell block as lists of words.
+
+    Continued lines are joined, `&&` and pipes split, comments and redirections (`2> FILE`) removed.
+    """
     found = []
     for line in block.text.replace("\\\n", " ").splitlines():
         words: list[str] = []
         for word in shlex.split(line, comments=True):
-            if word == "&&":
+            if word in ("&&", "|"):
                 found.append(words)
                 words = []
+            elif words and words[-1] in (">", "2>"):
+                words.pop()
             else:
                 words.append(word)
         if words:

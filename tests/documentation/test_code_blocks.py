@@ -6,6 +6,7 @@ file. YAML is a complete experiment, or a part of one that is merged into the qu
 """
 
 import contextlib
+import glob
 import importlib
 import io
 import os
@@ -24,6 +25,7 @@ import torch
 import typer
 import yaml
 from blocks import PAGES, ROOT, Block, blocks, commands, inline_commands
+from safetensors.torch import save_file
 from torch.utils.data import Subset, TensorDataset
 
 from raybench import data, models
@@ -40,8 +42,13 @@ CHECKED_ONLY = {
     "raybench check experiments/mufac/table_1_released.yaml": "needs images behind a registration",
     "raybench check experiments/bring_your_own.yaml": "needs a trained model; run in tests/journeys",
     "raybench export bring_your_own": "needs that run; run in tests/journeys",
+    "raybench check experiments/audit_checkpoints.yaml": "needs 13 models; run in tests/journeys",
+    "raybench export audit_checkpoints": "needs that run; run in tests/journeys",
+    "raybench certify quickstart": "needs 5 retrained models; run in tests/report/test_filed_evidence.py",
+    "raybench verify R-2026-17": "needs that folder; run in tests/report/test_filed_evidence.py",
     "ray": "needs a cluster",
     "tensorboard": "is a server",
+    "jq": "a program of its own; tests/test_event_stream.py reads the events",
     "mkdocs": "builds the site; the documentation job does",
     "pip": "installs packages",
     "git": "needs the network",
@@ -88,6 +95,12 @@ def finished(tmp_path_factory, tables_folder, tiny) -> Path:
     (folder / "experiments" / "quickstart.yaml").write_text(quickstart)
     with contextlib.chdir(folder):
         raybench_main(*TINY_RUN)
+    files = ["original.pt", "seed0.pt", "seed1.safetensors", *(f"retrained{number}.pt" for number in range(5))]
+    for file, model in zip(files, tiny_models(), strict=True):
+        if file.endswith(".pt"):
+            torch.save(model.state_dict(), folder / file)
+        else:
+            save_file(model.state_dict(), folder / file)
     return folder
 
 
@@ -98,17 +111,22 @@ def given() -> dict[str, Any]:
     digits = data.load("digits")
     x = torch.tensor(digits.pixels[:200, :, :, 0] / 255.0, dtype=torch.float32)[:, None]
     content = TensorDataset(x, torch.tensor(digits.labels[:200]))
-    network = [models.build("cnn", num_classes=10, channels=1, width=2, seed=seed) for seed in range(5)]
+    network = tiny_models()
     parts = {"forget": range(20), "retain": range(20, 100), "test": range(100, 150), "unseen": range(150, 200)}
     sets = {name: Subset(content, list(rows)) for name, rows in parts.items()}
     return {
         **{f"{name}_set": part for name, part in sets.items()},
         **{name: sets[name] for name in ("forget", "retain")},
         "model": network[0],
+        "network": network[0],
         "original": network[0],
         "unlearned": network[1],
-        "retrained": network[2:],
+        "retrained": network[2:5],
     }
+
+
+def tiny_models() -> list[torch.nn.Module]:
+    return [models.build("cnn", num_classes=10, channels=1, width=2, seed=seed) for seed in range(8)]
 
 
 @pytest.fixture(scope="module", params=PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -191,6 +209,8 @@ def run_command(words: list[str]) -> None:
         check_arguments(words[1:])
         if not checked_only:
             raybench_main(*words[1:])
+        elif "--method" in words:
+            check_method(words[2], words[words.index("--method") + 1])
     elif words[0] == "ray":
         check_ray(words[1:])
     elif words[:2] == ["python", "-m"]:
@@ -202,7 +222,8 @@ def run_command(words: list[str]) -> None:
     elif words[0] == "git":
         assert project_metadata()["urls"]["Repository"] in words, text
     elif words[0] == "tensorboard":
-        assert Path(words[words.index("--logdir") + 1]).parent.is_dir(), text
+        folder = words[words.index("--logdir") + 1].replace("FINGERPRINT", "*")
+        assert glob.glob(f"{folder}/" if folder.count("/") < 2 else f"{Path(folder).parent}/"), text
     else:
         assert checked_only or words[0] in ("cd", "export", "source"), f"{text}: run it, or say why not in CHECKED_ONLY"
 
@@ -217,6 +238,12 @@ def check_arguments(words: list[str]) -> None:
             file = parsed.params.get("file")
             if file is not None and not re.search(r"[A-Z]{3}", str(file)):  # FILE and NAME are placeholders
                 load_experiment(file, parsed.params.get("set_") or ())
+
+
+def check_method(run: str, method: str) -> None:
+    """Check that the experiment of this name has the method, or that it is a kind of reference model."""
+    content = yaml.safe_load((ROOT / "experiments" / f"{run}.yaml").read_text())
+    assert method in {*content["methods"], "original", "retrained"}, f"{run} has no method {method}"
 
 
 def check_ray(words: list[str]) -> None:

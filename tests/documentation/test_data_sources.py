@@ -11,7 +11,7 @@ from raybench.data.images import DatasetSpec
 
 PAGE = (ROOT / "docs" / "data-sources.md").read_text(encoding="utf-8")
 FORMATS = registry.discover(formats.__name__, DatasetSpec)
-OWN = {"image_folder", "list_file", "manifest", "packed"}  # on another page
+OWN = {"huggingface", "image_folder", "list_file", "manifest", "packed"}  # on another page
 FILE = re.compile(r"[\w-]+\.(?:txt|csv)|data_batch_1|test_batch|t10k-\S+-ubyte|train-\S+-ubyte")
 
 
