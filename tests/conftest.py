@@ -93,8 +93,6 @@ def make_remote(request: pytest.FixtureRequest) -> Callable[[str], Store]:
 QUEUES = {
     "tests/journeys/test_benchmarks.py": "distributed",
     "tests/journeys/test_contributing_experiment.py": "distributed",
-    "tests/journeys/test_resume.py": "interruptions",
-    "tests/journeys/test_damage.py": "interruptions",
     "tests/journeys/": "journeys",
     "tests/distributed/": "distributed",
 }
@@ -106,8 +104,8 @@ def queue(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the tests that start Ray: they take longest and wait a lot; the others fill the gaps."""
-    order = ["journeys", "interruptions", "distributed"]
+    """Start with the tests that start Ray: they take longest; the others fill the second worker."""
+    order = ["journeys", "distributed"]
     items.sort(key=lambda item: order.index(name) if (name := queue(item.nodeid)) in order else len(order))
 
 
