@@ -11,7 +11,6 @@ import typer
 from raybench import __version__, details
 from raybench.commands import several_runs
 from raybench.commands.certify import certify, verify
-from raybench.commands.console import console as _console
 from raybench.commands.options import (
     RUNS,
     Address,
@@ -41,6 +40,7 @@ from raybench.commands.options import (
     Verbose,
     run_name,
 )
+from raybench.console import plain_console
 from raybench.errors import CONTINUE, EXIT_UNEXPECTED, EXIT_USER, UserError, printable
 from raybench.registry import MODULES
 
@@ -92,7 +92,7 @@ def run(
             file,
             set_ or (),
             storage,
-            event_stream(verbosity) if json_ else Reporter(_console(), verbosity=verbosity),
+            event_stream(verbosity) if json_ else Reporter(plain_console(), verbosity=verbosity),
             address=address,
             until=until,
             retry_failed=retry_failed,
@@ -119,7 +119,7 @@ def check(
     from raybench.storage.store import Store
 
     experiment, _ = load_experiment(file, set_ or ())
-    console = _console()
+    console = plain_console()
     for line in plan_lines(experiment, Store(storage), Reporter(console), duplicates=duplicates):
         console.print(printable(line), soft_wrap=True)
 
@@ -152,7 +152,7 @@ def list_(
     """
     from raybench.commands.listing import print_list
 
-    print_list(what, _console(), name, needs=needs, source=source, find=find)
+    print_list(what, plain_console(), name, needs=needs, source=source, find=find)
 
 
 @app.command()
@@ -160,7 +160,7 @@ def report(run: RunName, storage: Storage = RUNS, thumbnails: Thumbnails = None,
     """Print the leaderboard of a finished run from its tables, and rewrite its report."""
     from raybench.commands.report import rewrite_report
 
-    rewrite_report(storage, run_name(run), _console(), thumbnails=thumbnails, as_events=json_)
+    rewrite_report(storage, run_name(run), plain_console(), thumbnails=thumbnails, as_events=json_)
 
 
 @app.command()
@@ -200,7 +200,7 @@ def pack(
     from raybench.commands.pack import pack_dataset
     from raybench.progress import Reporter
 
-    reporter = Reporter(_console(), verbosity=-1 if quiet else 0)
+    reporter = Reporter(plain_console(), verbosity=-1 if quiet else 0)
     try:
         pack_dataset(dataset, out, root=root, options=option or (), workers=workers, reporter=reporter)
     except KeyboardInterrupt:
@@ -224,7 +224,7 @@ def smoke(
     from raybench.commands.smoke import run_all as run_smoke
     from raybench.progress import Reporter
 
-    reporter = Reporter(_console(), verbosity=-1 if quiet else verbose)
+    reporter = Reporter(plain_console(), verbosity=-1 if quiet else verbose)
     num_failed = run_smoke(paths, storage, reporter, address=address)
     raise typer.Exit(1 if num_failed else 0)
 

@@ -17,7 +17,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MOD
 
 # from the bottom to the top: a package imports only packages of lower lines
 LAYERS = [
-    {"activity", "errors", "limits"},
+    {"activity", "console", "errors", "limits"},
     {"details", "registry", "fingerprints", "storage", "progress", "metrics"},
     {"data", "event_stream", "models", "paper_tables"},
     {"engine"},

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 import pyarrow as pa
 import yaml
-from rich.console import Console
 
 from raybench.api.results import Results
 from raybench.config.reading import experiment_of, load_experiment
+from raybench.console import plain_console
 from raybench.errors import UserError, unknown
 from raybench.progress import Reporter
 from raybench.registry import MODULES
@@ -203,7 +203,7 @@ def run(
         parsed,
         text,
         Store(str(storage)),
-        Reporter(_console(), verbosity=-1 if quiet else 0),
+        Reporter(plain_console(), verbosity=-1 if quiet else 0),
         address=address,
         until=until,
         retry_failed=retry_failed,
@@ -271,9 +271,3 @@ def _plain(value: Any, place: str) -> Any:
         f"{place} is a {kind}, which an experiment file cannot hold (allowed: mappings, lists, texts, numbers, true, "
         "false, null; name your own functions as package.module.function)"
     )
-
-
-def _console() -> Console:
-    """Return the console of the command line: plain text, also in a notebook."""
-    width = None if sys.stdout.isatty() else 150
-    return Console(width=width, markup=False, emoji=False, highlight=False, force_jupyter=False)

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from rich.console import Console
-
 from raybench import __version__
 from raybench.config.reading import load_experiment
+from raybench.console import plain_console
 from raybench.event_stream import SCHEMA, EventStream
 from raybench.pipeline import run as pipeline
 from raybench.pipeline.run import Until
@@ -65,7 +64,4 @@ def run_experiment(
 
 def event_stream(verbosity: int) -> EventStream:
     """Return a reporter that writes events to stdout; tables and messages for people go to stderr."""
-    console = Console(
-        stderr=True, width=None if sys.stderr.isatty() else 150, markup=False, emoji=False, highlight=False
-    )
-    return EventStream(sys.stdout, console, verbosity=verbosity)
+    return EventStream(sys.stdout, plain_console(stderr=True), verbosity=verbosity)

@@ -29,6 +29,7 @@ from raybench.evidence.page import page
 from raybench.evidence.paths import without_paths
 from raybench.evidence.readme import readme
 from raybench.evidence.record import Models, Record, record_of
+from raybench.report.stored import cost_of_retraining
 from raybench.scenario import image_store
 from raybench.storage.errors import DamagedError
 from raybench.storage.runs import find_run
@@ -71,10 +72,11 @@ def certify(store: Store, run: str, method: str, folder: Path, request: Request 
         raise unknown(f"method of run {run!r}:", method, names)
     experiment = _experiment(manifest["experiment"])
     rule = forget_rules.spec(experiment.forget.rule)
+    roles = store.read_table(f"{run}/tables/splits.parquet", columns=["role"])["role"].to_pylist()
     frames = {name: table.to_pandas() for name, table in content.items()}
     settings = {
         "margin": manifest.get("margin", 0.1),
-        "retraining": _retraining(store, run, manifest),
+        "retraining": cost_of_retraining(manifest, roles),
         "groups_are_units": rule.whole_groups and bool(frames["forget"]["group"].notna().all()),
     }
     outcome = tables.recompute(frames, settings)
@@ -139,14 +141,6 @@ def _experiment(text: str) -> Experiment:
             f"the experiment of the run cannot be read here, and evidence contains the code that it names: {error}. "
             "Run certify in the project's folder"
         ) from error
-
-
-def _retraining(store: Store, run: str, manifest: Mapping[str, Any]) -> str:
-    recipe = manifest.get("retrained_recipe")
-    if not recipe:
-        return ""
-    roles = store.read_table(f"{run}/tables/splits.parquet", columns=["role"])["role"].to_pylist()
-    return f"{recipe['epochs']} epochs x {roles.count('retain')} samples"
 
 
 def _compare(store: Store, run: str, outcome: tables.Outcome, method: str) -> None:

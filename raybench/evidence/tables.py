@@ -17,7 +17,6 @@ from raybench.report.build import build_leaderboard
 from raybench.report.leaderboard import Leaderboard
 from raybench.scoring.memory import Audits
 from raybench.storage import tables
-from raybench.storage.runs import find_run
 from raybench.storage.store import Store
 
 FOLDER = "tables"
@@ -40,7 +39,6 @@ def subset(store: Store, run: str) -> dict[str, pa.Table]:
 
     `losses`: of every model on every forget sample; `forget`: ids and groups of the forget samples.
     """
-    find_run(store, run)
 
     def read(name: str) -> pa.Table:
         return store.read_table(f"{run}/tables/{name}.parquet")

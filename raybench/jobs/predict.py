@@ -15,6 +15,7 @@ from raybench.jobs.plan import untrained_model
 from raybench.jobs.specs import PredictJob, model_id
 from raybench.scenario.scenario import Scenario
 from raybench.storage import tables
+from raybench.storage.predicted_arrays import labels_of, matrix
 
 LOADED_MODELS = 64  # kept by a worker; the least recently used one goes
 
@@ -94,14 +95,9 @@ class StoredPredictions:
             self._scenario.store.read_table(key) for _, _, key in predictions_keys(self._scenario, model_key, role)
         ]
         content = pa.concat_tables(pieces)
-        labels = content["label"]
-        label_array = _matrix(content["labels"]) if labels.null_count else labels.to_numpy()
         return Predictions(
-            content["id"].to_numpy(), label_array, _matrix(content["logits"]), _matrix(content["features"])
+            content["id"].to_numpy(),
+            labels_of(content),
+            matrix(content["logits"]),
+            matrix(content["features"]),
         )
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    rows = column.combine_chunks()
-    values: np.ndarray = rows.flatten().to_numpy()
-    return values.reshape(len(rows), -1)

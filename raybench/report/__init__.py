@@ -19,7 +19,7 @@ from raybench.report.reported import compare_with_paper, runs_by_protocol, to_ro
 from raybench.report.reported_text import PaperComparison, describe
 from raybench.report.retain_privacy import retain_privacy
 from raybench.report.search import search_section
-from raybench.report.stored import read_if_exists, read_manifest, read_run_table
+from raybench.report.stored import cost_of_retraining, read_if_exists, read_manifest, read_run_table
 from raybench.report.verdict import verdict
 from raybench.storage import tables
 from raybench.storage.runs import location
@@ -53,7 +53,7 @@ def write_report(store: Store, name: str, reporter: Reporter, pictures: "Picture
         manifest.get("method_notes"),
         memory=_read(store, name, "memory"),
         margin=manifest.get("margin", 0.1),
-        retraining=_retraining(manifest, splits),
+        retraining=cost_of_retraining(manifest, splits["role"]),
         warnings=_warnings(models, splits),
     )
     store.write_table(f"{name}/tables/leaderboard.parquet", board.to_table())
@@ -98,12 +98,6 @@ def write_report(store: Store, name: str, reporter: Reporter, pictures: "Picture
 def _read(store: Store, name: str, table: str) -> pd.DataFrame | None:
     content = read_if_exists(store, name, table)
     return None if content is None else content.to_pandas()
-
-
-def _retraining(manifest: Mapping[str, Any], splits: pd.DataFrame) -> str:
-    """Return the cost of training one more retrained model, in words."""
-    recipe = manifest.get("retrained_recipe")
-    return f"{recipe['epochs']} epochs x {(splits.role == 'retain').sum()} samples" if recipe else ""
 
 
 def _warnings(models: pd.DataFrame, splits: pd.DataFrame) -> list[str]:

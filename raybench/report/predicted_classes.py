@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from raybench.storage.predicted_arrays import matrix
 from raybench.storage.store import Store
 
 LIMIT = 64_000_000  # bytes of one file of predictions; reading one per method must not take minutes
@@ -28,7 +29,7 @@ def predicted_classes(store: Store, run: str, models: pd.DataFrame) -> pd.DataFr
             content = store.read_table(key, columns=["id", "label", "logits"])
             if content["label"].null_count:
                 return None
-            logits = content["logits"].combine_chunks().flatten().to_numpy().reshape(len(content), -1)
+            logits = matrix(content["logits"])
             rows = {"method": row.method, "id": content["id"].to_numpy(), "predicted": logits.argmax(axis=1)}
             parts.append(pd.DataFrame(rows))
     return pd.concat(parts, ignore_index=True) if parts else None

@@ -1,6 +1,6 @@
 """Read the tables and the manifest of a stored run as this version of raybench expects them, or say why it cannot."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -41,6 +41,12 @@ def read_if_exists(store: Store, run: str, name: str) -> pa.Table | None:
     if absent := [column for column in KEYS if column in set(completed.column_names) - set(content.column_names)]:
         raise UserError(f"{store.shown}/{key} lacks the columns {', '.join(absent)}: {AGAIN}")
     return completed
+
+
+def cost_of_retraining(manifest: Mapping[str, Any], roles: Iterable[str]) -> str:
+    """Return the cost of training one more retrained model, in words; `roles`: of all samples of the run."""
+    recipe = manifest.get("retrained_recipe")
+    return f"{recipe['epochs']} epochs x {list(roles).count('retain')} samples" if recipe else ""
 
 
 def read_manifest(store: Store, run: str) -> Mapping[str, Any]:

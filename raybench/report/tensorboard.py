@@ -14,6 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from raybench.metrics.functions import signals
 from raybench.report.leaderboard import Leaderboard
 from raybench.storage import events
+from raybench.storage.predicted_arrays import labels_of, matrix
 from raybench.storage.report_schemas import LEADERBOARD_METRICS
 from raybench.storage.store import Store, fingerprint
 from raybench.storage.tensorboard import keep_only, write_missing
@@ -46,7 +47,7 @@ def write_evaluation(store: Store, name: str, board: Leaderboard, models: pd.Dat
     """
     root = f"{name}/tensorboard"
     samples_key = f"{name}/tables/samples.parquet"
-    samples = store.read_table(samples_key) if store.exists(samples_key) else None
+    has_samples = store.exists(samples_key)
     leaderboard = board.to_table().to_pandas()
     rows = {
         row.name: models.loc[(models["kind"] == row.kind) & (models["method"] == row.name), "model"].tolist()
@@ -61,8 +62,9 @@ def write_evaluation(store: Store, name: str, board: Leaderboard, models: pd.Dat
         record = leaderboard[leaderboard["method"] == row].iloc[0]
         values = {f"leaderboard/{column}": record[column] for column in COLUMNS}
         yield events.scalars(0, {tag: float(value) for tag, value in values.items() if pd.notna(value)})
-        if samples is not None:
+        if has_samples:
             if per_sample is None:  # read once, and not at all if every folder is complete
+                samples = store.read_table(samples_key)
                 per_sample = _per_sample(store, name, samples, [model for ids in shown.values() for model in ids])
             yield from _histograms(per_sample, shown[row])
             yield from _attack(per_sample[LOG_LOSS], shown[row])
@@ -89,20 +91,12 @@ def _per_sample(store: Store, name: str, samples: pa.Table, models: Sequence[str
         model, _, role = key.rpartition("/")[2].partition("-")
         if model in values[LOG_LOSS] and role.startswith("retain-"):
             predictions = store.read_table(key).slice(0, RETAIN_SAMPLES)
-            logits = _matrix(predictions["logits"])
-            multi_label = predictions["label"].null_count > 0
-            labels = _matrix(predictions["labels"]) if multi_label else predictions["label"].to_numpy()
+            logits, labels = matrix(predictions["logits"]), labels_of(predictions)
             if np.isfinite(logits).all():
                 values[LOG_LOSS][model]["retain"] = _log10(signals.loss(logits, labels))
-                if not multi_label:
+                if labels.ndim == 1:
                     values["margin"][model]["retain"] = signals.margin(logits, labels)
     return values
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    rows = column.combine_chunks()
-    values: np.ndarray = rows.flatten().to_numpy()
-    return values.reshape(len(rows), -1)
 
 
 def _log10(losses: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ setting, of the data, of a checkpoint or of the code of a method starts a new fo
 through `artifacts/`; and a change of code that only presents results (`report/`) changes no folder.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from raybench.engine.relearning import relearn
 from raybench.fingerprints import code_fingerprint
 from raybench.methods.framework.run import run
 from raybench.metrics.functions.population import population_metrics
-from raybench.models.checkpoints import read_file
+from raybench.models.checkpoints import file_digest
 from raybench.scenario.scenario import NUMERICS, Scenario
 from raybench.scoring import metric_rows
 from raybench.scoring.memory import Audits
@@ -62,5 +61,5 @@ def _by_content(value: Any) -> Any:
     if isinstance(value, list):
         return [_by_content(item) for item in value]
     if isinstance(value, str) and value.startswith(("/", "~")) and Path(value).expanduser().is_file():
-        return hashlib.blake2b(read_file(value), digest_size=8).hexdigest()
+        return file_digest(value)
     return value
