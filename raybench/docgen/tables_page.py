@@ -68,7 +68,7 @@ def _note(name: str) -> str:
         )
     if name in REPEATED:
         word, prefixes = REPEATED[name]
-        return f"\n\n`<{word}>` stands for each of {_listed(prefixes)}."
+        return f"\n\n`<{word}>` is one of {_listed(prefixes)}."
     return ""
 
 

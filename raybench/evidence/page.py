@@ -1,4 +1,4 @@
-"""The page of an evidence folder: the verdict first, then what was asked, done, measured and not tested.
+"""The page of an evidence folder: the verdict first, then the request, what was done, measured and not tested.
 
 One file without scripts and without a network, in black on white on paper. Rendered from `evidence.json` alone.
 """

@@ -52,7 +52,7 @@ def verify(
     Args:
         folder: the evidence folder.
         digest: the digest from a printed or signed copy of the page; without it, a folder that someone rewrote as a
-            whole, hashes included, cannot be told from the true one.
+            whole, hashes included, looks like the true one.
         data: images that someone holds, compared with the hashes of the forgotten ones.
         model: a checkpoint, compared with the certified weights.
 

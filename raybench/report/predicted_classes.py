@@ -11,7 +11,7 @@ LIMIT = 64_000_000  # bytes of one file of predictions; reading one per method m
 def predicted_classes(store: Store, run: str, models: pd.DataFrame) -> pd.DataFrame | None:
     """Return `method`, `id`, `predicted` of the forget samples; None for a multi-label task or very large predictions.
 
-    One model stands for each method: its first run. `original` is the first original, `retrained` the first retrained
+    Each method is represented by its first run. `original` is the first original, `retrained` the first retrained
     model. `models`: the table of this name.
     """
     first = models[models.status != "failed"].sort_values(["kind", "original", "seed"], kind="stable")

@@ -19,7 +19,7 @@ REQUEST = re.compile(r"(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*)(/(?P<prefix>[A-Za-z
 
 
 def mark_newest(store: Store, run: str) -> None:
-    """Make a run (`name/fingerprint`) the one that its name stands for; atomic, on any storage."""
+    """Make a run (`name/fingerprint`) the newest of its name; atomic, on any storage."""
     store.write_json(_newest_key(run.partition("/")[0]), {"run": run})
 
 

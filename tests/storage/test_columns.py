@@ -33,10 +33,10 @@ def test_the_page_has_a_row_for_every_column(name):
     assert tables_page() == PAGE
     section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)[1]
     rows = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
-    stands_for = re.search(r"`(<\w+>)` stands for each of (.*)\.", section)
+    replaced = re.search(r"`(<\w+>)` is one of (.*)\.", section)
     names = [row for row in rows if "<" not in row]
     for row in (row for row in rows if "<" in row):
-        names += [row.replace(stands_for[1], prefix) for prefix in re.findall(r"`(\w+)`", stands_for[2])]
+        names += [row.replace(replaced[1], prefix) for prefix in re.findall(r"`(\w+)`", replaced[2])]
     assert sorted(names) == sorted(SCHEMAS[name].names)
 
 
