@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from raybench.metrics.conformal import coverage, cr
-from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.arrays import Array, take
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions.classes import forgotten_classes
 from raybench.metrics.functions.conformal_quantile import Rule
@@ -117,8 +117,8 @@ def _by_part(
     parts = {
         "forget": (logits, labels, "forget_only"),
         "forget_by_retained": (logits, labels, "retain_only"),
-        "test_forgotten": (*(np.asarray(array)[is_forgotten] for array in test), "forget_only"),
-        "test_retained": (*(np.asarray(array)[~is_forgotten] for array in test), "retain_only"),
+        "test_forgotten": (*(take(array, is_forgotten) for array in test), "forget_only"),
+        "test_retained": (*(take(array, ~is_forgotten) for array in test), "retain_only"),
     }
     classes = tuple(int(c) for c in forgotten)
     return {

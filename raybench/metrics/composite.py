@@ -12,7 +12,7 @@ The paper behind AGL (agreement of logits), AGR (agreement of representations) a
 import numpy as np
 
 from raybench.metrics.accuracy import accuracy
-from raybench.metrics.framework.arrays import Array, Ints, as_array
+from raybench.metrics.framework.arrays import Array, Ints, as_array, take
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions import composite
 from raybench.metrics.functions.classes import forgotten_classes
@@ -153,7 +153,7 @@ def agl(
         values = {}
         for name, positions in rows.items():
             role = name.split("_", 1)[0]
-            values[name] = accuracy(np.asarray(logits[role])[positions], np.asarray(labels[role])[positions]).value
+            values[name] = accuracy(take(logits[role], positions), take(labels[role], positions)).value
         return values
 
     agreement = composite.agl(accuracies(unlearned), accuracies(retrained), variant=variant)

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import stdtrit
 
-from raybench.metrics.framework.arrays import Array, Bools, Ints
+from raybench.metrics.framework.arrays import Array, Bools, Ints, as_array
 from raybench.metrics.framework.spec import Estimate, metric
+from raybench.metrics.functions.accuracy import predicted_class
 from raybench.metrics.functions.conformal_quantile import Calibration, Rule, smallest_calibration
 from raybench.metrics.functions.conformal_scores import Score, ScoreName
-from raybench.metrics.functions.conformal_sets import prediction_sets, single_label
+from raybench.metrics.functions.conformal_sets import prediction_sets
 from raybench.metrics.functions.intervals import clopper_pearson, mean_interval
 
 _SOURCE = "Shi et al. 2025, arXiv 2501.19403, Eqs. 4-6"
@@ -208,6 +209,7 @@ def _sets(
 
 
 def _misclassified(logits: Array, labels: Array) -> Bools:
-    values, targets = single_label(logits, labels)
-    wrong: Bools = values.argmax(axis=1) != targets
+    if np.ndim(labels) != 1:
+        raise ValueError("prediction sets need one class per sample, labels (N,); these are multi-label")
+    wrong: Bools = predicted_class(logits) != as_array(labels, name="labels", dtype=np.int64)
     return wrong

@@ -8,10 +8,11 @@ import math
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, Ints, as_array
+from raybench.metrics.framework.arrays import Array, as_array
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions.features import class_drift, linear_probe
 from raybench.metrics.functions.intervals import bounded_mean
+from raybench.metrics.functions.spaced import spaced
 
 
 @metric(
@@ -45,10 +46,9 @@ def linear_probe_accuracy(
     Interval: Wilson, with the fitted probe fixed. Raise ValueError for labels (N, L), for a single class among those
     retain samples, and for empty sets.
     """
-    rows = _spaced(len(retain_features), limit)
     return linear_probe(
-        as_array(retain_features, dtype=None)[rows],
-        as_array(retain_labels, dtype=None)[rows],
+        spaced(retain_features, limit),
+        spaced(retain_labels, limit),
         features,
         labels,
         inverse_regularization=inverse_regularization,
@@ -88,29 +88,20 @@ def feature_drift(
         raise ValueError(
             f"labels of shape {targets.shape} and {num_original} features of the original given for {n} samples"
         )
-    rows = _spaced(len(targets), limit)
-    current, reference = (as_array(values, dtype=None)[rows] for values in (features, original_features))
-    _, index = np.unique(targets[rows].reshape(len(rows), -1), axis=0, return_inverse=True)
-    by_sample = class_drift(current, reference, np.arange(len(rows)))  # every sample is its own class
+    current, reference, chosen = (spaced(values, limit) for values in (features, original_features, targets))
+    _, index = np.unique(chosen.reshape(len(chosen), -1), axis=0, return_inverse=True)
+    by_sample = class_drift(current, reference, np.arange(len(chosen)))  # every sample is its own class
     by_class = class_drift(current, reference, index.ravel())
     worst, num_classes = int(by_class.cosine.argmax()), len(by_class.counts)
     centroid = float(np.average(by_class.centroid, weights=by_class.counts))
     return {
         "": bounded_mean(by_sample.cosine, high=2.0),
         "_euclidean": bounded_mean(by_sample.euclidean),
-        "_centroid": _without_interval(centroid, len(rows), "distances of means"),
+        "_centroid": _without_interval(centroid, len(chosen), "distances of means"),
         "_worst_class": _without_interval(
             by_class.cosine[worst], by_class.counts[worst], f"the largest of {num_classes}"
         ),
     }
-
-
-def _spaced(n: int, limit: int) -> Ints:
-    """Return at most `limit` of the rows 0..n-1, evenly spaced."""
-    if limit < 2:
-        raise ValueError(f"limit must be at least 2, got {limit}")
-    size = min(n, limit)
-    return np.arange(size) * n // max(size, 1)
 
 
 def _without_interval(value: float, n: int, reason: str) -> Estimate:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from raybench.metrics.framework.arrays import Array, as_logits_and_labels
+from raybench.metrics.framework.arrays import Array, Floats, as_logits_and_labels
+from raybench.metrics.framework.row_wise import row_wise
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions.intervals import bounded_mean
 from raybench.metrics.functions.softmax import log_softmax
@@ -27,10 +28,17 @@ def mean_absolute_error(logits: Array, labels: Array, class_values: np.ndarray) 
 
     Interval: Student's t. Raise ValueError for labels (N, L), and where class names are not numbers.
     """
-    scores, targets = as_logits_and_labels(logits, labels)
-    if targets.ndim != 1:
+    if np.ndim(labels) != 1:
         raise ValueError("a mean absolute error needs one class per sample, labels (N,)")
-    if len(class_values) != scores.shape[1]:
-        raise ValueError(f"{scores.shape[1]} logits, but {len(class_values)} class names")
-    expected = np.exp(log_softmax(scores)) @ class_values
-    return bounded_mean(np.abs(expected - class_values[targets]))
+    return bounded_mean(_absolute_errors(logits, labels, class_values))
+
+
+@row_wise
+def _absolute_errors(logits: Array, labels: Array, class_values: Array) -> Floats:
+    scores, targets = as_logits_and_labels(logits, labels)
+    values = np.asarray(class_values, dtype=np.float64)
+    if len(values) != scores.shape[1]:
+        raise ValueError(f"{scores.shape[1]} logits, but {len(values)} class names")
+    expected = np.exp(log_softmax(scores)) @ values
+    errors: Floats = np.abs(expected - values[targets])
+    return errors

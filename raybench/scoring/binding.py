@@ -13,9 +13,9 @@ import numpy as np
 
 from raybench import metrics, registry
 from raybench.data.splits import ROLES
-from raybench.engine.prediction import Predictions
 from raybench.errors import UserError
 from raybench.metrics.framework.spec import Estimate, MetricSpec
+from raybench.metrics.framework.streaming import Named, Streamed, named
 from raybench.metrics.functions.references import mean_over_references
 
 Metric = Callable[..., Estimate | Mapping[str, Estimate]]
@@ -126,7 +126,7 @@ class Models:
     `original` is the scored model's own original.
     """
 
-    read: Callable[[str, str], Predictions]
+    read: Callable[[str, str], Any]  # Predictions, or what has their attributes
     original: str
     retrained: tuple[str, ...]
     groups: np.ndarray | None
@@ -202,7 +202,8 @@ def _fetch(source: MetricInput, model: str, alpha: float | None, retrained: str 
         values = {"alpha": alpha, "num_classes": models.num_classes}
         return class_values(models.class_names) if source.array == "class_values" else values[source.array]
     if source.reference == "shadow":
-        return [getattr(models.read(key, source.split), source.array) for key in models.others(model)]
+        read = (getattr(models.read(key, source.split), source.array) for key in models.others(model))
+        return [_of_reference(array, "shadow") for array in read]
     keys = {"original": models.original, "retrained": retrained, "untrained": models.untrained, None: model}
     key = keys[source.reference]
     assert key is not None
@@ -218,7 +219,16 @@ def _fetch(source: MetricInput, model: str, alpha: float | None, retrained: str 
         if models.groups is None or source.split in models.downstream:
             raise ValueError("the data set has no groups (identities)")
         return models.groups[stored.ids]
-    return getattr(stored, source.array)
+    return _of_reference(getattr(stored, source.array), source.reference)
+
+
+def _of_reference(array: Any, reference: str | None) -> Any:
+    """Return an array of a run with large splits as that of a reference model; other arrays know no source."""
+    if isinstance(array, Streamed):
+        return array.of(reference)
+    if isinstance(array, Named) and array.source is not None:
+        return named(array, array.source._replace(reference=reference), array.model)
+    return array
 
 
 def _metric_values(name: str, model: str, retrained: str | None, models: Models) -> float | dict[str, float]:

@@ -4,11 +4,13 @@ A metric is computed in float64. NaN would surface as a plausible number (argmax
 losses and scores are checked for it here.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from raybench.metrics.framework.streaming import Streamed
 
 Array = np.ndarray | torch.Tensor | Any  # anything that numpy reads: (N,), (N, C), a list, a scalar
 Floats = NDArray[np.float64]
@@ -53,8 +55,10 @@ def as_groups(values: Array, n: int) -> np.ndarray:
     return groups
 
 
-def take(values: Array, rows: Ints) -> np.ndarray:
-    """Return the given rows of an array, in its own type."""
+def take(values: Array, rows: Ints | Bools) -> np.ndarray:
+    """Return the given rows (positions, or a mask) of an array, in its own type, or of a large split."""
+    if isinstance(values, Streamed):
+        return cast(np.ndarray, values[rows])
     return as_array(values, dtype=None)[rows]
 
 
@@ -86,6 +90,8 @@ def as_logits_and_labels(logits: Array, labels: Array, *, dtype: Any = np.float6
 
 
 def _to_numpy(values: Array, name: str) -> np.ndarray:
+    if isinstance(values, Streamed):
+        raise values.needed()
     if np.ma.is_masked(values):
         masked = int(np.count_nonzero(np.ma.getmask(values)))
         raise ValueError(f"{name} has {masked} masked values, which no metric can leave out: remove these samples")

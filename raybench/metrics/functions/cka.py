@@ -8,14 +8,23 @@ The mean over batches of biased CKA, as released with arXiv 2503.06991, is anoth
 of width 2,048 at batch size 512, and 0.33 for a true 0.71 on class-sorted batches.
 """
 
-from collections.abc import Callable
-from typing import Literal
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from raybench.metrics.framework.arrays import Array, Floats
 from raybench.metrics.framework.spec import Estimate
+from raybench.metrics.framework.streaming import (
+    Accumulator,
+    Positions,
+    Rows,
+    State,
+    WholeArrayNeeded,
+    mergeable,
+)
 from raybench.metrics.framework.tensors import as_features, divided, exponents, product, squares_overflow
 from raybench.metrics.functions.cka_moments import CkaMoments, Pilot, Sums, linear_cka, ratio
 from raybench.metrics.functions.intervals import jackknife, mean_interval
@@ -48,10 +57,63 @@ def cka_estimate(
 
     For `batched` the interval is Student's t over the batches.
     """
+    if estimator == "batched":
+        first, second = _paired(x, y)
+        return mean_interval(_batch_values(first, second, batch_size))._replace(n=len(first))
+    return _linear(x, y, estimator, groups)
+
+
+class _Moments:
+    """The moments of a piece, whose samples are all of one group of the jackknife."""
+
+    def __init__(self) -> None:
+        self._moments = CkaMoments()
+
+    def update(self, arrays: Mapping[str, Any], positions: Positions) -> None:
+        self._moments.add(arrays["x"], arrays["y"])
+
+    def state(self) -> State:
+        return self._moments.state()
+
+
+class _MergeMoments:
+    def accumulator(self, function: Callable[..., Any], settings: Mapping[str, Any]) -> Accumulator:
+        return _Moments()
+
+    def result(self, states: Sequence[State], pieces: Sequence[Rows], settings: Mapping[str, Any]) -> Estimate:
+        """Return the estimate from pieces of every 20th sample; states are read twice, one at a time."""
+        n, estimator = sum(map(len, pieces)), settings["estimator"]
+        number = min(settings["groups"], n)
+        groups = [int(piece[0]) % number for piece in pieces]
+        if any((piece % number != group).any() for piece, group in zip(pieces, groups, strict=True)):
+            raise WholeArrayNeeded(f"CKA of a large split needs pieces of every {number}th sample")
+
+        def values(left_out: int) -> Floats:
+            whole = functools.reduce(CkaMoments.plus, map(CkaMoments.of_state, states))
+            assert whole.sums is not None
+            assert whole.pilot is not None
+            results = [linear_cka(whole.sums, whole.width, estimator)]
+            for group in range(left_out):
+                members = (CkaMoments.of_state(states[i]) for i, of in enumerate(groups) if of == group)
+                part = functools.reduce(CkaMoments.plus, members).moved(whole.pilot)
+                kept = whole.without(part).sums
+                assert kept is not None
+                results.append(linear_cka(kept, whole.width, estimator))
+            return torch.stack(results).numpy()
+
+        return _with_interval(n, estimator, number, values)
+
+    def select(self, result: Any, rows: Rows) -> Any:
+        raise WholeArrayNeeded("CKA is computed of a whole split, not of a part")
+
+    def memory(self, width: int) -> int:
+        return 8 * (2 * width + 3) ** 2
+
+
+@mergeable(_MergeMoments())
+def _linear(x: Array, y: Array, estimator: Estimator, groups: int) -> Estimate:
     first, second = _paired(x, y)
     n = len(first)
-    if estimator == "batched":
-        return mean_interval(_batch_values(first, second, batch_size))._replace(n=n)
     return _with_interval(n, estimator, groups, lambda left_out: _values(first, second, estimator, left_out))
 
 

@@ -6,9 +6,11 @@ and leaving samples out is a subtraction. The unbiased estimator needs nothing e
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from raybench.metrics.framework.arrays import Array
+from raybench.metrics.framework.streaming import State
 from raybench.metrics.framework.tensors import as_features, product
 
 _BLOCK = 2048  # rows per product: 256 rows reach 57 GFLOP/s, 1024 and more 83, as each block adds a whole matrix
@@ -92,6 +94,63 @@ class CkaMoments:
         result.width = self.width
         result.sums = torch.sub(self.sums, part.sums)
         return result
+
+    def moved(self, pilot: Pilot) -> "CkaMoments":
+        """Return the same sums about another pilot, so that pieces with pilots of their own can be added up."""
+        assert self.sums is not None
+        assert self.pilot is not None
+        sums, (dx, dy) = self.sums.clone(), self.width
+        sides = (
+            (slice(0, dx), -3, self.pilot.mean_x, pilot.mean_x, self.pilot.scale_x, pilot.scale_x),
+            (slice(dx, dx + dy), -2, self.pilot.mean_y, pilot.mean_y, self.pilot.scale_y, pilot.scale_y),
+        )
+        for _ in range(2):  # Z' = Z A, so Z''Z' = A' (Z'Z) A: A' from the left, then the same on the transpose
+            for part, norm, mean, new_mean, scale, new_scale in sides:
+                factor, shift = scale / new_scale, ((mean.double() - new_mean.double()) / new_scale).to(sums)
+                norms = factor**2 * sums[norm] + 2 * factor * (shift @ sums[part]) + shift.square().sum() * sums[-1]
+                sums[part] = factor * sums[part] + shift[:, None] * sums[-1]
+                sums[norm] = norms
+            sums = sums.T.contiguous()
+        result = CkaMoments(pilot)
+        result.width, result.sums = self.width, sums
+        return result
+
+    def plus(self, part: "CkaMoments") -> "CkaMoments":
+        """Return the sums of both, about the pilot of this one."""
+        assert self.sums is not None
+        assert self.pilot is not None
+        other = part.moved(self.pilot)
+        assert other.sums is not None
+        result = CkaMoments(self.pilot)
+        result.width, result.sums = self.width, self.sums + other.sums.to(self.sums)
+        return result
+
+    def state(self) -> State:
+        """Return the sums as arrays; of the symmetric matrix only one half."""
+        assert self.sums is not None
+        assert self.pilot is not None
+        half = self.sums[tuple(torch.triu_indices(len(self.sums), len(self.sums)))]
+        mean_x, mean_y, scale_x, scale_y = self.pilot
+        return {
+            "sums": half.cpu().numpy(),
+            "mean_x": mean_x.cpu().numpy(),
+            "mean_y": mean_y.cpu().numpy(),
+            "scales": np.array([scale_x, scale_y]),
+        }
+
+    @staticmethod
+    def of_state(state: State) -> "CkaMoments":
+        """Return the moments that `state` described."""
+        mean_x, mean_y = (torch.from_numpy(np.array(state[name])) for name in ("mean_x", "mean_y"))
+        moments = CkaMoments(Pilot(mean_x, mean_y, *map(float, state["scales"])))
+        moments.width = (len(mean_x), len(mean_y))
+        size = sum(moments.width) + 3
+        rows, columns = torch.triu_indices(size, size)
+        moments.sums = torch.empty(size, size, dtype=torch.float64)
+        half = torch.from_numpy(np.array(state["sums"]))
+        moments.sums[rows, columns] = half
+        moments.sums[columns, rows] = half
+        return moments
 
 
 def linear_cka(sums: torch.Tensor, width: tuple[int, int], estimator: str) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array
+from raybench.metrics.framework.streaming import Positions
 from raybench.metrics.functions.softmax import log_softmax, row_blocks
 
 ScoreName = Literal["lac", "margin", "aps", "raps"]
@@ -73,10 +74,13 @@ def raps(logits: Array, *, u: Array = 1.0, penalty: float = 0.01, free_ranks: in
 SCORES: dict[str, Callable[..., Floats]] = {"lac": lac, "margin": margin, "aps": aps, "raps": raps}
 
 
-def score_blocks(logits: Floats, score: Score | ScoreName, *, stream: int = 0) -> Iterator[tuple[slice, Floats]]:
+def score_blocks(
+    logits: Floats, score: Score | ScoreName, *, stream: int = 0, positions: Positions | None = None
+) -> Iterator[tuple[slice, Floats]]:
     """Yield (rows, their float64 scores (rows, C)) in blocks that stay in cache, for any N and C.
 
-    Samples of different streams get different draws where the score is randomized. Raise ValueError for an unknown
+    Samples of different streams get different draws where the score is randomized; `positions` says which samples of
+    all of them these are. Raise ValueError for an unknown
     score, and for a randomized one that is not defined with a draw.
     """
     settings = Score(score) if isinstance(score, str) else score
@@ -84,13 +88,16 @@ def score_blocks(logits: Floats, score: Score | ScoreName, *, stream: int = 0) -
         raise ValueError(f"unknown conformal score {settings.name!r} (allowed: {', '.join(SCORES)})")
     if settings.randomized and settings.name not in RANDOMIZED:
         raise ValueError(f"{settings.name} has no randomized form (randomized scores: {', '.join(RANDOMIZED)})")
-    draws = np.random.default_rng([settings.seed, stream]).random(len(logits)) if settings.randomized else None
+    draws = None
+    if settings.randomized:
+        rows, total = positions or Positions(np.arange(len(logits)), len(logits))
+        draws = np.random.default_rng([settings.seed, stream]).random(total)[rows]
     options: dict[str, float] = {}
     if settings.name == "raps":
         options = {"penalty": settings.penalty, "free_ranks": settings.free_ranks}
-    for rows in row_blocks(logits.shape):
-        u = {} if draws is None else {"u": draws[rows]}
-        yield rows, SCORES[settings.name](logits[rows], **options, **u)
+    for block in row_blocks(logits.shape):
+        u = {} if draws is None else {"u": draws[block]}
+        yield block, SCORES[settings.name](logits[block], **options, **u)
 
 
 def true_label_scores(logits: Floats, labels: Ints, score: Score | ScoreName, *, stream: int = 0) -> Floats:

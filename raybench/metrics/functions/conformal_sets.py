@@ -1,16 +1,45 @@
 """Conformal prediction sets from logits: which contain the true label, and how large they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from raybench.metrics.framework.arrays import Array, Bools, Floats, Ints, as_logits_and_labels
+from raybench.metrics.framework.row_wise import RowWise
+from raybench.metrics.framework.streaming import Accumulator, Positions, State, mergeable
 from raybench.metrics.functions.conformal_quantile import Calibration, Rule, thresholds
 from raybench.metrics.functions.conformal_scores import Score, ScoreName, score_blocks, true_label_scores
 from raybench.metrics.functions.softmax import NARROW
 
 
+class _Sets:
+    """Prediction sets of a piece: thresholds once, then block by block."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = dict(settings)
+        self._cut: Floats | None = None
+        self._blocks: list[tuple[Bools, Ints]] = []
+
+    def update(self, arrays: Mapping[str, Any], positions: Positions) -> None:
+        values, targets = single_label(arrays["logits"], arrays["labels"])
+        if self._cut is None:
+            held_out = (arrays["calibration_logits"], arrays["calibration_labels"])
+            self._cut = _calibrated(*held_out, num_classes=values.shape[1], **self._settings)
+        self._blocks.append(_members(values, targets, self._cut, self._settings["score"], positions))
+
+    def state(self) -> State:
+        inside, sizes = (np.concatenate(parts, axis=1) for parts in zip(*self._blocks, strict=True))
+        assert self._cut is not None
+        return {"0": self._cut, "1": inside, "2": sizes.astype(np.int32)}
+
+
+class _MergeSets(RowWise):
+    def accumulator(self, function: Callable[..., Any], settings: Mapping[str, Any]) -> Accumulator:
+        return _Sets(settings)
+
+
+@mergeable(_MergeSets(axes=(None, 1, 1)), whole=("calibration_logits", "calibration_labels"))
 def prediction_sets(
     logits: Array,
     labels: Array,
@@ -19,21 +48,37 @@ def prediction_sets(
     alphas: float | Sequence[float],
     *,
     score: Score | ScoreName = "lac",
-    **settings: Any,
+    rule: Rule = "exact",
+    calibration: Calibration = "marginal",
+    forget_classes: Sequence[int] = (),
+    positions: Positions | None = None,
 ) -> tuple[Floats, Bools, Ints]:
     """Return thresholds (alphas, C), whether each set holds its true label, and its size, both (alphas, N).
 
-    All alphas share one softmax. A threshold without enough calibration samples is +inf. `settings` are those of
-    `thresholds`. Raise ValueError for labels (N, L) and for calibration logits with another number of classes.
+    All alphas share one softmax. A threshold without enough calibration samples is +inf. `rule`, `calibration` and
+    `forget_classes` are those of `thresholds`. `positions`: which samples of a larger set these are, for randomized
+    scores. Raise ValueError for labels (N, L) and for calibration logits with another number of classes.
     """
     values, targets = single_label(logits, labels)
-    held_out, held_out_labels = single_label(calibration_logits, calibration_labels)
-    num_classes = values.shape[1]
-    if held_out.shape[1] != num_classes:
-        raise ValueError(f"{num_classes} classes here, but {held_out.shape[1]} in the calibration logits")
-    scores = true_label_scores(held_out, held_out_labels, score)
-    cut = thresholds(scores, held_out_labels, alphas, num_classes=num_classes, **settings)
-    return cut, *_members(values, targets, cut, score)
+    settings: dict[str, Any] = {"alphas": alphas, "score": score, "rule": rule, "calibration": calibration}
+    held_out = (calibration_logits, calibration_labels)
+    cut = _calibrated(*held_out, num_classes=values.shape[1], **settings, forget_classes=forget_classes)
+    return cut, *_members(values, targets, cut, score, positions)
+
+
+def _calibrated(
+    logits: Array,
+    labels: Array,
+    *,
+    num_classes: int,
+    alphas: float | Sequence[float],
+    score: Score | ScoreName,
+    **settings: Any,
+) -> Floats:
+    values, targets = single_label(logits, labels)
+    if values.shape[1] != num_classes:
+        raise ValueError(f"{num_classes} classes here, but {values.shape[1]} in the calibration logits")
+    return thresholds(true_label_scores(values, targets, score), targets, alphas, num_classes=num_classes, **settings)
 
 
 def set_members(logits: Array, labels: Array, cut: Floats, *, score: Score | ScoreName = "lac") -> tuple[Bools, Ints]:
@@ -94,10 +139,13 @@ def single_label(logits: Array, labels: Array) -> tuple[Floats, Ints]:
     return values, targets
 
 
-def _members(logits: Floats, labels: Ints, cut: Floats, score: Score | ScoreName) -> tuple[Bools, Ints]:
+def _members(
+    logits: Floats, labels: Ints, cut: Floats, score: Score | ScoreName, positions: Positions | None = None
+) -> tuple[Bools, Ints]:
     inside = np.empty((len(cut), len(logits)), dtype=bool)
     sizes = np.empty((len(cut), len(logits)), dtype=np.int64)
-    for rows, scores in score_blocks(logits, score, stream=1):  # other draws than those of the calibration samples
+    # other draws than those of the calibration samples
+    for rows, scores in score_blocks(logits, score, stream=1, positions=positions):
         true = scores[np.arange(len(scores)), labels[rows]]
         for a, q in enumerate(cut):
             inside[a, rows] = true <= q[labels[rows]]

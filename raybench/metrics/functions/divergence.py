@@ -11,11 +11,14 @@ from typing import Literal
 import numpy as np
 
 from raybench.metrics.framework.arrays import Array, Floats, as_array
+from raybench.metrics.framework.row_wise import row_wise
 from raybench.metrics.framework.spec import Estimate
+from raybench.metrics.functions.accuracy import positive_labels, predicted_class
 from raybench.metrics.functions.intervals import clopper_pearson
 from raybench.metrics.functions.softmax import log_softmax, row_blocks
 
 
+@row_wise
 def jensen_shannon(logits: Array, reference_logits: Array) -> Floats:
     """Compute the Jensen-Shannon divergence of the two softmaxes of each sample (N,), in bits: 0 = equal, 1 = disjoint.
 
@@ -24,6 +27,7 @@ def jensen_shannon(logits: Array, reference_logits: Array) -> Floats:
     return _by_block(_jensen_shannon, logits, reference_logits)
 
 
+@row_wise
 def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to"] = "from") -> Floats:
     """Compute KL(reference || model) of each sample (N,) in nats, 0 = equal; `to` gives KL(model || reference).
 
@@ -36,6 +40,7 @@ def kl(logits: Array, reference_logits: Array, *, direction: Literal["from", "to
     return _by_block(_kl, model, reference)
 
 
+@row_wise
 def l2_of_probabilities(logits: Array, reference_logits: Array) -> Floats:
     """Compute the Euclidean distance of the two softmaxes of each sample (N,), in 0..sqrt(2)."""
     return _by_block(lambda a, b: np.linalg.norm(np.exp(a) - np.exp(b), axis=1), logits, reference_logits)
@@ -43,8 +48,8 @@ def l2_of_probabilities(logits: Array, reference_logits: Array) -> Floats:
 
 def agreement(logits: Array, reference_logits: Array) -> Estimate:
     """Compute the fraction of samples with the same predicted class, in 0..1; interval Clopper-Pearson."""
-    model, reference = _pair(logits, reference_logits)
-    same = model.argmax(axis=1) == reference.argmax(axis=1)
+    _check_shapes(np.shape(logits), np.shape(reference_logits))
+    same = predicted_class(logits) == predicted_class(reference_logits)
     return clopper_pearson(int(same.sum()), len(same))
 
 
@@ -63,7 +68,8 @@ def completeness(
         return Estimate(value, low, high, a.n, a.interval)
     if prediction != "threshold":
         raise ValueError(f"unknown prediction {prediction!r} (allowed: argmax, threshold)")
-    model, reference = (part > 0 for part in _pair(logits, reference_logits, min_columns=1))
+    _check_shapes(np.shape(logits), np.shape(reference_logits), min_columns=1)
+    model, reference = positive_labels(logits), positive_labels(reference_logits)
     union = int((model | reference).sum())
     if union == 0:
         raise ValueError("neither model predicts any label, so the overlap is 0 / 0")
@@ -77,16 +83,18 @@ def completeness(
     return Estimate(overlap, max(0.0, overlap - half_width), min(1.0, overlap + half_width), n, "delta")
 
 
-def _pair(logits: Array, reference_logits: Array, min_columns: int = 2) -> tuple[Floats, Floats]:
+def _pair(logits: Array, reference_logits: Array) -> tuple[Floats, Floats]:
     model = as_array(logits, name="logits", finite=True, dtype=None)
     reference = as_array(reference_logits, name="reference logits", finite=True, dtype=None)
-    if model.ndim != 2 or model.shape != reference.shape:
-        raise ValueError(
-            f"logits of both models must be (N, C) for the same samples, got {model.shape} and {reference.shape}"
-        )
-    if not len(model) or model.shape[1] < min_columns:
-        raise ValueError(f"logits need a sample and {min_columns} or more classes, got shape {model.shape}")
+    _check_shapes(model.shape, reference.shape)
     return model, reference
+
+
+def _check_shapes(model: tuple[int, ...], reference: tuple[int, ...], min_columns: int = 2) -> None:
+    if len(model) != 2 or model != reference:
+        raise ValueError(f"logits of both models must be (N, C) for the same samples, got {model} and {reference}")
+    if not model[0] or model[1] < min_columns:
+        raise ValueError(f"logits need a sample and {min_columns} or more classes, got shape {model}")
 
 
 def _by_block(compare: Callable[[Floats, Floats], Floats], logits: Array, reference_logits: Array) -> Floats:

@@ -6,13 +6,22 @@ get equal scores at any position, and a query whose candidates are not provably 
 changes 6 % of its answers when a bank with duplicates is re-ordered.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
+from raybench.metrics.framework.streaming import (
+    Accumulator,
+    Positions,
+    Rows,
+    State,
+    WholeArrayNeeded,
+    mergeable,
+)
 from raybench.metrics.framework.tensors import (
     as_class_labels,
     as_features,
@@ -26,6 +35,7 @@ from raybench.metrics.functions.intervals import wilson
 DistanceName = Literal["cosine", "euclidean"]
 
 _QUERY_BLOCK, _BANK_BLOCK = 512, 8192  # a 16 MB slab of similarities: within 15 % of the best for any shape
+_STREAMED_ROWS = 16_384  # of a bank that streams past: enough that the search, not its finish, takes the time
 _GROUP = 64
 _SPARE = 4  # candidates beyond k, so that rounding rarely requires a second search
 
@@ -79,6 +89,64 @@ def knn_accuracy(
     return wilson(int(correct.sum()), len(correct))
 
 
+class _Nearest:
+    """The nearest rows of the part of the bank that a piece holds, for all queries."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._k, self._metric = int(settings["k"]), settings["metric"]
+        self._waiting: list[tuple[torch.Tensor, np.ndarray, np.ndarray]] = []
+        self._best: TopK | None = None
+        self._queries: Array = None
+
+    def update(self, arrays: Mapping[str, Any], positions: Positions) -> None:
+        self._queries = arrays["queries"]
+        rows = as_features(arrays["bank"], name="bank")
+        self._waiting.append((rows, as_class_labels(arrays["bank_labels"], len(rows)), positions.rows))
+        if sum(len(rows) for rows, _, _ in self._waiting) >= _STREAMED_ROWS:
+            self._search()
+
+    def _search(self) -> None:
+        bank = torch.cat([rows for rows, _, _ in self._waiting])
+        labels, ids = (np.concatenate(parts) for parts in list(zip(*self._waiting))[1:])
+        self._waiting.clear()
+        k = min(self._k, len(bank))
+        found = nearest(bank, labels, self._queries, k, self._metric, bank_ids=ids)
+        self._best = found if self._best is None else _merged([self._best, found], self._k)
+
+    def state(self) -> State:
+        if self._waiting:
+            self._search()
+        assert self._best is not None
+        return {"similarity": self._best.similarity, "ids": self._best.ids, "labels": self._best.labels}
+
+
+class _MergeNearest:
+    def accumulator(self, function: Callable[..., Any], settings: Mapping[str, Any]) -> Accumulator:
+        if settings["bank_ids"] is not None:
+            raise WholeArrayNeeded("the rows of a bank that streams past are numbered by their position")
+        return _Nearest(settings)
+
+    def result(self, states: Sequence[State], pieces: Sequence[Rows], settings: Mapping[str, Any]) -> TopK:
+        k, size = int(settings["k"]), sum(map(len, pieces))
+        if not 1 <= k <= size:
+            raise ValueError(f"k must lie in 1..{size} (the rows of the bank), got {k}")
+        return _merged([TopK(state["similarity"], state["ids"], state["labels"]) for state in states], k)
+
+    def select(self, result: Any, rows: Rows) -> Any:
+        raise WholeArrayNeeded("the nearest neighbors are searched in a whole split, not in a part")
+
+    def memory(self, width: int) -> int:
+        return 4 * width * _STREAMED_ROWS
+
+
+def _merged(parts: Sequence[TopK], k: int) -> TopK:
+    """Return the k nearest of the nearest in several parts of a bank: by similarity, then by id."""
+    similarity, ids, labels = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    order = np.lexsort((ids, -similarity), axis=1)[:, :k]
+    return TopK(*(np.take_along_axis(array, order, axis=1) for array in (similarity, ids, labels)))
+
+
+@mergeable(_MergeNearest(), whole=("queries",), labels="bank_labels")
 def nearest(
     bank: Array,
     bank_labels: Array,

@@ -12,28 +12,34 @@ import numpy as np
 from scipy.special import expit, logsumexp
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints, as_array, as_logits_and_labels
+from raybench.metrics.framework.row_wise import signal
 
 
+@signal
 def loss(logits: Array, labels: Array) -> Floats:
     """Compute the cross-entropy of each sample (N,) in nats, >= 0; multi-label: the mean binary cross-entropy."""
     return _per_sample(lambda z, y: np.logaddexp(0, -_log_odds(z, y)), logits, labels)
 
 
+@signal
 def confidence(logits: Array, labels: Array) -> Floats:
     """Compute the probability of the label (N,), in 0..1."""
     return _per_sample(lambda z, y: expit(_log_odds(z, y)), logits, labels)
 
 
+@signal
 def scaled_confidence(logits: Array, labels: Array) -> Floats:
     """Compute log(p / (1 - p)) of the label (N,), unbounded, nearly normal (Carlini et al. 2022, arXiv 2112.03570)."""
     return _per_sample(_log_odds, logits, labels)
 
 
+@signal
 def margin(logits: Array, labels: Array) -> Floats:
     """Compute the logit of the label minus the largest other (N,); negative where the prediction is wrong."""
     return _per_sample(lambda z, y: _true(z, y) - _others(z, y).max(axis=1), logits, labels)
 
 
+@signal
 def correctness(logits: Array, labels: Array) -> Floats:
     """Return 1 where the prediction is the label, else 0 (N,); multi-label: the fraction of correct labels."""
     scores, targets = as_logits_and_labels(logits, labels)
@@ -43,6 +49,7 @@ def correctness(logits: Array, labels: Array) -> Floats:
     return fractions
 
 
+@signal
 def entropy(logits: Array) -> Floats:
     """Compute the entropy of the softmax (N,), in 0..log C nats; it needs no label, so single-label logits only."""
     scores = as_array(logits, name="logits", finite=True)
@@ -53,6 +60,7 @@ def entropy(logits: Array) -> Floats:
     return values
 
 
+@signal
 def modified_entropy(logits: Array, labels: Array) -> Floats:
     """Compute -(1 - p_y) log p_y - sum over other classes of p log(1 - p), (N,): 0 for a certain correct prediction.
 
@@ -85,18 +93,17 @@ def named_signal(name: SignalName, logits: Array, labels: Array) -> Floats:
     """Compute the signal called `name`; raise ValueError for an unknown name, and for the entropy of labels (N, L)."""
     if name not in SIGNALS:
         raise ValueError(f"unknown signal {name!r} (allowed: {', '.join(SIGNALS)})")
-    scores, targets = as_logits_and_labels(logits, labels)
-    if name == "entropy" and targets.ndim != 1:
+    if name == "entropy" and np.ndim(labels) != 1:
         raise ValueError("the entropy needs one class per sample, labels (N,); these are multi-label")
-    return SIGNALS[name](scores, targets)
+    return SIGNALS[name](logits, labels)
 
 
-def _per_sample(signal: Callable[[Floats, Ints], Floats], logits: Array, labels: Array) -> Floats:
+def _per_sample(of_class: Callable[[Floats, Ints], Floats], logits: Array, labels: Array) -> Floats:
     scores, targets = as_logits_and_labels(logits, labels)
     if targets.ndim == 1:
-        return signal(scores, targets)
+        return of_class(scores, targets)
     pairs = np.stack([np.zeros(scores.size), scores.ravel()], axis=1)  # logits (0, z) have sigmoid(z) as softmax
-    means: Floats = signal(pairs, targets.ravel()).reshape(scores.shape).mean(axis=1)
+    means: Floats = of_class(pairs, targets.ravel()).reshape(scores.shape).mean(axis=1)
     return means
 
 
