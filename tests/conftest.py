@@ -23,6 +23,7 @@ from raybench.config.validation import parse_experiment
 from raybench.data.splits import ROLES
 from raybench.jobs import plan
 from raybench.jobs.predict import Predictor
+from raybench.jobs.prediction_plan import predict_jobs
 from raybench.jobs.score import Scorer
 from raybench.jobs.specs import EvaluatedModel, ScoreJob, TrialJob
 from raybench.jobs.train import train_job
@@ -239,7 +240,7 @@ def evaluated(trained: Trained, swept: Swept) -> Evaluated:
     finished = [job for job, record in zip(swept.jobs, swept.records) if record["audit"]]
     audited = plan.evaluated_models(trained.jobs, finished)
     predictor, scorer = Predictor(scenario), Scorer(scenario)
-    for job in plan.predict_jobs(scenario, audited):
+    for job in predict_jobs(scenario, audited):
         predictor(job)
     jobs = plan.score_jobs(scenario, audited)
     for score_job in jobs:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from raybench.api.results import Results
 from raybench.engine.prediction import Predictions
 from raybench.errors import unknown
-from raybench.jobs.predict import as_table
+from raybench.jobs.piece_files import predictions_table
 from raybench.jobs.score import SAMPLED
 from raybench.jobs.specs import EvaluatedModel
 from raybench.metrics.functions import signals
@@ -128,7 +128,7 @@ class Audit(Results):
         if split is not None and split not in splits:
             raise unknown("split of this audit:", split, splits)
         chosen = splits if split is None else [split]
-        return pa.concat_tables(as_table(self._predictions[model, role], model, role) for role in chosen)
+        return pa.concat_tables(predictions_table(self._predictions[model, role], model, role) for role in chosen)
 
     def _frames(self) -> "RunFrames":
         from raybench.report.html import RunFrames

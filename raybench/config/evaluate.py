@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from raybench import limits
 from raybench.config.data import Downstream, Fraction, Positive, Section, Seed
 from raybench.config.names import check_path_name
-from raybench.errors import UserError, attach_key
+from raybench.data.splits import ROLES
+from raybench.errors import UserError, attach_key, unknown
 
 
 class Population(Section):
@@ -66,6 +67,16 @@ class Evaluate(Section):
         description="Distinct miscoverage levels of the conformal metrics, which are computed once per level.",
     )
     batch_size: Positive = Field(default=512, description="Samples per batch of predictions; it changes speed only.")
+    stream_above: Positive = Field(
+        default=100_000,
+        description="Samples above which a split is never held whole: signals of each sample are stored instead of "
+        "logits and features, and what else the metrics need is computed while the predictions pass.",
+    )
+    keep: dict[str, Literal["signals", "logits", "features"]] = Field(
+        default={},
+        description="What to store of a split above `stream_above`, by split: `signals` (some 90 bytes a sample and "
+        "model), `logits` as well, or `features` and logits, as for a small split. Example: `{retain: logits}`.",
+    )
     train_view: Literal["clean", "augmented"] = Field(
         default="clean",
         description="Whether retain and forget samples are predicted as they are or through the training augmentation, "
@@ -107,4 +118,9 @@ class Evaluate(Section):
                 if "." in name:
                     raise UserError(f"{name!r} cannot name a downstream set: it holds a '.'")
             images.check(*key)
+        splits = [*ROLES, *(f"downstream-{name}" for name in self.downstream)]
+        for split in self.keep:
+            with attach_key("evaluate", "keep", split):
+                if split not in splits:
+                    raise unknown("split", split, splits)
         return self

@@ -19,7 +19,7 @@ from raybench.jobs.population import PopulationScorer
 from raybench.jobs.predict import Predictor
 from raybench.jobs.relearn import Relearner
 from raybench.jobs.score import Scorer
-from raybench.jobs.specs import PopulationJob, PredictJob, RelearnJob, ScoreJob
+from raybench.jobs.specs import PopulationJob, PredictJob, RelearnJob, ScoreJob, StreamJob
 from raybench.scenario.scenario import Scenario
 
 OnUnits = Callable[[int], None]
@@ -55,11 +55,27 @@ def evaluate_models(
     return _Pool(make, scenario, jobs)(batch)
 
 
-def run_predictions(scenario: Scenario, jobs: Sequence[PredictJob], on_units: OnUnits) -> None:
+def run_predictions(scenario: Scenario, jobs: Sequence[PredictJob | StreamJob], on_units: OnUnits) -> None:
     """Write the missing predictions; `on_units` is called with the number of new forward passes of each piece."""
     gpus = scenario.experiment.resources.gpus_per_model
-    missing = [job.units - job.finished(scenario.store) for job in jobs]
-    _stream(scenario, Predictor, jobs, lambda number: on_units(missing[number]), gpus=gpus)
+    for phase in in_order(jobs):
+        missing = [job.units - job.finished(scenario.store) for job in phase]
+        _stream(scenario, Predictor, phase, _advance(on_units, missing), gpus=gpus)
+
+
+def _advance(on_units: OnUnits, units: Sequence[int]) -> OnUnits:
+    return lambda number: on_units(units[number])
+
+
+def in_order(jobs: Sequence[PredictJob | StreamJob]) -> list[list[PredictJob | StreamJob]]:
+    """Return the jobs in phases: one that reads a split whole comes after those that store it."""
+    phases, remaining = [], list(jobs)
+    while remaining:
+        waiting = {job.role for job in remaining}
+        ready = [job for job in remaining if not (isinstance(job, StreamJob) and (job.reads - {job.role}) & waiting)]
+        phases.append(ready or remaining)
+        remaining = [job for job in remaining if job not in phases[-1]]
+    return phases
 
 
 def run_scoring(scenario: Scenario, jobs: Sequence[ScoreJob], on_units: OnUnits) -> None:

@@ -4,6 +4,7 @@ So a change of `evaluate` trains nothing, a change of the forget rule keeps the 
 runs the trials of that method again.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,16 +13,20 @@ from raybench import methods
 from raybench.config.spaces import Space
 from raybench.engine.relearning import relearn
 from raybench.fingerprints import code_fingerprint
+from raybench.jobs.large_splits import LargeSplits, large_splits
 from raybench.jobs.specs import Phase
 from raybench.methods.framework.run import run
 from raybench.methods.framework.spec import check
+from raybench.metrics.framework.streaming import Call, streamable
 from raybench.metrics.functions.population import population_metrics
+from raybench.metrics.functions.stored_signals import SIGNALS
 from raybench.models.checkpoints import file_digest
 from raybench.scenario.scenario import AUDIT_ROLES, NUMERICS, Scenario
 from raybench.scoring import metric_rows
 from raybench.storage.store import fingerprint
 
 UNTRAINED_SEED = 1_000_003  # far from the seeds that models are trained from
+JACKKNIFE_GROUPS = 20  # every 20th sample of a streamed split: a piece is of one group
 PIECE = 65_536  # rows of one predictions file: small enough to redo, large enough to stream
 
 
@@ -110,9 +115,16 @@ def untrained_key(scenario: Scenario) -> str:
 
 def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[int, int, str]]:
     """Return (start, stop, key) of every piece of a model's predictions on a role or a downstream set."""
-    resources = scenario.experiment.resources
     num_samples = len(scenario.role_ids(role))
-    split = fingerprint(
+    prefix = f"artifacts/predictions/{Path(model).name}/{role}-{_split(scenario, role)}"
+    return [
+        (start, min(start + PIECE, num_samples), f"{prefix}-{start}.parquet") for start in range(0, num_samples, PIECE)
+    ]
+
+
+def _split(scenario: Scenario, role: str) -> str:
+    resources = scenario.experiment.resources
+    return fingerprint(
         "predictions",
         NUMERICS,
         scenario.role_view(role),
@@ -120,17 +132,58 @@ def predictions_keys(scenario: Scenario, model: str, role: str) -> list[tuple[in
         resources.precision,
         resources.threads,
     )
-    folder = f"artifacts/predictions/{Path(model).name}"
+
+
+def num_pieces(samples: int) -> int:
+    """Return into how many pieces a streamed split is divided: a multiple of the groups of the jackknife."""
+    return JACKKNIFE_GROUPS * math.ceil(samples / (JACKKNIFE_GROUPS * PIECE))
+
+
+def piece_keys(
+    scenario: Scenario, model: str, role: str, *, kept: Sequence[str]
+) -> list[tuple[str | None, str | None]]:
+    """Return the keys of the signals and of the kept arrays of every piece of a streamed split; None for what is not.
+
+    Signals are stored where the logits are not kept.
+    """
+    name, split, pieces = Path(model).name, _split(scenario, role), num_pieces(len(scenario.role_ids(role)))
+    code = fingerprint(*(code_fingerprint(streamable(function).function) for function in SIGNALS.values()))
+    signals, arrays = f"artifacts/signals/{name}/{role}-{split}-{code}", "-".join(kept)
     return [
-        (start, min(start + PIECE, num_samples), f"{folder}/{role}-{split}-{start}.parquet")
-        for start in range(0, num_samples, PIECE)
+        (
+            None if "logits" in kept else f"{signals}-{piece}.parquet",
+            f"artifacts/predictions/{name}/{role}-{split}-{arrays}-{piece}.parquet" if kept else None,
+        )
+        for piece in range(pieces)
     ]
 
 
+def statistics_key(
+    scenario: Scenario, model: str, reference: str | None, role: str, calls: Sequence[Call], piece: int
+) -> str:
+    """Return the key of what some calls compute of a piece: models, samples, settings, code and the whole arrays."""
+    models = {None: model, **({calls[0].reference: reference} if reference else {})}
+    whole = {(models[source.reference], source.role) for call in calls for _, source in call.whole}
+    decided_by = [
+        [(call.name, call.streamed, call.whole, repr(call.settings)) for call in calls],
+        sorted(code_fingerprint(streamable(call.function).function) for call in calls),
+        sorted(f"{Path(key).name} {name} {_split(scenario, name)}" for key, name in whole),
+    ]
+    content = fingerprint("statistics", NUMERICS, model, reference, _split(scenario, role), decided_by)
+    return f"artifacts/statistics/{Path(model).name}/{role}-{content}-{piece}.pt"
+
+
 def all_predictions(scenario: Scenario, models: Iterable[str], roles: Iterable[str]) -> list[str]:
-    """Return the key of every predictions file of the models on the roles."""
-    roles = list(roles)
-    return [key for model in models for role in roles for *_, key in predictions_keys(scenario, model, role)]
+    """Return the key of every file of predictions or signals of the models on the roles."""
+    large, roles = large_splits(scenario), list(roles)
+    return [key for model in models for role in roles for key in _files(scenario, large, model, role)]
+
+
+def _files(scenario: Scenario, large: LargeSplits, model: str, role: str) -> list[str]:
+    if not large.is_streamed(role):
+        return [key for *_, key in predictions_keys(scenario, model, role)]
+    pieces = piece_keys(scenario, model, role, kept=large.kept(role))
+    return [key for files in pieces for key in files if key is not None]
 
 
 def score_keys(
@@ -167,7 +220,7 @@ def relearning_key(scenario: Scenario, model: str, original: str) -> str:
     """Return the key of a model's relearning probe: both models, the forget set, the settings and the probe's code."""
     experiment = scenario.experiment
     decided_by = [
-        [NUMERICS, *(key for *_, key in predictions_keys(scenario, original, "forget"))],
+        [NUMERICS, *all_predictions(scenario, [original], ["forget"])],
         [scenario.data_key, experiment.data.resize, experiment.data.view, scenario.ids_fingerprint("forget")],
         [experiment.evaluate.relearning, code_fingerprint(relearn)],
         [experiment.resources.threads, experiment.resources.precision, experiment.evaluate.batch_size],

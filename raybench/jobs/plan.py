@@ -13,7 +13,6 @@ from raybench.jobs.specs import (
     EvaluatedModel,
     Phase,
     PopulationJob,
-    PredictJob,
     RelearnJob,
     ScoreJob,
     SearchJob,
@@ -226,28 +225,10 @@ def untrained_model(scenario: Scenario) -> str | None:
     return keys.untrained_key(scenario) if needed else None
 
 
-def predict_jobs(
-    scenario: Scenario, evaluated: Sequence[EvaluatedModel], population: Sequence[str] = ()
-) -> list[PredictJob]:
-    """Return one job per piece of a split, with all models that are predicted on it.
-
-    An untrained model is among them if a metric compares with one. The models of a `population`, given by key, are
-    predicted only on the splits on which populations are compared.
-    """
-    compared = [model.key for model in evaluated] + [key for key in [untrained_model(scenario)] if key]
-    pieces: dict[tuple[str, int, int], list[tuple[str, str]]] = {}
-    for role in scenario.roles:
-        models = [*compared, *(population if role in POPULATION_ROLES else ())]
-        for model in dict.fromkeys(models):
-            for start, stop, key in keys.predictions_keys(scenario, model, role):
-                pieces.setdefault((role, start, stop), []).append((model, key))
-    return [PredictJob(*piece, tuple(models)) for piece, models in pieces.items()]
-
-
 def score_jobs(scenario: Scenario, evaluated: Sequence[EvaluatedModel]) -> list[ScoreJob]:
     """Return one job per model, each compared with its own original and all retrained models."""
     metrics, untrained = chosen_metrics(scenario), untrained_model(scenario)
-    originals = _originals_of(evaluated)
+    originals = originals_of(evaluated)
     retrained = tuple(model.key for model in evaluated if model.kind == "retrained")
     pairs = [(model.key, original) for model, original in zip(evaluated, originals)]
     score_keys = keys.score_keys(scenario, pairs, [*retrained, *([untrained] if untrained else [])], metrics)
@@ -257,7 +238,7 @@ def score_jobs(scenario: Scenario, evaluated: Sequence[EvaluatedModel]) -> list[
     ]
 
 
-def _originals_of(evaluated: Sequence[EvaluatedModel]) -> list[str]:
+def originals_of(evaluated: Sequence[EvaluatedModel]) -> list[str]:
     """Return the key of each model's own original."""
     numbered = {model.original: model.key for model in evaluated if model.kind == "original"}
     return [numbered[model.original] for model in evaluated]
@@ -284,5 +265,5 @@ def relearn_jobs(scenario: Scenario, evaluated: Sequence[EvaluatedModel]) -> lis
         return []
     return [
         RelearnJob(model, original, keys.relearning_key(scenario, model.key, original))
-        for model, original in zip(evaluated, _originals_of(evaluated))
+        for model, original in zip(evaluated, originals_of(evaluated))
     ]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from raybench.engine.devices import set_num_threads
-from raybench.jobs.predict import StoredPredictions
 from raybench.jobs.specs import PopulationJob
+from raybench.jobs.stored import StoredPredictions
 from raybench.metrics.accuracy import accuracy
 from raybench.metrics.functions.epsilon import per_sample
 from raybench.metrics.functions.population import Models, population_metrics, read_models

@@ -2,20 +2,20 @@
 
 import functools
 
-import numpy as np
-import pyarrow as pa
 from torch import nn
 
 from raybench import activity
 from raybench.data.reading.batches import seed_for
 from raybench.engine.devices import resolve_precision, set_num_threads
-from raybench.engine.prediction import Predictions, predict
-from raybench.jobs.keys import UNTRAINED_SEED, predictions_keys
+from raybench.engine.prediction import predict
+from raybench.jobs.keys import UNTRAINED_SEED
+from raybench.jobs.piece_files import predictions_table
 from raybench.jobs.plan import untrained_model
-from raybench.jobs.specs import PredictJob, model_id
+from raybench.jobs.specs import PredictJob, StreamJob, model_id
+from raybench.jobs.stored import StoredPredictions
+from raybench.jobs.stream import stream_piece
 from raybench.scenario.scenario import Scenario
 from raybench.storage import tables
-from raybench.storage.predicted_arrays import labels_of, matrix
 
 LOADED_MODELS = 64  # kept by a worker; the least recently used one goes
 
@@ -27,6 +27,7 @@ class Predictor:
         set_num_threads(scenario.experiment.resources.threads)
         self._scenario = scenario
         self._untrained = untrained_model(scenario)
+        self._stored = StoredPredictions(scenario)
         self._model = functools.lru_cache(maxsize=LOADED_MODELS)(self._load)
 
     def _load(self, key: str) -> nn.Module:
@@ -34,9 +35,11 @@ class Predictor:
             return self._scenario.untrained(UNTRAINED_SEED)
         return self._scenario.load(key)
 
-    def __call__(self, job: PredictJob) -> int:
-        """Write the predictions that are missing for the piece; return how many files were written."""
+    def __call__(self, job: PredictJob | StreamJob) -> int:
+        """Write what is missing for the piece; return of how many models."""
         with activity.working_on(job.title):
+            if isinstance(job, StreamJob):
+                return stream_piece(self._scenario, job, self._model, self._stored)
             return self._predict(job)
 
     def _predict(self, job: PredictJob) -> int:
@@ -54,50 +57,7 @@ class Predictor:
             predictions = predict(
                 self._model(model_key), split, batch_size=batch_size, precision=precision, augment_seed=augment_seed
             )
-            table = as_table(predictions, model_id(model_key), job.role)
+            table = predictions_table(predictions, model_id(model_key), job.role)
             scenario.store.write_table(key, tables.noted(table, view=scenario.view_name(job.role)))
             written += 1
         return written
-
-
-def as_table(predictions: Predictions, model: str, role: str) -> pa.Table:
-    """Return predictions as rows of the `predictions` table; arrays become plain lists."""
-
-    def lists(values: np.ndarray) -> pa.ListArray:
-        flat = np.ascontiguousarray(values)
-        offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
-        return pa.ListArray.from_arrays(offsets, flat.ravel())
-
-    rows = len(predictions.ids)
-    multi_label = predictions.labels.ndim == 2
-    columns = {
-        "model": pa.array([model] * rows),
-        "split": pa.array([role] * rows),
-        "id": pa.array(predictions.ids),
-        "logits": lists(predictions.logits),
-        "features": lists(predictions.features),
-    }
-    columns["labels" if multi_label else "label"] = (
-        lists(predictions.labels) if multi_label else pa.array(predictions.labels)
-    )
-    return tables.cast("predictions", pa.table(columns))
-
-
-class StoredPredictions:
-    """Reads predictions by (model key, role) and keeps them, since many metrics read the same ones."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self._scenario = scenario
-        self.read = functools.lru_cache(maxsize=None)(self._read)
-
-    def _read(self, model_key: str, role: str) -> Predictions:
-        pieces = [
-            self._scenario.store.read_table(key) for _, _, key in predictions_keys(self._scenario, model_key, role)
-        ]
-        content = pa.concat_tables(pieces)
-        return Predictions(
-            content["id"].to_numpy(),
-            labels_of(content),
-            matrix(content["logits"]),
-            matrix(content["features"]),
-        )

@@ -7,9 +7,9 @@ from raybench import activity
 from raybench.config.schema import Relearning as Settings
 from raybench.engine.devices import set_num_threads
 from raybench.engine.relearning import relearn
-from raybench.jobs.predict import StoredPredictions
 from raybench.jobs.records import RelearningRecord
 from raybench.jobs.specs import RelearnJob
+from raybench.jobs.stored import StoredPredictions
 from raybench.metrics.accuracy import accuracy
 from raybench.scenario.scenario import Scenario
 from raybench.scoring.metric_rows import Row

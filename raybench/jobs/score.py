@@ -5,20 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from raybench import models
 from raybench.engine.devices import set_num_threads
-from raybench.engine.prediction import Predictions
 from raybench.jobs.plan import chosen_metrics
-from raybench.jobs.predict import StoredPredictions
-from raybench.jobs.specs import EvaluatedModel, PopulationJob, ScoreJob
+from raybench.jobs.sample_rows import sample_table
+from raybench.jobs.specs import PopulationJob, ScoreJob
+from raybench.jobs.stored import StoredPredictions
 from raybench.metrics.framework.spec import Estimate
-from raybench.metrics.functions import signals
-from raybench.metrics.functions.conformal_quantile import thresholds
-from raybench.metrics.functions.conformal_scores import true_label_scores
-from raybench.metrics.functions.conformal_sets import set_members
-from raybench.metrics.functions.knn import knn_predict
 from raybench.scenario.scenario import Scenario
 from raybench.scoring import metric_rows
 from raybench.storage import tables
@@ -57,43 +51,13 @@ class Scorer:
             self._known,
         )
         rows = metric_rows.score(job.model.key, chosen_metrics(scenario), evaluate.alphas, models_read)
-        store.write_table(job.samples_key, self._samples(job.model, evaluate.alphas[0]))
+        samples = sample_table(job.model.id, functools.partial(self._stored.read, job.model.key), evaluate.alphas[0])
+        store.write_table(job.samples_key, samples)
         store.write_table(job.key, tables.table("metrics", rows))
 
     def _read_weights(self, key: str) -> dict[str, np.ndarray]:
         stored = models.read_weights(self._scenario.store.read_archive(f"{key}.pt"), name=key)
         return {name: values.numpy() for name, values in stored.items() if not name.endswith(BATCH_NORM_STATISTICS)}
-
-    def _samples(self, model: EvaluatedModel, alpha: float) -> pa.Table:
-        calibration, retain = self._stored.read(model.key, "calibration"), self._stored.read(model.key, "retain")
-        return pa.concat_tables(
-            _sample_table(model.id, role, self._stored.read(model.key, role), calibration, retain, alpha)
-            for role in SAMPLED
-        )
-
-
-def _sample_table(
-    model: str, role: str, predictions: Predictions, calibration: Predictions, retain: Predictions, alpha: float
-) -> pa.Table:
-    rows = len(predictions.ids)
-    columns: dict[str, Any] = {
-        "model": pa.array([model] * rows),
-        "split": pa.array([role] * rows),
-        "id": pa.array(predictions.ids),
-    }
-    if not all(np.isfinite(part).all() for p in (predictions, calibration, retain) for part in (p.logits, p.features)):
-        return tables.cast("samples", pa.table(columns))  # the model diverged: its rows stay empty
-    losses = signals.loss(predictions.logits, predictions.labels)
-    columns |= {"loss": pa.array(losses), "attack_score": pa.array(-losses)}
-    if predictions.labels.ndim == 1:  # margins, prediction sets and votes are defined for one label per sample
-        columns["margin"] = pa.array(signals.margin(predictions.logits, predictions.labels))
-        columns["alpha"] = pa.array([alpha] * rows)
-        held_out = true_label_scores(calibration.logits, calibration.labels, "lac")
-        cut = thresholds(held_out, calibration.labels, alpha, num_classes=predictions.logits.shape[1])
-        columns["in_prediction_set"] = pa.array(set_members(predictions.logits, predictions.labels, cut)[0][0])
-        votes = knn_predict(retain.features, retain.labels, predictions.features, k=min(NUM_NEIGHBORS, len(retain.ids)))
-        columns["neighbors_right"] = pa.array(np.asarray(votes) == predictions.labels)
-    return tables.cast("samples", pa.table(columns))
 
 
 def read_rows(scenario: Scenario, jobs: Sequence[ScoreJob | PopulationJob]) -> list[metric_rows.Row]:

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from raybench.metrics.framework.streaming import Call
 from raybench.scenario.stored_splits import Request
 from raybench.storage.store import Store
 
@@ -179,6 +180,53 @@ class PredictJob(Job):
 
     def finished(self, store: Store) -> int:
         return sum(store.exists(key) for key in self.outputs)
+
+
+class PieceFiles(NamedTuple):
+    """What is stored of one model for a piece of a streamed split; None for what is not."""
+
+    model: str
+    signals: str | None
+    kept: str | None
+    statistics: tuple[tuple[str | None, tuple[Call, ...], str], ...]  # (reference model, calls, key)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        found = (self.signals, self.kept, *(key for *_, key in self.statistics))
+        return tuple(key for key in found if key is not None)
+
+
+@dataclass(frozen=True)
+class StreamJob(Job):
+    """Predict every `pieces`-th sample of a split that is never held whole; keep only what metrics need of it."""
+
+    role: str
+    piece: int
+    pieces: int
+    kept: tuple[str, ...]  # of logits, features
+    files: tuple[PieceFiles, ...]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(key for files in self.files for key in files.keys)
+
+    @property
+    def title(self) -> str:
+        return f"predict {self.role}, {len(self.files)} models"
+
+    @property
+    def units(self) -> int:
+        """Return the number of forward passes over the piece."""
+        return len(self.files)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Return the splits whose predictions must be stored before."""
+        calls = (call for files in self.files for _, group, _ in files.statistics for call in group)
+        return frozenset(source.role for call in calls for _, source in call.whole)
+
+    def finished(self, store: Store) -> int:
+        return sum(all(map(store.exists, files.keys)) for files in self.files)
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,10 @@ def collect_tables(
         store.delete(f"{folder}/search.parquet")  # an earlier version of this run may have written it
     current = {}
     for key in all_predictions(scenario, [model.key for model in evaluated], scenario.roles):
-        model, file = key.split("/")[-2:]
-        current[f"{folder}/predictions/{model}-{file}"] = key
-    for stale in set(store.keys(f"{folder}/predictions")) - set(current):  # from an earlier version of this run
+        kind, model, file = key.split("/")[-3:]  # predictions, or signals of a large split
+        current[f"{folder}/{kind}/{model}-{file}"] = key
+    written = {*store.keys(f"{folder}/predictions"), *store.keys(f"{folder}/signals")}
+    for stale in written - set(current):  # from an earlier version of this run
         store.delete(stale)
     for target, key in current.items():
         store.share(key, target)

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from raybench.distributed.cluster import Cluster
 from raybench.engine.audit import Audit, better, objective
 from raybench.jobs import plan
+from raybench.jobs.prediction_plan import predict_jobs
 from raybench.jobs.records import TrialRecord
 from raybench.jobs.specs import (
     EvaluatedModel,
@@ -21,6 +22,7 @@ from raybench.jobs.specs import (
     RelearnJob,
     ScoreJob,
     SearchJob,
+    StreamJob,
     TrainJob,
     TrialJob,
 )
@@ -161,13 +163,13 @@ def population_stage(scenario: Scenario, trained: Trained, runs: Sequence[TrialJ
 
 def predict_stage(
     scenario: Scenario, evaluated: Sequence[EvaluatedModel], populations: Sequence[PopulationJob]
-) -> Stage[PredictJob]:
+) -> Stage[PredictJob | StreamJob]:
     """Predict each model once per split."""
     members = [key for job in populations for key in job.unlearned]
-    jobs = plan.predict_jobs(scenario, evaluated, members)
+    jobs = predict_jobs(scenario, evaluated, members)
     num_models = len({key.rsplit("/", 1)[0] for job in jobs for key in job.outputs})
 
-    def run(missing: list[PredictJob], bar: Bar) -> None:
+    def run(missing: list[PredictJob | StreamJob], bar: Bar) -> None:
         from raybench.distributed.evaluate import run_predictions
 
         run_predictions(scenario, missing, bar.advance)

@@ -67,10 +67,6 @@ class Needs:
     calls: tuple[Call, ...]
     refused: tuple[Refused, ...]
 
-    def of_role(self, role: str) -> tuple[Call, ...]:
-        """Return the calls of a role that are not among the signals."""
-        return tuple(call for call in self.calls if call.role == role and not call.is_signal)
-
 
 class _Sample:
     """Arrays of one model on a split, as `Models.read` returns them."""
@@ -172,7 +168,7 @@ def needs(
                         refused.append(Refused(name, split, array))
                         break
                     except ValueError:
-                        pass  # not defined on made-up predictions; what it asks for comes first
+                        continue  # not defined on made-up predictions; what it asks for comes first
         for other in others:
             with suppress(ValueError):
                 other(trace.read)

@@ -144,3 +144,44 @@ PREDICTIONS = pa.schema(
         column("features", pa.list_(pa.float32()), "input of the last linear layer"),
     ]
 )
+
+SIGNALS = pa.schema(
+    [
+        MODEL,
+        column("split", TEXT, "split of the sample", values="a role, or downstream-<name>"),
+        ID,
+        LABEL,
+        LABELS,
+        column("predicted_class", pa.int32(), "class with the largest logit", values="0 to classes - 1"),
+        column(
+            "true_rank",
+            pa.int32(),
+            "rank of the label among the logits; null with several labels",
+            values="1 to classes",
+        ),
+        column(
+            "correct_decisions",
+            pa.list_(pa.int8()),
+            "whether the prediction is right: one number, or one per label",
+            values="0, 1",
+        ),
+        column(
+            "decision_confidence",
+            pa.list_(pa.float64()),
+            "probability of the predicted class, or of the decision on each label",
+            values="0 to 1",
+        ),
+        column("loss", REAL, "cross-entropy; mean over labels", unit="nats", values="0 and above"),
+        column("confidence", REAL, "probability of the label; mean over labels", values="0 to 1"),
+        column("scaled_confidence", REAL, "log(p / (1 - p)) of the label; mean over labels"),
+        column("margin", REAL, "logit of the label minus the largest other; mean over labels"),
+        column("correctness", pa.float32(), "fraction of correct labels: 0 or 1 for one label", values="0 to 1"),
+        column("entropy", REAL, "entropy of the softmax", unit="nats", values="0 to log(classes)"),
+        column(
+            "modified_entropy",
+            REAL,
+            "entropy modified by the label (arXiv 2003.10595); mean over labels",
+            values="0 and above",
+        ),
+    ]
+)

@@ -22,6 +22,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "trials": run_schemas.TRIALS,
     "search": run_schemas.SEARCH,
     "predictions": run_schemas.PREDICTIONS,
+    "signals": run_schemas.SIGNALS,
     "metrics": result_schemas.METRICS,
     "memory": result_schemas.MEMORY,
     "exposure": result_schemas.EXPOSURE,
@@ -38,6 +39,7 @@ ROWS: Mapping[str, str] = {
     "trials": "one row per trial and epoch; a failed trial is one row with its error",
     "search": "one row per searched method and number of trials; absent if nothing was searched",
     "predictions": "one row per model, split and sample; a folder, one file per model, split and piece of the split",
+    "signals": "one row per model and sample of a split above `evaluate.stream_above`; absent without such a split",
     "metrics": "one row per model, split, metric and setting",
     "memory": "one row per method, one for the originals, one for the retrained models (mean of audits of one model "
     "each)",

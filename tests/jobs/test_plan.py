@@ -16,6 +16,7 @@ from raybench.jobs import keys as keys_of
 from raybench.jobs import plan
 from raybench.jobs.keys import all_predictions
 from raybench.jobs.plan import score_jobs
+from raybench.jobs.prediction_plan import predict_jobs
 from raybench.pipeline.manifest import manifest
 from raybench.scenario.prepare import prepare
 
@@ -328,7 +329,7 @@ def test_predictions_come_in_pieces_that_cover_a_split_once(trained, monkeypatch
 
 
 def missing(scenario, evaluated):
-    jobs = plan.predict_jobs(scenario, evaluated)
+    jobs = predict_jobs(scenario, evaluated)
     return [job for job in jobs if job.finished(scenario.store) < job.units]
 
 

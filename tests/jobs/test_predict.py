@@ -10,8 +10,11 @@ from raybench.data.splits import ROLES
 from raybench.engine.prediction import Predictions, predict
 from raybench.jobs import plan
 from raybench.jobs.keys import all_predictions, predictions_keys
-from raybench.jobs.predict import Predictor, StoredPredictions, as_table
-from raybench.jobs.specs import EvaluatedModel
+from raybench.jobs.piece_files import predictions_table
+from raybench.jobs.predict import Predictor
+from raybench.jobs.prediction_plan import predict_jobs
+from raybench.jobs.specs import EvaluatedModel, PredictJob
+from raybench.jobs.stored import StoredPredictions
 from raybench.storage import tables
 
 
@@ -31,19 +34,19 @@ def test_predicting_again_writes_nothing(trained, evaluated):
     before = [os.stat(scenario.store.path(key)).st_mtime_ns for key in keys]
     predictor = Predictor(scenario)
     pairs = tuple((model.key, predictions_keys(scenario, model.key, "test")[0][2]) for model in evaluated.audited)
-    assert predictor(plan.PredictJob("test", 0, 100, pairs)) == 0
+    assert predictor(PredictJob("test", 0, 100, pairs)) == 0
     assert [os.stat(scenario.store.path(key)).st_mtime_ns for key in keys] == before
 
 
 def test_only_the_models_that_lack_a_piece_are_asked(make_scenario, trained):
     scenario = make_scenario(data__sizes__unseen=90)
     audited = plan.evaluated_models(trained.jobs, [])
-    jobs = [job for job in plan.predict_jobs(scenario, audited) if job.finished(scenario.store) < job.units]
+    jobs = [job for job in predict_jobs(scenario, audited) if job.finished(scenario.store) < job.units]
     assert {job.role for job in jobs} == {"unseen"}
     # and the untrained model, which a metric compares with
     assert sum(job.units - job.finished(scenario.store) for job in jobs) == len(audited) + 1
     assert Predictor(scenario)(jobs[0]) == len(audited) + 1
-    assert all(job.finished(scenario.store) == job.units for job in plan.predict_jobs(scenario, audited))
+    assert all(job.finished(scenario.store) == job.units for job in predict_jobs(scenario, audited))
 
 
 def test_pieces_are_put_together_in_id_order(trained, monkeypatch, tmp_path):
@@ -51,9 +54,7 @@ def test_pieces_are_put_together_in_id_order(trained, monkeypatch, tmp_path):
     whole = StoredPredictions(scenario).read(trained.original, "retain")
     monkeypatch.setattr("raybench.jobs.keys.PIECE", 50)
     pieces = predictions_keys(scenario, trained.original, "retain")
-    jobs = [
-        plan.PredictJob("retain", *piece[:2], ((trained.original, f"{tmp_path.name}/{piece[2]}"),)) for piece in pieces
-    ]
+    jobs = [PredictJob("retain", *piece[:2], ((trained.original, f"{tmp_path.name}/{piece[2]}"),)) for piece in pieces]
     for job in reversed(jobs):
         Predictor(scenario)(job)
     found = [scenario.store.read_table(job.models[0][1]) for job in jobs]
@@ -68,7 +69,7 @@ def test_arrays_are_lists_in_the_file_and_come_back_exactly(trained, monkeypatch
     predictions = Predictions(
         np.arange(7) * 2, labels, random.normal(size=(7, 3)).astype("f4"), random.normal(size=(7, 5)).astype("f4")
     )
-    content = as_table(predictions, "m", "forget")
+    content = predictions_table(predictions, "m", "forget")
     assert content.schema.equals(tables.SCHEMAS["predictions"])
     assert content["logits"][0].as_py() == [float(value) for value in predictions.logits[0]]
     trained.scenario.store.write_table("test_predict/one.parquet", content)
@@ -84,7 +85,7 @@ def test_a_model_is_loaded_once_and_a_prediction_is_read_once(trained, evaluated
     monkeypatch.setattr(type(trained.scenario), "load", lambda self, key: loaded.append(key) or load(self, key))
     predictor = Predictor(trained.scenario)
     for start in (0, 10, 20):
-        predictor(plan.PredictJob("test", start, start + 10, ((trained.original, f"test_predict/{start}.parquet"),)))
+        predictor(PredictJob("test", start, start + 10, ((trained.original, f"test_predict/{start}.parquet"),)))
     assert loaded == [trained.original]
     stored = StoredPredictions(trained.scenario)
     assert stored.read(trained.original, "test") is stored.read(trained.original, "test")
@@ -97,7 +98,7 @@ AUGMENTED = {"train__augment": ["crop", "flip"], "evaluate__train_view": "augmen
 
 def run_predictions(scenario, *keys):
     audited = [EvaluatedModel(str(number), "unlearned", "m", number, key) for number, key in enumerate(keys)]
-    for job in plan.predict_jobs(scenario, audited):
+    for job in predict_jobs(scenario, audited):
         Predictor(scenario)(job)
     return StoredPredictions(scenario)
 

@@ -12,9 +12,11 @@ from sklearn.metrics import accuracy_score
 from raybench import models
 from raybench.jobs import plan
 from raybench.jobs.plan import score_jobs
-from raybench.jobs.predict import Predictor, StoredPredictions
+from raybench.jobs.predict import Predictor
+from raybench.jobs.prediction_plan import predict_jobs
 from raybench.jobs.score import SAMPLED, Scorer, read_rows
 from raybench.jobs.specs import EvaluatedModel
+from raybench.jobs.stored import StoredPredictions
 from raybench.metrics.divergence import zrf
 from raybench.metrics.functions import signals
 from raybench.metrics.functions.knn import knn_predict
@@ -140,7 +142,7 @@ def test_a_model_that_diverged_has_reasons_and_no_numbers(trained, evaluated):
     key = "artifacts/models/diverged"
     scenario.store.write_archive(f"{key}.pt", models.to_bytes(model))
     audited = [*evaluated.audited, EvaluatedModel("diverged-1", "unlearned", "diverged", 1, key)]
-    for job in plan.predict_jobs(scenario, audited):
+    for job in predict_jobs(scenario, audited):
         Predictor(scenario)(job)
     (job,) = [job for job in score_jobs(scenario, audited) if job.model.key == key]
     Scorer(scenario)(job)

@@ -4,6 +4,7 @@ import pytest
 
 from raybench.commands.check import plan_lines
 from raybench.jobs import plan
+from raybench.jobs.prediction_plan import predict_jobs
 from raybench.jobs.specs import SearchJob
 from raybench.jobs.trial import trial_job
 from raybench.pipeline import stages
@@ -73,7 +74,7 @@ def test_check_counts_cached_predictions_once_all_models_exist(trained, swept, e
     models = plan.evaluated_models(
         trained.jobs, [job for job, record in zip(sweep.jobs, sweep.records) if record["audit"]]
     )
-    expected = sum(job.finished(scenario.store) for job in plan.predict_jobs(scenario, models))
+    expected = sum(job.finished(scenario.store) for job in predict_jobs(scenario, models))
     assert expected >= 6 * len(trained.jobs)
     line = next(line for line in plan_lines(scenario.experiment, scenario.store) if line.startswith("evaluate"))
     assert line.endswith(f"{expected} cached")

@@ -7,6 +7,7 @@ import pytest
 from raybench.jobs import plan
 from raybench.jobs.keys import predictions_keys
 from raybench.jobs.predict import Predictor
+from raybench.jobs.prediction_plan import predict_jobs
 from raybench.jobs.score import Scorer
 from raybench.jobs.train import train_job
 from raybench.jobs.trial import trial_job
@@ -47,7 +48,7 @@ def frames(tuned):
     scenario = tuned.scenario
     evaluated = plan.evaluated_models(tuned.trained.jobs, tuned.jobs)
     predictor, scorer = Predictor(scenario), Scorer(scenario)
-    for job in plan.predict_jobs(scenario, evaluated):
+    for job in predict_jobs(scenario, evaluated):
         predictor(job)
     scored = plan.score_jobs(scenario, evaluated)
     for job in scored:

@@ -13,8 +13,10 @@ from raybench.errors import UserError
 from raybench.jobs import plan
 from raybench.jobs.keys import predictions_keys
 from raybench.jobs.plan import score_jobs
-from raybench.jobs.predict import Predictor, StoredPredictions
+from raybench.jobs.predict import Predictor
+from raybench.jobs.prediction_plan import predict_jobs
 from raybench.jobs.score import Scorer, read_rows
+from raybench.jobs.stored import StoredPredictions
 from raybench.metrics.downstream import downstream_knn
 from raybench.pipeline.collect import collect_tables
 
@@ -104,7 +106,7 @@ def test_a_set_adds_predictions_of_its_own_and_changes_no_others(make_scenario, 
 def scored(make_scenario, sets, trained):
     scenario = make_scenario(**sets(), evaluate__metrics=METRICS, name="elsewhere")
     audited = plan.evaluated_models(trained.jobs, [])
-    for job in plan.predict_jobs(scenario, audited):
+    for job in predict_jobs(scenario, audited):
         Predictor(scenario)(job)
     scorer, jobs = Scorer(scenario), score_jobs(scenario, audited)
     for job in jobs:
@@ -114,7 +116,7 @@ def scored(make_scenario, sets, trained):
 
 def test_every_model_is_asked_once_and_the_labels_are_those_of_the_set(scored, trained):
     scenario, audited, _ = scored
-    assert all(job.finished(scenario.store) == job.units for job in plan.predict_jobs(scenario, audited))
+    assert all(job.finished(scenario.store) == job.units for job in predict_jobs(scenario, audited))
     stored = StoredPredictions(scenario)
     for model in audited:
         found = stored.read(model.key, ROLE)
