@@ -4,6 +4,7 @@ So a change of `evaluate` trains nothing, a change of the forget rule keeps the 
 runs the trials of that method again.
 """
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -147,8 +148,7 @@ def piece_keys(
     Signals are stored where the logits are not kept.
     """
     name, split, pieces = Path(model).name, _split(scenario, role), num_pieces(len(scenario.role_ids(role)))
-    code = fingerprint(*(code_fingerprint(streamable(function).function) for function in SIGNALS.values()))
-    signals, arrays = f"artifacts/signals/{name}/{role}-{split}-{code}", "-".join(kept)
+    signals, arrays = f"artifacts/signals/{name}/{role}-{split}-{_code_of_signals()}", "-".join(kept)
     return [
         (
             None if "logits" in kept else f"{signals}-{piece}.parquet",
@@ -158,19 +158,28 @@ def piece_keys(
     ]
 
 
-def statistics_key(
-    scenario: Scenario, model: str, reference: str | None, role: str, calls: Sequence[Call], piece: int
-) -> str:
-    """Return the key of what some calls compute of a piece: models, samples, settings, code and the whole arrays."""
+def statistics_keys(
+    scenario: Scenario, model: str, reference: str | None, role: str, calls: tuple[Call, ...]
+) -> list[str]:
+    """Return the key of what some calls compute of every piece: models, samples, settings, code, the whole arrays."""
     models = {None: model, **({calls[0].reference: reference} if reference else {})}
     whole = {(models[source.reference], source.role) for call in calls for _, source in call.whole}
-    decided_by = [
-        [(call.name, call.streamed, call.whole, repr(call.settings)) for call in calls],
-        sorted(code_fingerprint(streamable(call.function).function) for call in calls),
-        sorted(f"{Path(key).name} {name} {_split(scenario, name)}" for key, name in whole),
-    ]
-    content = fingerprint("statistics", NUMERICS, model, reference, _split(scenario, role), decided_by)
-    return f"artifacts/statistics/{Path(model).name}/{role}-{content}-{piece}.pt"
+    read = sorted(f"{Path(str(key)).name} {name} {_split(scenario, name)}" for key, name in whole)
+    content = fingerprint("statistics", NUMERICS, model, reference, _split(scenario, role), _of_calls(calls), read)
+    prefix = f"artifacts/statistics/{Path(model).name}/{role}-{content}"
+    return [f"{prefix}-{piece}.pt" for piece in range(num_pieces(len(scenario.role_ids(role))))]
+
+
+@functools.lru_cache(maxsize=256)
+def _of_calls(calls: tuple[Call, ...]) -> str:
+    """Hash the functions, their code, and how they are called."""
+    code = {name: code_fingerprint(streamable(f).function) for name, f in {c.name: c.function for c in calls}.items()}
+    return fingerprint(code, [(call.name, call.streamed, call.whole, repr(call.settings)) for call in calls])
+
+
+@functools.lru_cache(maxsize=1)
+def _code_of_signals() -> str:
+    return fingerprint(*(code_fingerprint(streamable(function).function) for function in SIGNALS.values()))
 
 
 def all_predictions(scenario: Scenario, models: Iterable[str], roles: Iterable[str]) -> list[str]:

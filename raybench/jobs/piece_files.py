@@ -85,12 +85,18 @@ def write_states(store: Store, key: str, states: Sequence[State]) -> None:
     store.write_archive(key, buffer.getvalue())
 
 
-def read_state(store: Store, key: str, number: int) -> State:
-    """Return what the call of that number computed of a piece; raise ValueError with the reason if it is undefined."""
+def read_states(store: Store, key: str) -> list[State]:
+    """Return what each call of a group computed of a piece."""
     content = torch.load(io.BytesIO(store.read_archive(key)), weights_only=True)
-    state = {
-        name.partition(".")[2]: values.numpy() for name, values in content.items() if name.startswith(f"{number}.")
-    }
+    states: dict[int, State] = {}
+    for name, values in content.items():
+        number, _, part = name.partition(".")
+        states.setdefault(int(number), {})[part] = values.numpy()
+    return [states[number] for number in sorted(states)]
+
+
+def defined(state: State) -> State:
+    """Return the state; raise ValueError with the reason if the result is undefined."""
     if ERROR in state:
         raise ValueError(bytes(state[ERROR]).decode())
     return state

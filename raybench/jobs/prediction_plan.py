@@ -6,7 +6,6 @@ from raybench.jobs import keys
 from raybench.jobs.large_splits import large_splits
 from raybench.jobs.plan import POPULATION_ROLES, originals_of, untrained_model
 from raybench.jobs.specs import EvaluatedModel, PieceFiles, PredictJob, StreamJob
-from raybench.metrics.framework.streaming import Call
 from raybench.scenario.scenario import Scenario
 
 
@@ -51,12 +50,18 @@ def _stream_jobs(
         others = {"original": [originals[model]], "retrained": [key for key in retrained if key != model]}
         return [*others.get(name, [untrained])]
 
-    def statistics(model: str, piece: int) -> tuple[tuple[str | None, tuple[Call, ...], str], ...]:
-        return tuple(
-            (reference, calls, keys.statistics_key(scenario, model, reference, role, calls, piece))
+    statistics = {
+        model: [
+            (reference, calls, keys.statistics_keys(scenario, model, reference, role, calls))
             for calls in large.groups(role)
             for reference in references(model, calls[0].reference)
-        )
+        ]
+        for model in models
+    }
+
+    def of_piece(model: str, piece: int) -> PieceFiles:
+        groups = ((reference, calls, paths[piece]) for reference, calls, paths in statistics[model])
+        return PieceFiles(model, *files[model][piece], tuple(groups))
 
     return [
         StreamJob(
@@ -64,7 +69,7 @@ def _stream_jobs(
             piece,
             pieces,
             kept,
-            tuple(PieceFiles(model, *files[model][piece], statistics(model, piece)) for model in models),
+            tuple(of_piece(model, piece) for model in models),
         )
         for piece in range(pieces)
     ]

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from raybench.jobs import keys
 from raybench.jobs.large_splits import large_splits
-from raybench.jobs.piece_files import read_signal, read_state
+from raybench.jobs.piece_files import defined, read_signal, read_states
 from raybench.metrics.framework.streaming import (
     Call,
     Named,
@@ -46,8 +46,10 @@ class ArrayCache:
 
 
 def _num_bytes(value: Any) -> int:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return sum(map(_num_bytes, value))
+    if isinstance(value, dict):
+        return sum(map(_num_bytes, value.values()))
     return int(getattr(value, "nbytes", 64))
 
 
@@ -142,25 +144,24 @@ class StoredStatistics:
         return self._cache.get((call, model, reference), lambda: self._merged(call, model, reference))
 
     def _merged(self, call: Call, model: str, reference: str | None) -> Any:
-        scenario, role = self._scenario, call.role
-        size = len(scenario.role_ids(role))
+        store, role = self._scenario.store, call.role
+        size = len(self._scenario.role_ids(role))
         number = keys.num_pieces(size)
         rows = [np.arange(piece, size, number) for piece in range(number)]
         states: Sequence[State]
         if call.is_signal and "logits" not in self._large.kept(role):
-            files = keys.piece_keys(scenario, model, role, kept=self._large.kept(role))
+            files = keys.piece_keys(self._scenario, model, role, kept=self._large.kept(role))
             name = call.function.__name__
-            states = [{"0": read_signal(scenario.store, str(signals), name)} for signals, _ in files]
+            states = [{"0": read_signal(store, str(signals), name)} for signals, _ in files]
         else:
             group = next(group for group in self._large.groups(role) if call in group)
-            states = _States(
-                lambda piece: read_state(
-                    scenario.store,
-                    keys.statistics_key(scenario, model, reference, role, group, piece),
-                    group.index(call),
-                ),
-                number,
-            )
+            paths = keys.statistics_keys(self._scenario, model, reference, role, group)
+            position = group.index(call)
+            if streamable(call.function).merge.memory(1):
+                states = _States(lambda piece: read_states(store, paths[piece])[position], number)
+            else:
+                of_group = self._cache.get((group, model, reference), lambda: [read_states(store, p) for p in paths])
+                states = [defined(of_piece[position]) for of_piece in of_group]
         return streamable(call.function).merge.result(states, rows, dict(call.settings))
 
 
@@ -174,7 +175,7 @@ class _States(Sequence[State]):
         return self._number
 
     def __getitem__(self, piece: Any) -> Any:
-        return self._read(piece)
+        return defined(self._read(piece))
 
     def __iter__(self) -> Iterator[State]:
-        return map(self._read, range(self._number))
+        return map(self.__getitem__, range(self._number))
