@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from raybench.methods.framework.spec import Weight as Weight
     from raybench.methods.framework.spec import method as method
     from raybench.methods.framework.task import UnlearningTask as UnlearningTask
+    from raybench.metrics.framework.row_wise import row_wise as row_wise
     from raybench.metrics.framework.spec import Estimate as Estimate
     from raybench.metrics.framework.spec import metric as metric
+    from raybench.metrics.framework.streaming import mergeable as mergeable
 
 _EXPORTS = {
     "Audit": "raybench.api.audited",
@@ -48,9 +50,11 @@ _EXPORTS = {
     "audit": "raybench.api.audit",
     "dataset": "raybench.data.images",
     "forget_rule": "raybench.data.forget_rules.framework.spec",
+    "mergeable": "raybench.metrics.framework.streaming",
     "method": "raybench.methods.framework.spec",
     "metric": "raybench.metrics.framework.spec",
     "open": "raybench.api.run",
+    "row_wise": "raybench.metrics.framework.row_wise",
     "run": "raybench.api.run",
     "unlearn": "raybench.methods.framework.run",
 }

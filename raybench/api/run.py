@@ -2,6 +2,7 @@
 
 import builtins
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -28,7 +29,8 @@ from raybench.storage.tables import SCHEMAS
 if TYPE_CHECKING:
     from raybench.report.html import RunFrames
 
-TABLES = ("leaderboard", *(name for name in SCHEMAS if name != "predictions"), "reported")
+TABLES = ("leaderboard", *(name for name in SCHEMAS if name not in ("predictions", "signals")), "reported")
+SPLIT_FILE = re.compile(r"(?P<split>.+?)-[0-9a-f]{16}(-.+)?-(?P<piece>\d+)")  # the end of a file's name
 Until = Literal["train", "sweep", "evaluate", "report"]
 
 
@@ -109,24 +111,37 @@ class Run(Results):
         """Return ids, labels, logits and features of one model, one row per sample, as pyarrow.
 
         `model`: a `name` or `model` of the table `models`, for example "original" or "finetune-3". `split`: a role
-        such as "forget", or a downstream set; by default all of them, which the column `split` tells apart. Raise
-        UserError for an unknown model or split.
+        such as "forget", or a downstream set; by default all of them, which the column `split` tells apart. A split
+        above `evaluate.stream_above` has `signals` instead. Raise UserError for an unknown model or split.
         """
+        return self._stored("predictions", model, split)
+
+    def signals(self, model: str, split: str | None = None) -> pa.Table:
+        """Return loss, confidence, margin, rank ... of one model on the splits above `evaluate.stream_above`.
+
+        One row per sample, as pyarrow; arguments as in `predictions`.
+        """
+        return self._stored("signals", model, split)
+
+    def _stored(self, kind: str, model: str, split: str | None) -> pa.Table:
         names = dict(zip(self.models["name"], self.models["model"]))
         key = names.get(model, model)
         if key not in set(names.values()):
             raise unknown(f"model of run {self.name!r}:", model, names)
-        files = self._store.keys(f"{self.name}/tables/predictions", suffix=".parquet")
         pieces: dict[str, list[tuple[int, str]]] = {}
-        for file in files:
+        for file in self._store.keys(f"{self.name}/tables/{kind}", suffix=".parquet"):
             owner, _, rest = file.rsplit("/", 1)[-1].removesuffix(".parquet").partition("-")
             if owner == key:
-                role, _, start = rest.rsplit("-", 2)
-                pieces.setdefault(role, []).append((int(start), file))
+                part = SPLIT_FILE.fullmatch(rest)
+                assert part is not None
+                pieces.setdefault(part["split"], []).append((int(part["piece"]), file))
         if not pieces:
-            raise UserError(f"run {self.name!r} has no predictions of {model!r}: it failed, or was not evaluated")
+            reason = "it failed, or was not evaluated"
+            if kind == "signals":
+                reason = "it has predictions, or was not evaluated"
+            raise UserError(f"run {self.name!r} has no {kind} of {model!r}: {reason}")
         if split is not None and split not in pieces:
-            raise unknown(f"split of run {self.name!r}:", split, pieces)
+            raise unknown(f"split of run {self.name!r} with {kind}:", split, pieces)
         chosen = pieces.values() if split is None else [pieces[split]]
         return pa.concat_tables(self._store.read_table(file) for files in chosen for _, file in sorted(files))
 

@@ -14,7 +14,15 @@ from raybench.storage.report_schemas import LEADERBOARD_METRICS
 HEADER = ("column", "type", "unit", "values", "meaning", "good value")
 # columns that repeat for each metric of the leaderboard, and for each protocol of the reported results
 REPEATED = {"leaderboard": ("metric", LEADERBOARD_METRICS), "reported": ("protocol", ("released", "corrected"))}
-TYPES = {"string": "text", "int64": "integer", "double": "number", "float": "number", "bool": "true or false"}
+TYPES = {
+    "string": "text",
+    "int64": "integer",
+    "double": "number",
+    "float": "number",
+    "bool": "true or false",
+    "int32": "integer",
+    "int8": "integer",
+}
 
 
 def tables_page() -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from tensorboard.compat.proto.event_pb2 import Event
 
+from raybench.report.predicted_classes import split_files
 from raybench.metrics.functions import signals
 from raybench.report.leaderboard import Leaderboard
 from raybench.storage import events
@@ -87,15 +88,21 @@ def _per_sample(store: Store, name: str, samples: pa.Table, models: Sequence[str
     for (model, split), group in frame[frame["model"].isin(models)].groupby(["model", "split"], sort=False):
         for signal in SIGNALS:
             values[signal][model][split] = _finite(group[signal].to_numpy(dtype=np.float64))
-    for key in store.keys(f"{name}/tables/predictions", suffix="-0.parquet"):
-        model, _, role = key.rpartition("/")[2].partition("-")
-        if model in values[LOG_LOSS] and role.startswith("retain-"):
-            predictions = store.read_table(key).slice(0, RETAIN_SAMPLES)
+    for model, files in split_files(store, name, "predictions", "retain").items():
+        if model in values[LOG_LOSS] and (first := [key for key in files if key.endswith("-0.parquet")]):
+            predictions = store.read_table(first[0]).slice(0, RETAIN_SAMPLES)
+            if predictions["logits"].null_count:
+                continue
             logits, labels = matrix(predictions["logits"]), labels_of(predictions)
             if np.isfinite(logits).all():
                 values[LOG_LOSS][model]["retain"] = _log10(signals.loss(logits, labels))
                 if labels.ndim == 1:
                     values["margin"][model]["retain"] = signals.margin(logits, labels)
+    for model, files in split_files(store, name, "signals", "retain").items():
+        if model in values[LOG_LOSS]:
+            stored = store.read_table(files[0], columns=["loss", "margin"]).slice(0, RETAIN_SAMPLES).to_pandas()
+            values[LOG_LOSS][model]["retain"] = _log10(_finite(stored["loss"].to_numpy(dtype=np.float64)))
+            values["margin"][model]["retain"] = _finite(stored["margin"].to_numpy(dtype=np.float64))
     return values
 
 

@@ -173,8 +173,8 @@ SIGNALS = pa.schema(
         ),
         column("loss", REAL, "cross-entropy; mean over labels", unit="nats", values="0 and above"),
         column("confidence", REAL, "probability of the label; mean over labels", values="0 to 1"),
-        column("scaled_confidence", REAL, "log(p / (1 - p)) of the label; mean over labels"),
-        column("margin", REAL, "logit of the label minus the largest other; mean over labels"),
+        column("scaled_confidence", REAL, "log(p / (1 - p)) of the label; mean over labels", unit="logit"),
+        column("margin", REAL, "logit of the label minus the largest other; mean over labels", unit="logit"),
         column("correctness", pa.float32(), "fraction of correct labels: 0 or 1 for one label", values="0 to 1"),
         column("entropy", REAL, "entropy of the softmax", unit="nats", values="0 to log(classes)"),
         column(
