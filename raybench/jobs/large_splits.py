@@ -84,9 +84,9 @@ def _traced(scenario: Scenario, streamed: frozenset[tuple[str, str]]) -> Needs:
     )
 
 
-def check_metrics(scenario: Scenario, feature_size: int) -> list[str]:
+def refusals(scenario: Scenario, width: int) -> list[str]:
     """Return a sentence for each metric that cannot be computed on a large split; raise UserError for a user's own."""
-    sizes = {"logits": scenario.data().num_classes, "features": feature_size}
+    sizes = {"logits": scenario.data().num_classes, "features": width}
     sentences = []
     for metric, split, (role, array) in large_splits(scenario).refused:
         samples = len(scenario.role_ids(role))

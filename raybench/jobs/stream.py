@@ -21,6 +21,7 @@ from raybench.jobs.stored import StoredPredictions
 from raybench.metrics.framework.streaming import Accumulator, Call, Positions, State, streamable
 from raybench.metrics.functions.stored_signals import SIGNALS
 from raybench.models import feature_tap
+from raybench.models.heads import feature_size
 from raybench.scenario.scenario import Scenario
 from raybench.storage import tables
 
@@ -116,7 +117,7 @@ def _affordable(files: Sequence[PieceFiles], load: Load) -> Iterator[list[PieceF
     part: list[PieceFiles] = []
     size = 0
     for model in files:
-        width = _width(load(model.model)) if model.statistics else 0
+        width = feature_size(load(model.model)) if model.statistics else 0
         calls = [call for _, group, _ in model.statistics for call in group]
         needed = sum(streamable(call.function).merge.memory(width) for call in calls)
         if part and size + needed > ACCUMULATED_BYTES:
@@ -126,10 +127,6 @@ def _affordable(files: Sequence[PieceFiles], load: Load) -> Iterator[list[PieceF
         size += needed
     if part:
         yield part
-
-
-def _width(model: nn.Module) -> int:
-    return max((layer.in_features for layer in model.modules() if isinstance(layer, nn.Linear)), default=0)
 
 
 @torch.inference_mode()

@@ -34,6 +34,13 @@ def num_outputs(model: nn.Module) -> int:
     return head.out_features if isinstance(head, nn.Linear) else head.out_channels
 
 
+def feature_size(model: nn.Module) -> int:
+    """Return the width of the features that the head reads."""
+    head = model.get_submodule(head_name(model))
+    assert isinstance(head, nn.Linear | nn.Conv2d)
+    return head.in_features if isinstance(head, nn.Linear) else head.in_channels
+
+
 @dataclass
 class Tap:
     """The penultimate features of the latest forward pass, (B, D)."""

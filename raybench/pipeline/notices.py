@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from raybench.data.images import TEST
 from raybench.engine.audit import IDEAL_GAP, Audit, collapse
+from raybench.jobs.large_splits import large_splits, refusals
+from raybench.models.heads import feature_size
 from raybench.pipeline.results import Trained
 from raybench.report.collapsed import at_majority
 from raybench.report.conclusion import MIN_RETRAINED
@@ -36,7 +38,21 @@ def assumptions(scenario: Scenario) -> list[str]:
             f"methods.{methods[0]}.checkpoints: file i is compared with original i mod {experiment.sweep.originals}, "
             "which is trained here; if your models started from others, name those in model.checkpoint"
         )
-    return notices
+    return [*notices, *_large(scenario)]
+
+
+def _large(scenario: Scenario) -> list[str]:
+    """Return which splits are never held whole, and which metrics cannot be computed there."""
+    large = large_splits(scenario)
+    streamed = [f"{role} ({len(scenario.role_ids(role)):,})" for role in scenario.roles if large.is_streamed(role)]
+    if not streamed:
+        return []
+    sentence = (
+        f"above evaluate.stream_above ({scenario.experiment.evaluate.stream_above:,} samples), so never held whole: "
+        f"{', '.join(streamed)}"
+    )
+    width = feature_size(scenario.untrained(0)) if large.refused else 0
+    return [sentence, *refusals(scenario, width)]
 
 
 def no_better_than_majority(scenario: Scenario, trained: Trained) -> list[str]:

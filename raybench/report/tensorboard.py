@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 from tensorboard.compat.proto.event_pb2 import Event
 
-from raybench.report.predicted_classes import split_files
 from raybench.metrics.functions import signals
 from raybench.report.leaderboard import Leaderboard
+from raybench.report.predicted_classes import split_files
 from raybench.storage import events
 from raybench.storage.predicted_arrays import labels_of, matrix
 from raybench.storage.report_schemas import LEADERBOARD_METRICS

@@ -8,7 +8,7 @@ import pytest
 from raybench.distributed.evaluate import in_order
 from raybench.errors import UserError
 from raybench.jobs import keys, plan
-from raybench.jobs.large_splits import check_metrics, large_splits
+from raybench.jobs.large_splits import large_splits, refusals
 from raybench.jobs.predict import Predictor
 from raybench.jobs.prediction_plan import predict_jobs
 from raybench.jobs.score import Scorer, read_rows
@@ -136,7 +136,7 @@ def test_no_split_is_streamed_by_default(make_scenario):
 
 def test_a_metric_that_needs_a_whole_split_says_so(make_scenario):
     scenario = make_scenario(evaluate__stream_above=30, evaluate__metrics=["cka_rbf_to_retrained", "accuracy"])
-    sentences = check_metrics(scenario, 64)
+    sentences = refusals(scenario, 64)
     assert any("cka_rbf_to_retrained is not computed on retain" in sentence for sentence in sentences)
     assert all("evaluate.keep" in sentence for sentence in sentences)
 
@@ -160,6 +160,6 @@ def test_a_users_metric_that_reads_a_whole_split_is_refused(make_scenario, tmp_p
     with pytest.raises(
         UserError, match=r"own_whole_metric\.largest reads the logits of forget as a whole: 40 samples"
     ) as error:
-        check_metrics(scenario, 64)
+        refusals(scenario, 64)
     assert "row_wise" in str(error.value)
     assert "evaluate.keep: {forget: logits}" in str(error.value)
