@@ -4,7 +4,7 @@ The description of a field is what `docs/experiment.md` and the JSON schema show
 """
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -20,6 +20,8 @@ Threads = Annotated[int, Field(ge=1, le=limits.THREADS)]
 
 class Train(Recipe):
     """The training recipe of the original and the retrained models, and the number of retrained models."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = (*Recipe.OPTIONS, "sync_batchnorm", "compile")
 
     seed: Seed = Field(
         default=0, description="Seed of the first original model; further ones (`sweep.originals`) use others."
@@ -41,7 +43,24 @@ class Train(Recipe):
     workers: Threads = Field(
         default=1,
         description="Workers that train one model together by data-parallel training (DDP). Small models train faster "
-        "side by side with 1 worker each.",
+        "side by side with 1 worker each. Batches, schedule and augmentation are the same for any number of workers.",
+    )
+    sync_batchnorm: bool = Field(
+        default=False,
+        description="Normalize in training over the global batch instead of over the samples of each worker "
+        "(synchronized BatchNorm), for small batches per worker. One worker does so anyway.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Compile the model with `torch.compile` for training: some minutes at the start, faster steps "
+        "afterwards. Needs a C++ compiler (CPU) or triton (GPU) on the workers. Predictions and unlearning do not "
+        "compile.",
+    )
+    checkpoint_minutes: float = Field(
+        default=10,
+        gt=0,
+        description="Write a checkpoint within an epoch when the last one is older than this many minutes; after every "
+        "epoch there is one anyway. An interrupted training resumes from its last checkpoint to the same weights.",
     )
 
     @cached_property
@@ -57,6 +76,17 @@ class Train(Recipe):
 
     def recipe_of(self, kind: Literal["original", "retrained"]) -> Recipe:
         return self.recipe if kind == "original" else self.retrained_recipe
+
+    @property
+    def execution(self) -> Any:
+        """Return what decides the weights besides recipe and seed: the workers, and how they compute.
+
+        Several workers compute other roundings than one, and the BatchNorm statistics of smaller batches.
+        """
+        options = {"compile": True} if self.compile else {}
+        if self.workers > 1:
+            options["sync_batchnorm"] = self.sync_batchnorm
+        return [self.workers, options] if options else self.workers
 
     @property
     def checkpoints(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raybench.distributed.activities import announce
 from raybench.distributed.failures import original_errors
+from raybench.engine.synchronized import group_mean
 from raybench.jobs.specs import TrainJob
 from raybench.jobs.train import Workers, train_job
 from raybench.scenario.scenario import Scenario
@@ -56,8 +57,8 @@ def _train_one(scenario: Scenario, job: TrainJob) -> None:
 def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel) -> None:
     """Train all models in turn in one trainer, so that its start is paid once.
 
-    Every epoch's checkpoint is in the store, so a group that lost a worker, or a driver that was killed, resumes from
-    the last epoch; Ray Train's own checkpoints are not used.
+    Checkpoints are in the store, so a group that lost a worker, or a driver that was killed, resumes from the last one;
+    Ray Train's own checkpoints are not used.
     """
     experiment, store = scenario.experiment, scenario.store
     resources = experiment.resources
@@ -109,6 +110,7 @@ def _train_all(config: dict[str, Any]) -> None:
         size=context.get_world_size(),
         wrap=_wrap,
         from_first=_from_first,
+        mean=group_mean,
         report=ray.train.report,
     )
     if workers.rank == 0:

@@ -26,6 +26,7 @@ class ModelRecord(TypedDict):
     epochs: int | None
     loss: float | None
     workers: int | None
+    data_wait: NotRequired[float]  # mean over the epochs of the curve's values; absent for an imported checkpoint
     curve: NotRequired[list[dict[str, float]]]  # a row per epoch; absent for an imported checkpoint
 
 

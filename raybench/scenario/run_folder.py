@@ -47,7 +47,9 @@ def run_folder(scenario: Scenario) -> str:
 
 def settings_by_content(experiment: Experiment) -> dict[str, Any]:
     """Return every setting that decides results, defaults included, as plain values without paths."""
-    settings = experiment.model_dump(mode="json", exclude={"name": True, "resources": HARDWARE})
+    settings = experiment.model_dump(
+        mode="json", exclude={"name": True, "resources": HARDWARE, "train": {"checkpoint_minutes"}}
+    )
     return {key: _by_content(value) for key, value in settings.items()}
 
 

@@ -49,6 +49,17 @@ def test_retrained_seeds_follow_the_originals_own_seed_unless_they_are_listed():
     assert Train(retrained_seeds=[9, 2]).seeds == [9, 2]
 
 
+def test_options_that_are_not_set_leave_no_trace_in_what_keys_are_made_of():
+    plain = Train().model_dump()
+    assert not {"ema", "compile", "sync_batchnorm"} & (set(plain) | set(Train().recipe.model_dump()))
+    assert Train().execution == Train(sync_batchnorm=True).execution == 1
+    options = {"ema": 0.99, "compile": True, "sync_batchnorm": True}
+    chosen = Train(workers=2, **options)
+    assert chosen.model_dump().items() >= options.items()
+    assert chosen.recipe.model_dump()["ema"] == chosen.retrained_recipe.ema == 0.99
+    assert len({str(Train(workers=2, compile=c, sync_batchnorm=s).execution) for c in (0, 1) for s in (0, 1)}) == 4
+
+
 def test_the_recipe_holds_what_decides_a_model_and_not_how_many_there_are():
     one, other = (
         Train(epochs=3, seed=1, retrained_seeds=2, workers=1),

@@ -4,7 +4,7 @@ A dataset that fits into memory is one uint8 array; a batch is one gather and on
 about forty times as fast as decoding, transforming and collating single images. Seeds and orders come from `order`.
 """
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Generator, Sequence, Sized
 from typing import Protocol
 
 import numpy as np
@@ -222,7 +222,7 @@ def iterate(
     shuffle: bool = True,
     drop_last: bool = False,
     augment: bool = True,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor]]:
     """Yield the batches of one epoch, from number `first` on: the same remaining batches as in a complete epoch.
 
     Order and augmentation depend on (seed, epoch). With several workers, `batch_size` is that of all together, and
