@@ -6,7 +6,7 @@ The description of a field is what `docs/experiment.md` and the JSON schema show
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raybench import limits
 from raybench.config.data import Seed
@@ -16,6 +16,21 @@ from raybench.errors import UserError, attach_key, format_validation_error, unkn
 
 Models = Annotated[int, Field(ge=0, le=limits.MODELS)]
 Threads = Annotated[int, Field(ge=1, le=limits.THREADS)]
+
+
+class WorkerRange(BaseModel):
+    """A number of workers that may change while a model trains."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: Threads = Field(description="Train as soon as the cluster has room for this many workers.")
+    max: Threads = Field(description="Use up to this many workers when the cluster has room.")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "WorkerRange":
+        if self.min > self.max:
+            raise ValueError(f"min is {self.min} and max is {self.max}; min must not be larger")
+        return self
 
 
 class Train(Recipe):
@@ -40,10 +55,12 @@ class Train(Recipe):
         "only; raybench then trains none, and `retrained_seeds` is their number.",
         json_schema_extra={"keys_of": "recipe"},
     )
-    workers: Threads = Field(
+    workers: Threads | WorkerRange = Field(
         default=1,
         description="Workers that train one model together by data-parallel training (DDP). Small models train faster "
-        "side by side with 1 worker each. Batches, schedule and augmentation are the same for any number of workers.",
+        "side by side with 1 worker each. Batches, schedule and augmentation are the same for any number of workers. "
+        "`{min: 2, max: 8}` uses as many as the cluster has room for, and changes their number when nodes come and go; "
+        "the training then continues from its last checkpoint.",
     )
     sync_batchnorm: bool = Field(
         default=False,
@@ -84,9 +101,20 @@ class Train(Recipe):
         Several workers compute other roundings than one, and the BatchNorm statistics of smaller batches.
         """
         options = {"compile": True} if self.compile else {}
-        if self.workers > 1:
+        if self.most_workers > 1:
             options["sync_batchnorm"] = self.sync_batchnorm
-        return [self.workers, options] if options else self.workers
+        workers = self.workers.model_dump() if isinstance(self.workers, WorkerRange) else self.workers
+        return [workers, options] if options else self.most_workers
+
+    @property
+    def fewest_workers(self) -> int:
+        """Return the number of workers that a training needs to start."""
+        return self.workers.min if isinstance(self.workers, WorkerRange) else self.workers
+
+    @property
+    def most_workers(self) -> int:
+        """Return the largest number of workers that train one model."""
+        return self.workers.max if isinstance(self.workers, WorkerRange) else self.workers
 
     @property
     def checkpoints(self) -> tuple[str, ...]:

@@ -134,12 +134,15 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
     seconds_before = float(checkpoint["seconds"]) if checkpoint else 0.0
     loss = float(checkpoint["loss"]) if checkpoint else float("nan")
     rows: list[dict[str, float]] = checkpoint["curve"] if checkpoint else []
+    groups: list[int] = checkpoint.get("groups", []) if checkpoint else []
+    groups += [] if groups[-1:] == [workers.size] else [workers.size]
     started = time.perf_counter()
 
     def save(state: dict[str, Any]) -> None:
         seconds = seconds_before + time.perf_counter() - started
         buffer = io.BytesIO()
-        torch.save({**state, "model": model.state_dict(), "loss": loss, "seconds": seconds, "curve": rows}, buffer)
+        job_state = {"model": model.state_dict(), "loss": loss, "seconds": seconds, "curve": rows, "groups": groups}
+        torch.save({**state, **job_state}, buffer)
         store.write_archive(_checkpoint(job), buffer.getvalue(), durable=False)
 
     with ExitStack() as stack:
@@ -186,5 +189,6 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         "loss": loss,
         "data_wait": sum(row["data_wait"] for row in rows) / max(len(rows), 1),
         "workers": workers.size,
+        "groups": groups,
         "curve": rows,
     }

@@ -22,7 +22,7 @@ from raybench.scoring.memory import Audits
 from raybench.storage.runs import DIGITS
 from raybench.storage.store import fingerprint
 
-HARDWARE = {"device", "cpus_per_trial", "gpus_per_trial", "cpus_per_model", "gpus_per_model", "retries"}
+HARDWARE = {"device", "cpus_per_trial", "gpus_per_trial", "cpus_per_model", "gpus_per_model", "retries", "wait_minutes"}
 LOCATIONS = ("root", "download")  # of images, which count by content
 
 

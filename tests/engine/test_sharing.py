@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def everything(rank, world_size, folder):
     split = digits(SAMPLES, ["crop", "flip"])
     base = {"epochs": 3, "batch_size": BATCH, "lr": 0.05}
 
-    def fit(model, recipe, checkpoint=None, kill_at=None):
+    def fit(model, recipe, checkpoint=None, kill_at=None, world_size=world_size):
         curve, saved = [], []
 
         def save(state):
@@ -142,7 +143,7 @@ def everything(rank, world_size, folder):
                 steps.append(1)
                 if len(steps) > kill_at:
                     raise Killed
-            return group_mean(value)
+            return group_mean(value) if world_size == dist.get_world_size() else value
 
         steps = []
         wrapped = DistributedDataParallel(model) if world_size > 1 else model
@@ -184,6 +185,24 @@ def everything(rank, world_size, folder):
             model.load_state_dict(checkpoint["model"])
             results[f"killed {kill_at}"] = fit(model, recipe, checkpoint=checkpoint), numbers(model)
             dist.barrier()
+    if world_size == 2:
+        # the group shrinks to one worker within an epoch, and grows to two again
+        recipe = Recipe(**base, class_weights="inverse")
+        for kill_at, before, after in ((8, 2, 1), (9, 1, 2)):
+            curve, model = None, plain_net()
+            with suppress(Killed):
+                if before == 2 or rank == 0:
+                    fit(plain_net(), recipe, kill_at=kill_at, world_size=before)
+            dist.barrier()
+            checkpoint = torch.load(f"{folder}/checkpoint{before}.pt", weights_only=True)
+            model.load_state_dict(checkpoint["model"])
+            if after == 2 or rank == 0:
+                curve = fit(model, recipe, checkpoint=checkpoint, world_size=after)
+            dist.barrier()
+            results[f"from {before} to {after}"] = curve, numbers(model)
+    else:
+        model = plain_net()
+        results["fixed"] = fit(model, Recipe(**base, class_weights="inverse")), numbers(model)
     dist.destroy_process_group()
     return results
 
@@ -226,3 +245,14 @@ def test_a_group_that_is_killed_within_an_epoch_ends_in_the_same_weights_bit_for
         assert ended == weights
         assert remaining == curve[len(curve) - len(remaining) :]
         assert len(remaining) >= 3 - kill_at // 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["from 2 to 1", "from 1 to 2"])
+def test_a_group_that_changes_its_size_within_an_epoch_follows_the_same_curve(groups, change):
+    curve, weights = groups[0]["fixed"]
+    after, ended = groups[1][change]
+    assert len(after) == 2
+    assert after == pytest.approx(curve[1:], rel=1e-5)
+    for parameter, values in weights.items():
+        assert ended[parameter] == pytest.approx(values, rel=1e-4, abs=1e-5), parameter
