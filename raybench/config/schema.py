@@ -147,8 +147,8 @@ class Resources(Section):
     )
     wait_minutes: Annotated[float, Field(gt=0)] = Field(
         default=10,
-        description="Time that a cluster has to add the nodes that a run needs, or to replace those that a data-parallel "
-        "training lost, before the run gives up. Repeat the command to continue.",
+        description="Time that a cluster has to add the nodes that a run needs, or to replace those that a "
+        "data-parallel training lost, before the run gives up. Repeat the command to continue.",
     )
 
 
