@@ -17,6 +17,7 @@ from raybench.data.reading.batches import DatasetSplit, ResidentSplit, iterate
 from raybench.data.reading.decode_dataset import decode_all
 from raybench.data.reading.decode_image import CorruptImage
 from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.order import worker_rows
 from raybench.data.reading.stream import StreamedSplit
 from raybench.data.transforms.views import View
 from raybench.engine.audit import measure
@@ -133,6 +134,18 @@ def flat(value):
     if isinstance(value, list | tuple):
         return [number for part in value for number in flat(part)]
     return np.asarray(value, dtype=np.float64).ravel().tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_several_workers_and_epochs_that_go_on_see_the_pixels_of_one_undisturbed_worker(data, workers):
+    split = StreamedSplit(data, np.arange(N), VIEW, augment=["random_resized_crop", "flip"], workers=workers)
+    whole = list(iterate(split, batch_size=7, seed=0, epoch=1))
+    for rank in range(2):
+        own = list(iterate(split, batch_size=7, seed=0, epoch=1, rank=rank, world_size=2, first=1))
+        for (x, y), (own_x, own_y) in zip(whole[1:], own, strict=True):
+            rows = worker_rows(len(x), rank=rank, world_size=2)
+            assert torch.equal(own_x, x[rows])
+            assert torch.equal(own_y, y[rows])
 
 
 def test_splits_in_memory_make_each_batch_when_it_is_due(data):

@@ -63,12 +63,13 @@ def test_the_mean_of_the_workers_gradients_is_the_gradient_of_the_global_batch(
         assert torch.allclose(torch.autograd.grad(together, model.weight)[0], expected, atol=1e-12)
 
 
-AUGMENT = ["crop", "flip", "affine", "jitter", "grayscale"]
+AUGMENT = ["flip", "affine", "jitter", "grayscale", "autoaugment"]
 
 
+@pytest.mark.parametrize("crop", ["crop", "random_resized_crop"])
 @pytest.mark.parametrize("first", [0, 2])
-def test_workers_see_the_pixels_that_a_single_worker_sees_and_so_does_an_epoch_that_goes_on(first):
-    split = digits(33, AUGMENT)
+def test_workers_see_the_pixels_that_a_single_worker_sees_and_so_does_an_epoch_that_goes_on(first, crop):
+    split = digits(33, [crop, *AUGMENT])
     whole = list(iterate(split, batch_size=10, seed=1, epoch=2))[first:]
     shares = [
         list(iterate(split, batch_size=10, seed=1, epoch=2, rank=rank, world_size=3, first=first)) for rank in range(3)
