@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from raybench import models
+from raybench.data.reading.batches import ResidentSplit
 from raybench.engine import compilation, data_wait
 from raybench.engine.compilation import compiled
 from raybench.engine.data_wait import DataWait
@@ -185,3 +186,33 @@ def test_every_epoch_reports_its_wait(split):
     )
     assert len(fractions) == 2
     assert all(0 < fraction < 1 for fraction in fractions)
+
+
+# -- on a GPU ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_training_on_a_gpu_resumes_within_an_epoch_and_measures_its_wait(trained):
+    def build():
+        model = fresh()
+        model.insert(len(model) - 1, nn.Dropout(0.3))
+        return model.cuda()
+
+    split = ResidentSplit(trained.scenario.data(), trained.scenario.splits().ids("retain"), device="cuda")
+    recipe, saved, fractions = Recipe(epochs=2, batch_size=32, ema=0.9), [], []
+    whole, resumed = build(), build()
+    train(
+        whole,
+        split,
+        recipe,
+        seed=0,
+        on_epoch=lambda progress: fractions.append(progress.data_wait),
+        save=lambda state: saved.append(copy.deepcopy({**state, "model": whole.state_dict()})),
+        save_seconds=0,
+    )
+    resumed.load_state_dict(saved[7]["model"])
+    train(resumed, split, recipe, seed=0, checkpoint=saved[7])
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, resumed.state_dict()[name], atol=1e-5), name
+    assert all(0 <= fraction <= 1 for fraction in fractions)

@@ -125,6 +125,33 @@ def test_a_training_that_dies_goes_on_from_its_last_epoch_to_the_same_weights(tr
     assert [event.step for event in curves.Scalars("train/loss")] == [0, 1]
 
 
+@pytest.mark.parametrize("saves", [1, 5, 9, 13])
+def test_a_training_that_dies_within_an_epoch_goes_on_with_its_next_batch(trained, fresh, monkeypatch, saves):
+    scenario, (job, *_) = fresh(train__checkpoint_minutes=1e-9)
+    assert job == trained.jobs[0]
+    loop, steps = module.train, []
+
+    def until(*given, save, **rest):
+        def save_and_die(state):
+            save(state)
+            steps.append(state.get("partial", {}).get("steps"))
+            if len(steps) == saves:
+                raise Killed
+
+        loop(*given, save=save_and_die, **rest)
+
+    monkeypatch.setattr(module, "train", until)
+    with pytest.raises(Killed):
+        train_job(scenario, job)
+    record = train_job(scenario, job)
+    assert steps == [1, 2, 3, 4, 5, 6, None] * 2
+    assert equal(weights(scenario, job), weights(trained.scenario, trained.jobs[0]))
+    assert without_times(record) == without_times(trained.records[0])
+    assert 0 <= record["data_wait"] < 1
+    curves = EventAccumulator(scenario.store.path(f"{scenario.folder}/tensorboard/training/original")).Reload()
+    assert [event.step for event in curves.Scalars("train/loss")] == [0, 1]
+
+
 def test_weights_without_a_record_do_not_count_as_a_model(trained, fresh):
     scenario, (job, *_) = fresh()
     scenario.store.write_bytes(f"{job.key}.pt", b"half of it")
