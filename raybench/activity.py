@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, SupportsFloat
 
 INTERVAL_SECONDS = 1.0  # at least, between two messages of a process
+SHOWN_WAIT = 0.2  # fraction of the time; a wait below it is not worth a person's attention
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class State:
     loss: float | None = None
     images_per_second: float | None = None
     seconds_left: float | None = None
+    data_wait: float | None = None  # fraction of the epoch so far in which the loop waited for its next batch
 
     def __str__(self) -> str:
         parts = [self.name]
@@ -35,6 +37,8 @@ class State:
             parts.append(f"{self.images_per_second:,.0f} images/s")
         if self.seconds_left is not None:
             parts.append(f"{clock(self.seconds_left)} left")
+        if self.data_wait is not None and self.data_wait >= SHOWN_WAIT:
+            parts.append(f"waiting for data {self.data_wait:.0%} of the time")
         return "  ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,6 +62,7 @@ class _Work:
             math.nan,
         )  # fraction of the work; at the first message a resumed one is above 0
         self.loss: SupportsFloat | None = None
+        self.data_wait: float | None = None
         self.samples = 0
         self.sent = False
         self.started = self.last = time.monotonic()
@@ -68,7 +73,7 @@ class _Work:
         left = (now - self.started) * (1 - self.done) / progress if progress > 0 else None
         epoch = None if self.epoch is None else min(self.epoch + 1, self.epochs or self.epoch + 1)
         loss = None if self.loss is None else float(self.loss)
-        self.send(State(self.name, epoch, self.epochs, loss, speed, left))
+        self.send(State(self.name, epoch, self.epochs, loss, speed, left, self.data_wait))
         self.sent, self.samples, self.last = True, 0, now
 
 
@@ -98,13 +103,21 @@ def working_on(name: str) -> Iterator[None]:
             work.send(None)
 
 
-def advance(samples: int, *, loss: SupportsFloat | None = None, done: float | None = None) -> None:
+def advance(
+    samples: int,
+    *,
+    loss: SupportsFloat | None = None,
+    done: float | None = None,
+    data_wait: float | None = None,
+) -> None:
     """Count samples of a batch. `loss`: of the batch, read only if a message is due; `done`: fraction of the work."""
     if _work is None:
         return
     _work.samples += samples
     if loss is not None:
         _work.loss = loss
+    if data_wait is not None:
+        _work.data_wait = data_wait
     if done is not None:
         if math.isnan(_work.done_first):
             _work.done_first = done

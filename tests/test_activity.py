@@ -32,6 +32,17 @@ def test_a_message_has_epoch_loss_speed_and_time_left(sent):
     assert str(messages[1]) == "train original  epoch 1/4  loss 0.25  200 images/s  0:02 left"
 
 
+def test_a_training_that_waits_for_its_data_says_so(sent):
+    messages, now = sent
+    with activity.working_on("train original"):
+        for wait in (0.5, 0.1):
+            now[0] += 1
+            activity.advance(100, data_wait=wait)
+    assert str(messages[0]) == "train original  100 images/s  waiting for data 50% of the time"
+    assert str(messages[1]) == "train original  100 images/s"
+    assert messages[1].as_dict()["data_wait"] == 0.1
+
+
 def test_at_most_one_message_a_second_and_no_loss_is_read_between(sent):
     messages, now = sent
     reads = []

@@ -99,7 +99,9 @@ def _train_lines(scenario: Scenario, trained: Trained) -> Iterator[str]:
         return
     cached = _finished(scenario.store, [*jobs, *references])
     missing = len(jobs) + len(references) - cached
-    workers = f", {experiment.train.workers} data-parallel workers" if experiment.train.workers > 1 else ""
+    fewest, most = experiment.train.fewest_workers, experiment.train.most_workers
+    number = f"{fewest} to {most}" if fewest < most else f"{most}"
+    workers = f", {number} data-parallel workers" if most > 1 else ""
     for_search = f", and {len(references)} references of the search" if references else ""
     yield (
         f"train        {_yours(imported)}{len(jobs)} models{f' ({kinds})' if kinds else ''} "

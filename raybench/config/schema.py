@@ -145,6 +145,11 @@ class Resources(Section):
         description="Times that a task is run again after its worker died (out of memory, lost node), before it counts "
         "as failed.",
     )
+    wait_minutes: Annotated[float, Field(gt=0)] = Field(
+        default=10,
+        description="Time that a cluster has to add the nodes that a run needs, or to replace those that a "
+        "data-parallel training lost, before the run gives up. Repeat the command to continue.",
+    )
 
 
 class Paper(Section):

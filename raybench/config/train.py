@@ -4,9 +4,9 @@ The description of a field is what `docs/experiment.md` and the JSON schema show
 """
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raybench import limits
 from raybench.config.data import Seed
@@ -18,8 +18,25 @@ Models = Annotated[int, Field(ge=0, le=limits.MODELS)]
 Threads = Annotated[int, Field(ge=1, le=limits.THREADS)]
 
 
+class WorkerRange(BaseModel):
+    """A number of workers that may change while a model trains."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: Threads = Field(description="Train as soon as the cluster has room for this many workers.")
+    max: Threads = Field(description="Use up to this many workers when the cluster has room.")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "WorkerRange":
+        if self.min > self.max:
+            raise ValueError(f"min is {self.min} and max is {self.max}; min must not be larger")
+        return self
+
+
 class Train(Recipe):
     """The training recipe of the original and the retrained models, and the number of retrained models."""
+
+    OPTIONS: ClassVar[tuple[str, ...]] = (*Recipe.OPTIONS, "sync_batchnorm", "compile")
 
     seed: Seed = Field(
         default=0, description="Seed of the first original model; further ones (`sweep.originals`) use others."
@@ -38,10 +55,29 @@ class Train(Recipe):
         "only; raybench then trains none, and `retrained_seeds` is their number.",
         json_schema_extra={"keys_of": "recipe"},
     )
-    workers: Threads = Field(
+    workers: Threads | WorkerRange = Field(
         default=1,
         description="Workers that train one model together by data-parallel training (DDP). Small models train faster "
-        "side by side with 1 worker each.",
+        "side by side with 1 worker each. Batches, schedule and augmentation are the same for any number of workers. "
+        "`{min: 2, max: 8}` uses as many as the cluster has room for, and changes their number when nodes come and go; "
+        "the training then continues from its last checkpoint.",
+    )
+    sync_batchnorm: bool = Field(
+        default=False,
+        description="Normalize in training over the global batch instead of over the samples of each worker "
+        "(synchronized BatchNorm), for small batches per worker. One worker does so anyway.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Compile the model with `torch.compile` for training: some minutes at the start, faster steps "
+        "afterwards. Needs a C++ compiler (CPU) or triton (GPU) on the workers. Predictions and unlearning do not "
+        "compile.",
+    )
+    checkpoint_minutes: float = Field(
+        default=10,
+        gt=0,
+        description="Write a checkpoint within an epoch when the last one is older than this many minutes; after every "
+        "epoch there is one anyway. An interrupted training resumes from its last checkpoint to the same weights.",
     )
 
     @cached_property
@@ -57,6 +93,28 @@ class Train(Recipe):
 
     def recipe_of(self, kind: Literal["original", "retrained"]) -> Recipe:
         return self.recipe if kind == "original" else self.retrained_recipe
+
+    @property
+    def execution(self) -> Any:
+        """Return what decides the weights besides recipe and seed: the workers, and how they compute.
+
+        Several workers compute other roundings than one, and the BatchNorm statistics of smaller batches.
+        """
+        options = {"compile": True} if self.compile else {}
+        if self.most_workers > 1:
+            options["sync_batchnorm"] = self.sync_batchnorm
+        workers = self.workers.model_dump() if isinstance(self.workers, WorkerRange) else self.workers
+        return [workers, options] if options else self.most_workers
+
+    @property
+    def fewest_workers(self) -> int:
+        """Return the number of workers that a training needs to start."""
+        return self.workers.min if isinstance(self.workers, WorkerRange) else self.workers
+
+    @property
+    def most_workers(self) -> int:
+        """Return the largest number of workers that train one model."""
+        return self.workers.max if isinstance(self.workers, WorkerRange) else self.workers
 
     @property
     def checkpoints(self) -> tuple[str, ...]:

@@ -64,16 +64,18 @@ class Cluster:
         *,
         quiet: bool = True,
         needs: Sequence[Need] = (),
+        wait_seconds: float = 600.0,
         report: Callable[[str], None] = print,
         dashboard: bool = False,
     ) -> None:
         """Check `address`: auto, host:port, ray://host:port, or None for a local Ray (inside a job: its cluster).
 
         `dashboard` starts the dashboard of a local Ray, on this machine only, and reports its address. `needs` are
-        compared with what Ray has, once connected; `report` is called with what a cluster still lacks.
+        compared with what Ray has, once connected; a cluster has `wait_seconds` to add nodes, and `report` is called
+        with what it still lacks.
         """
         self._address, self._quiet, self._started = address, quiet, False
-        self._needs, self._report, self._dashboard = needs, report, dashboard
+        self._needs, self._wait_seconds, self._report, self._dashboard = needs, wait_seconds, report, dashboard
         self._folder: SessionFolder | None = None
         self._watch: Watch | None = None
         if address is not None:
@@ -173,7 +175,7 @@ class Cluster:
             from raybench.distributed.watch import Watch, addresses_of_ray
 
             self._watch = Watch(addresses_of_ray(), self._report)
-        require(self._needs, may_grow=bool(address), report=self._report)
+        require(self._needs, may_grow=bool(address), report=self._report, wait_seconds=self._wait_seconds)
 
 
 def _job_config(address: str) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """Compare what an experiment asks for with what the machine or cluster has; Ray itself would wait without a word."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from raybench.config.schema import Experiment
-from raybench.errors import UserError
+from raybench.errors import CONTINUE, LostError, UserError
 
-WAIT_SECONDS = 600.0  # how long a cluster may take to add nodes before a run gives up
 POLL_SECONDS = 5.0
 TITLES = {"CPU": "CPUs", "GPU": "GPUs"}
 
@@ -39,7 +39,7 @@ class Need:
 
 def needs(experiment: Experiment) -> list[Need]:
     """Return what one trial and one model of the experiment need."""
-    resources, workers = experiment.resources, experiment.train.workers
+    resources, workers = experiment.resources, experiment.train.fewest_workers
     models = {"CPU": resources.cpus_per_model, "GPU": resources.gpus_per_model}
     trials = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
     keys = "resources.cpus_per_model, resources.gpus_per_model"
@@ -60,7 +60,7 @@ def unmet(wanted: Sequence[Need], nodes: Sequence[Amounts], where: str) -> str |
 
 
 def require(
-    wanted: Sequence[Need], *, may_grow: bool, report: Callable[[str], None], wait_seconds: float = WAIT_SECONDS
+    wanted: Sequence[Need], *, may_grow: bool, report: Callable[[str], None], wait_seconds: float = math.inf
 ) -> None:
     """Raise UserError if the connected Ray cannot run the experiment.
 
@@ -84,6 +84,29 @@ def require(
             time.sleep(min(POLL_SECONDS, wait_seconds))
     finally:
         _request([])
+
+
+class Deadline:
+    """The time that a cluster has to replace nodes that it lost while a training runs, or waits for them."""
+
+    def __init__(self, need: Need, wait_seconds: float) -> None:
+        self._need, self._wait_seconds = need, wait_seconds
+        self._checked = self._met = time.monotonic()
+
+    def check(self) -> None:
+        """Raise LostError if the nodes have lacked room for the need for too long; looks every few seconds."""
+        now = time.monotonic()
+        if now - self._checked < min(POLL_SECONDS, self._wait_seconds):
+            return
+        self._checked = now
+        problem = unmet([self._need], _nodes(), "the cluster")
+        if problem is None:
+            self._met = now
+        elif now - self._met > self._wait_seconds:
+            raise LostError(
+                f"{problem}, and no node replaced the lost ones in {self._wait_seconds / 60:g} minutes "
+                f"(resources.wait_minutes). {CONTINUE}"
+            )
 
 
 def _nodes() -> list[Amounts]:

@@ -16,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raybench.distributed.activities import announce
 from raybench.distributed.failures import original_errors
+from raybench.distributed.resources import Deadline, needs
+from raybench.engine.synchronized import group_mean
 from raybench.jobs.specs import TrainJob
 from raybench.jobs.train import Workers, train_job
 from raybench.scenario.scenario import Scenario
@@ -25,7 +27,7 @@ OnModel = Callable[[str], None]
 
 def run_training(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel) -> None:
     """Train every job; `on_model` is called with each model's name when it is finished."""
-    if scenario.experiment.train.workers > 1:
+    if scenario.experiment.train.most_workers > 1:
         _data_parallel(scenario, jobs, on_model)
     else:
         _packed(scenario, jobs, on_model)
@@ -56,17 +58,19 @@ def _train_one(scenario: Scenario, job: TrainJob) -> None:
 def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnModel) -> None:
     """Train all models in turn in one trainer, so that its start is paid once.
 
-    Every epoch's checkpoint is in the store, so a group that lost a worker, or a driver that was killed, resumes from
-    the last epoch; Ray Train's own checkpoints are not used.
+    Checkpoints are in the store, so a group that lost a worker, or a driver that was killed, resumes from the last one;
+    Ray Train's own checkpoints are not used.
     """
     experiment, store = scenario.experiment, scenario.store
-    resources = experiment.resources
+    resources, train = experiment.resources, experiment.train
+    fewest, most = train.fewest_workers, train.most_workers
+    num_workers: Any = most if fewest == most else (fewest, most)
     folder, name = store.scratch(experiment.name), f"train-{uuid.uuid4().hex[:12]}"
     trainer = TorchTrainer(
         _train_all,
         train_loop_config={"scenario": scenario, "jobs": list(jobs)},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=experiment.train.workers,
+            num_workers=num_workers,
             use_gpu=resources.gpus_per_model > 0,
             resources_per_worker={"CPU": resources.cpus_per_model}
             | ({"GPU": resources.gpus_per_model} if resources.gpus_per_model else {}),
@@ -89,9 +93,11 @@ def _data_parallel(scenario: Scenario, jobs: Sequence[TrainJob], on_model: OnMod
     # a daemon thread, so that Ctrl-C ends the driver at once
     threading.Thread(target=fit, daemon=True).start()
     waiting = list(jobs)
+    deadline = Deadline(needs(experiment)[0], 60 * resources.wait_minutes)  # Ray Train itself waits without an end
     with original_errors(f"data-parallel training, after {resources.retries} retries,"):
         while not outcome.done():  # the store shows which models are finished
             wait([outcome], timeout=1.0)
+            deadline.check()
             for job in [job for job in waiting if store.exists(f"{job.key}.json")]:
                 waiting.remove(job)
                 on_model(job.name)
@@ -109,6 +115,7 @@ def _train_all(config: dict[str, Any]) -> None:
         size=context.get_world_size(),
         wrap=_wrap,
         from_first=_from_first,
+        mean=group_mean,
         report=ray.train.report,
     )
     if workers.rank == 0:

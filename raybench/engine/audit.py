@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from raybench.data.reading.batches import Split
+from raybench.data.reading.batches import Split, iterate
 from raybench.engine.devices import autocast
 from raybench.engine.losses import supervised_rows
 from raybench.errors import UserError, unknown
@@ -59,8 +59,7 @@ def measure(
     model.eval()
     losses, hits = [], []
     with autocast(precision, next(model.parameters()).device):
-        for start in range(0, len(split), batch_size):
-            x, y = split.batch(np.arange(start, min(start + batch_size, len(split))), generator=None)
+        for x, y in iterate(split, batch_size=batch_size, seed=0, epoch=0, shuffle=False, augment=False):
             logits = model(x).float()
             losses.append(supervised_rows(logits.double(), y).cpu().numpy())
             hits.append(((logits.argmax(1) == y) if y.ndim == 1 else ((logits > 0) == (y > 0))).double().cpu())

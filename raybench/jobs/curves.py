@@ -26,6 +26,7 @@ AUDIT_TAGS = {
 TRAINING_TAGS = {
     "loss": "train/loss",
     "lr": "train/lr",
+    "data_wait": "train/data_wait",
     "validation_accuracy": AUDIT_TAGS["validation_accuracy"],
     "validation_loss": AUDIT_TAGS["validation_loss"],
 }
@@ -51,7 +52,7 @@ def trial_path(phase: Phase, method: str, seed: int, key: str) -> str:
 
 def training_points(row: Mapping[str, float]) -> dict[str, float]:
     """Return the values of one epoch of a training by tag."""
-    return {tag: row[name] for name, tag in TRAINING_TAGS.items()}
+    return {tag: row[name] for name, tag in TRAINING_TAGS.items() if name in row}  # older records lack some
 
 
 def trial_points(experiment: Experiment, row: Mapping[str, Any], target: Audit) -> dict[str, float]:

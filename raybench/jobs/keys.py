@@ -42,7 +42,7 @@ def model_keys(
     experiment = scenario.experiment
     decided_by: list[Any] = [
         experiment.train.recipe_of(kind).model_dump(),
-        experiment.train.workers,
+        experiment.train.execution,
         experiment.resources.threads,
         seed,
         scenario.ids_fingerprint(*roles),

@@ -25,7 +25,9 @@ class ModelRecord(TypedDict):
     seconds: float | None
     epochs: int | None
     loss: float | None
-    workers: int | None
+    workers: int | None  # at the end
+    groups: NotRequired[list[int]]  # the numbers of workers that trained it, in turn
+    data_wait: NotRequired[float]  # mean over the epochs of the curve's values; absent for an imported checkpoint
     curve: NotRequired[list[dict[str, float]]]  # a row per epoch; absent for an imported checkpoint
 
 

@@ -1,4 +1,4 @@
-"""Train one model of a scenario, alone or as one of several data-parallel workers, with a checkpoint per epoch."""
+"""Train one model of a scenario, alone or as one of several data-parallel workers, with checkpoints."""
 
 import io
 import time
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from raybench import activity, models
 from raybench.data.reading.batches import Split
 from raybench.data.reading.stream import StreamedSplit
 from raybench.engine.audit import audit, measure
+from raybench.engine.compilation import compiled
 from raybench.engine.devices import resolve_precision, set_num_threads
+from raybench.engine.synchronized import synchronize
 from raybench.engine.training import Progress, train
 from raybench.engine.user_errors import training_failed
 from raybench.errors import UserError
@@ -38,6 +40,7 @@ class Workers:
     size: int = 1
     wrap: Callable[[nn.Module], nn.Module] = _identity
     from_first: Callable[[Any], Any] = _identity
+    mean: Callable[[Tensor], Tensor] = _identity
     report: Callable[[dict[str, Any]], object] = _identity
 
 
@@ -107,13 +110,23 @@ def _pixels(split: Split) -> dict[str, Any]:
     return {"short_side_cache": split.short_side_cache.short_side, "exact_pixels": split.exact}
 
 
+def _wrapped(model: nn.Module, scenario: Scenario, workers: Workers) -> nn.Module:
+    """Return the model as the loop calls it; weights and their names stay those of `model`."""
+    settings = scenario.experiment.train
+    if settings.sync_batchnorm and workers.size > 1:
+        synchronize(model)
+    wrapped = workers.wrap(model)
+    return compiled(wrapped, scenario.device) if settings.compile else wrapped
+
+
 def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Module, ModelRecord]:
-    recipe, store = scenario.experiment.train.recipe_of(job.kind), scenario.store
+    settings, store = scenario.experiment.train, scenario.store
+    recipe = settings.recipe_of(job.kind)
     model = scenario.fresh(job.seed)
     split = scenario.split(*job.roles, augment=True, recipe=recipe)
     validation = scenario.split("validation", limit=AUDIT_LIMIT)
     checkpoint: dict[str, Any] | None = None
-    # every worker must resume from the same epoch, whatever it can see of the store
+    # every worker must resume from the same checkpoint, whatever it can see of the store
     if workers.from_first(store.exists(_checkpoint(job))):
         content = io.BytesIO(store.read_archive(_checkpoint(job)))
         checkpoint = torch.load(content, map_location=scenario.device, weights_only=True)
@@ -121,19 +134,15 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
     seconds_before = float(checkpoint["seconds"]) if checkpoint else 0.0
     loss = float(checkpoint["loss"]) if checkpoint else float("nan")
     rows: list[dict[str, float]] = checkpoint["curve"] if checkpoint else []
+    groups: list[int] = checkpoint.get("groups", []) if checkpoint else []
+    groups += [] if groups[-1:] == [workers.size] else [workers.size]
     started = time.perf_counter()
 
-    def save(progress: Progress) -> None:
-        state = {
-            "model": model.state_dict(),
-            "optimizer": progress.optimizer.state_dict(),
-            "epoch": progress.epoch,
-            "loss": progress.loss,
-            "seconds": seconds_before + time.perf_counter() - started,
-            "curve": rows,
-        }
+    def save(state: dict[str, Any]) -> None:
+        seconds = seconds_before + time.perf_counter() - started
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        job_state = {"model": model.state_dict(), "loss": loss, "seconds": seconds, "curve": rows, "groups": groups}
+        torch.save({**state, **job_state}, buffer)
         store.write_archive(_checkpoint(job), buffer.getvalue(), durable=False)
 
     with ExitStack() as stack:
@@ -149,19 +158,22 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
                 accuracy, losses = measure(model, validation)
                 row = {"epoch": progress.epoch, "loss": loss, "lr": progress.lr}
                 row |= {"validation_accuracy": accuracy, "validation_loss": float(losses.mean())}
+                row["data_wait"] = progress.data_wait
                 rows.append({**row, "seconds": seconds_before + time.perf_counter() - started})
                 curve.log(progress.epoch, curves.training_points(row))
-                save(progress)
 
         train(
-            workers.wrap(model),
+            _wrapped(model, scenario, workers),
             split,
             recipe,
             seed=job.seed,
             rank=workers.rank,
             world_size=workers.size,
+            mean=workers.mean,
             checkpoint=checkpoint,
             on_epoch=on_epoch,
+            save=save if workers.rank == 0 else None,
+            save_seconds=60 * settings.checkpoint_minutes,
         )
     return model, {
         "key": job.key,
@@ -175,6 +187,8 @@ def _trained(scenario: Scenario, job: TrainJob, workers: Workers) -> tuple[nn.Mo
         "seconds": seconds_before + time.perf_counter() - started,
         "epochs": recipe.epochs,
         "loss": loss,
+        "data_wait": sum(row["data_wait"] for row in rows) / max(len(rows), 1),
         "workers": workers.size,
+        "groups": groups,
         "curve": rows,
     }

@@ -45,7 +45,14 @@ def run(
     store.probe()
     store.sweep_partial()
     quiet = reporter.verbosity < 1
-    ray = Cluster(address, quiet=quiet, needs=needs(experiment), report=reporter.print, dashboard=dashboard)
+    ray = Cluster(
+        address,
+        quiet=quiet,
+        needs=needs(experiment),
+        wait_seconds=60 * experiment.resources.wait_minutes,
+        report=reporter.print,
+        dashboard=dashboard,
+    )
     recorded = readable_warnings(reporter, store, f"{experiment.name}/warnings.txt")
     with store.lock(f"{experiment.name}/lock"), recorded, ray as cluster:
         store.remove_scratch(experiment.name)  # of a run that was killed

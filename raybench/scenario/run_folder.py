@@ -22,7 +22,7 @@ from raybench.scoring.memory import Audits
 from raybench.storage.runs import DIGITS
 from raybench.storage.store import fingerprint
 
-HARDWARE = {"device", "cpus_per_trial", "gpus_per_trial", "cpus_per_model", "gpus_per_model", "retries"}
+HARDWARE = {"device", "cpus_per_trial", "gpus_per_trial", "cpus_per_model", "gpus_per_model", "retries", "wait_minutes"}
 LOCATIONS = ("root", "download")  # of images, which count by content
 
 
@@ -47,7 +47,9 @@ def run_folder(scenario: Scenario) -> str:
 
 def settings_by_content(experiment: Experiment) -> dict[str, Any]:
     """Return every setting that decides results, defaults included, as plain values without paths."""
-    settings = experiment.model_dump(mode="json", exclude={"name": True, "resources": HARDWARE})
+    settings = experiment.model_dump(
+        mode="json", exclude={"name": True, "resources": HARDWARE, "train": {"checkpoint_minutes"}}
+    )
     return {key: _by_content(value) for key, value in settings.items()}
 
 

@@ -49,6 +49,29 @@ def test_retrained_seeds_follow_the_originals_own_seed_unless_they_are_listed():
     assert Train(retrained_seeds=[9, 2]).seeds == [9, 2]
 
 
+def test_options_that_are_not_set_leave_no_trace_in_what_keys_are_made_of():
+    plain = Train().model_dump()
+    assert not {"ema", "compile", "sync_batchnorm"} & (set(plain) | set(Train().recipe.model_dump()))
+    assert Train().execution == Train(sync_batchnorm=True).execution == 1
+    options = {"ema": 0.99, "compile": True, "sync_batchnorm": True}
+    chosen = Train(workers=2, **options)
+    assert chosen.model_dump().items() >= options.items()
+    assert chosen.recipe.model_dump()["ema"] == chosen.retrained_recipe.ema == 0.99
+    assert len({str(Train(workers=2, compile=c, sync_batchnorm=s).execution) for c in (0, 1) for s in (0, 1)}) == 4
+
+
+def test_workers_are_a_number_or_a_range():
+    fixed, elastic = Train(workers=2), Train(workers={"min": 1, "max": 4})
+    assert (fixed.fewest_workers, fixed.most_workers) == (2, 2)
+    assert (elastic.fewest_workers, elastic.most_workers) == (1, 4)
+    executions = [Train(workers=w).execution for w in (1, 2, 4, {"min": 1, "max": 4}, {"min": 2, "max": 4})]
+    assert len(set(map(str, executions))) == 5
+    experiment = {"name": "x", "data": {"dataset": "digits"}, "forget": {"rule": "random", "fraction": 0.1}}
+    experiment |= {"model": {"name": "cnn"}, "methods": {"finetune": {}}}
+    assert "min is 3 and max is 2" in message(experiment | {"train": {"workers": {"min": 3, "max": 2}}})
+    assert "train.workers" in message(experiment | {"train": {"workers": {"min": 3}}})
+
+
 def test_the_recipe_holds_what_decides_a_model_and_not_how_many_there_are():
     one, other = (
         Train(epochs=3, seed=1, retrained_seeds=2, workers=1),

@@ -59,7 +59,7 @@ def test_all_augmentations_follow_one_order_whatever_the_order_of_their_names(ma
     assert torch.equal(*made)
     draws = Augment.parse(names).draw(60, np.random.default_rng(2))
     plain = ResidentSplit(data, np.arange(60), device=device, augment=[*crop, "flip"])
-    pixels = plain.pixels(np.arange(60), torch.arange(60, device=device), np.random.default_rng(2))
+    pixels = plain.pixels(np.arange(60), torch.arange(60, device=device), plain.draw(60, np.random.default_rng(2)))
     for field in ("affine", "jitter", "gray", "policy"):
         only = Draws(draws.top, draws.left, draws.flip, **{field: getattr(draws, field)})
         pixels = finish(pixels, only)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raybench.data.reading.order import epoch_order, rank_shard, seed_for, stratified_order
+from raybench.data.reading.order import epoch_order, num_rows, seed_for, stratified_order, worker_rows
 
 
 def test_seeds_tell_numbers_from_text_and_one_cut_from_another():
@@ -26,13 +26,16 @@ def test_a_seed_is_the_same_in_every_process_and_version():
 
 
 @settings(max_examples=50, deadline=None)
-@given(n=st.integers(1, 60), world_size=st.integers(1, 9), epoch=st.integers(0, 3))
-def test_the_shares_of_all_ranks_cover_every_sample_in_equal_lengths(n, world_size, epoch):
-    shares = [epoch_order(n, seed=1, epoch=epoch, rank=r, world_size=world_size) for r in range(world_size)]
-    assert {len(s) for s in shares} == {-(-n // world_size)}
-    together = np.stack(shares, axis=1).ravel()
-    assert sorted(together[:n]) == list(range(n))
-    np.testing.assert_array_equal(together[n:], np.resize(together[:n], len(together))[n:])
+@given(n=st.integers(1, 60), world_size=st.integers(1, 9))
+def test_every_sample_of_a_global_batch_belongs_to_one_worker_and_no_worker_is_idle(n, world_size):
+    shares = [worker_rows(n, rank=rank, world_size=world_size) for rank in range(world_size)]
+    own = [num_rows(n, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert sorted(np.concatenate([rows[:k] for rows, k in zip(shares, own)])) == list(range(n))
+    assert max(own) - min(own) <= 1
+    assert min(map(len, shares)) >= min(2, n)
+    for rows in shares:
+        assert len(set(rows)) == len(rows)
+    assert [len(rows) for rows in shares] == [max(k, min(2, n)) for k in own]
 
 
 def test_the_order_changes_with_epoch_and_seed_only():
@@ -42,13 +45,9 @@ def test_the_order_changes_with_epoch_and_seed_only():
     assert (order != epoch_order(100, seed=1, epoch=0)).any()
 
 
-def test_an_empty_set_has_an_empty_order_for_every_rank():
-    assert len(epoch_order(0, seed=0, epoch=0, rank=1, world_size=2)) == 0
-
-
 def test_a_rank_outside_the_world_is_refused():
     with pytest.raises(ValueError, match="rank 2"):
-        rank_shard(np.arange(4), rank=2, world_size=2)
+        worker_rows(4, rank=2, world_size=2)
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from raybench.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageData
 from raybench.data.reading import stream
-from raybench.data.reading.batches import ReadsAhead, ResidentSplit, iterate
+from raybench.data.reading.ahead import ReadsAhead, read
+from raybench.data.reading.batches import ResidentSplit, iterate
 from raybench.data.reading.decode_dataset import decode_all
 from raybench.data.reading.decode_image import CorruptImage, decode
 from raybench.data.reading.encoded import Encoded
@@ -105,17 +106,17 @@ def test_batches_do_not_depend_on_threads_or_on_reading_ahead(data, monkeypatch,
     monkeypatch.setattr(stream, "decode", lambda *given: (time.sleep(next(slow)), decode(*given))[1])
     for workers in (1, 3):
         split = StreamedSplit(data, IDS, VIEW, augment=augment, workers=workers)
-        made = list(split.batches(orders, generator=seeded()))
+        made = list(read(split, orders, generator=seeded()))
         assert len(made) == len(expected)
         assert all(same(a, b) for a, b in zip(made, expected))
 
 
 def test_an_epoch_reads_ahead_and_is_the_same_as_batch_by_batch(data):
     class Plain:
-        """The same split without its `batches`."""
+        """The same split without its `start`."""
 
         def __init__(self, split):
-            self.batch, self.ids, self.labels = split.batch, split.ids, split.labels
+            self.batch, self.draw, self.ids, self.labels = split.batch, split.draw, split.ids, split.labels
 
         def __len__(self):
             return len(self.ids)
@@ -131,11 +132,9 @@ def test_an_epoch_reads_ahead_and_is_the_same_as_batch_by_batch(data):
 def test_only_the_next_batch_is_begun_while_one_is_used(data, monkeypatch):
     split = StreamedSplit(data, IDS, VIEW, workers=2)
     started = []
-    original = split.start_batch
-    monkeypatch.setattr(
-        split, "start_batch", lambda order, generator: (started.append(order), original(order, generator))[1]
-    )
-    batches = split.batches([np.array([i]) for i in range(6)], generator=None)
+    original = split.start
+    monkeypatch.setattr(split, "start", lambda order, **rest: (started.append(order), original(order, **rest))[1])
+    batches = read(split, [np.array([i]) for i in range(6)], generator=None)
     next(batches)
     assert len(started) == 2
     next(batches)

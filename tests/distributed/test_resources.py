@@ -3,7 +3,7 @@
 import pytest
 
 from raybench.distributed import resources
-from raybench.distributed.resources import Need, needs, require, unmet
+from raybench.distributed.resources import Deadline, Need, needs, require, unmet
 from raybench.errors import UserError
 
 LAPTOP = [{"CPU": 2.0}]
@@ -36,6 +36,8 @@ def test_the_message_names_the_unit_the_keys_and_what_there_is(make_experiment):
         "0 GPUs"
     )
     assert "one trial needs 1 CPUs and 0.5 GPUs" in str(unmet(needs(experiment)[1:], LAPTOP, "this machine"))
+    elastic = make_experiment(train={"workers": {"min": 3, "max": 9}})
+    assert needs(elastic)[0].count == 3
     workers = make_experiment(train={"workers": 3})
     assert "3 workers of one training each need 1 CPUs" in str(unmet(needs(workers), LAPTOP, "this machine"))
 
@@ -53,6 +55,28 @@ def test_a_machine_is_refused_at_once_and_a_cluster_after_the_stated_time(monkey
     assert "waiting" in messages[0]
     assert "giving up in" in messages[0]
     assert requests == [[{"CPU": 4.0}], []]  # asked for, and withdrawn
+
+
+def test_a_training_whose_nodes_do_not_come_back_ends_after_the_stated_time(monkeypatch):
+    nodes, now = [CLUSTER], [0.0]
+    monkeypatch.setattr(resources, "_nodes", lambda: nodes[0])
+    monkeypatch.setattr(resources.time, "monotonic", lambda: now[0])
+    deadline = Deadline(Need("2 workers of one training", "train.workers", {"CPU": 4.0}, 2), 600)
+
+    def wait(seconds):
+        for _ in range(seconds):
+            now[0] += 1
+            deadline.check()
+
+    wait(1000)
+    nodes[0] = LAPTOP
+    wait(590)
+    nodes[0] = CLUSTER  # a node came back
+    wait(20)
+    nodes[0] = LAPTOP
+    with pytest.raises(UserError, match=r"2 workers .* but the cluster has 2 CPUs .* in 10 minutes \(resources.wait_m"):
+        wait(700)
+    assert now[0] == pytest.approx(2220, abs=10)
 
 
 def test_a_cluster_that_grows_in_time_runs(monkeypatch):

@@ -1,6 +1,7 @@
 """The supervised loop: its schedule against slow formulas, its seeds, and going on from a checkpoint."""
 
 import copy
+import io
 import math
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from raybench import models
-from raybench.data.reading.batches import DatasetSplit, iterate, seed_for
-from raybench.engine.training import Recipe, inverse_frequencies, train
+from raybench.data.reading.batches import DatasetSplit
+from raybench.engine.sharing import inverse_frequencies
+from raybench.engine.training import Recipe, train
 from raybench.errors import UserError
 
 SCHEDULES = ("constant", "step", "cosine", "cosine_epoch", "one_cycle")
@@ -26,6 +28,12 @@ def fresh(seed=0):
 @pytest.fixture(scope="module")
 def split(trained):
     return trained.scenario.split("retain")
+
+
+def with_dropout(seed=0):
+    model = fresh(seed)
+    model.insert(len(model) - 1, nn.Dropout(0.3))
+    return model
 
 
 def same(one, other):
@@ -135,25 +143,55 @@ def test_every_step_gets_its_own_learning_rate(split):
     ],
     ids=["sgd", "adamw", "nesterov", "adam"],
 )
-@pytest.mark.parametrize("stop", [0, 1])
-def test_going_on_from_a_checkpoint_ends_in_the_same_weights_bit_for_bit(trained, recipe, stop):
+@pytest.mark.parametrize("ema", [None, 0.9])
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_going_on_from_a_checkpoint_ends_in_the_same_weights_bit_for_bit(trained, recipe, ema, data):
+    """Killed after any step that saves: weights, losses and learning rates are those of an undisturbed run."""
     split = trained.scenario.samples(trained.scenario.splits().ids("retain"), augment=True)
-    whole, saved = fresh(), {}
+    recipe = recipe.model_copy(update={"ema": ema})
 
-    def keep(progress):
-        if progress.epoch == stop:
-            saved.update(copy.deepcopy({"model": whole.state_dict(), "optimizer": progress.optimizer.state_dict()}))
+    def run(model, checkpoint, save):
+        curve = []
+        train(
+            model,
+            split,
+            recipe,
+            seed=4,
+            checkpoint=checkpoint,
+            on_epoch=lambda progress: curve.append((progress.epoch, progress.loss, progress.lr)),
+            save=save,
+            save_seconds=0,
+        )
+        return curve
 
-    train(whole, split, recipe, seed=4, on_epoch=keep)
-    resumed, epochs = fresh(seed=9), []
-    resumed.load_state_dict(saved["model"])
+    whole, saved = with_dropout(), []
+    curve = run(whole, None, lambda state: saved.append(copy.deepcopy({**state, "model": whole.state_dict()})))
+    last = data.draw(st.integers(0, len(saved) - 1))
+    buffer = io.BytesIO()
+    torch.save(saved[last], buffer)
+    buffer.seek(0)
+    checkpoint = torch.load(buffer, weights_only=True)
+    resumed, done = with_dropout(seed=9), checkpoint["epoch"] + 1
+    resumed.load_state_dict(checkpoint["model"])
     torch.rand(3)  # another process has another random state
-    checkpoint = {"optimizer": saved["optimizer"], "epoch": stop}
-    train(
-        resumed, split, recipe, seed=4, checkpoint=checkpoint, on_epoch=lambda progress: epochs.append(progress.epoch)
-    )
-    assert epochs == list(range(stop + 1, 3))
+    assert run(resumed, checkpoint, None) == curve[done:]
     assert same(whole, resumed)
+
+
+def test_a_checkpoint_is_due_after_each_epoch_and_when_the_last_one_is_old(split):
+    """Only between optimizer steps, and never at once after the last batch of an epoch."""
+    for seconds, expected in ((0, [4, 8, None, 4, 8, None]), (math.inf, [None, None])):
+        saved = []
+        train(
+            fresh(),
+            split,
+            Recipe(epochs=2, batch_size=16, accumulate=4),  # 10 batches
+            seed=0,
+            save=lambda state, saved=saved: saved.append(state.get("partial", {}).get("steps")),
+            save_seconds=seconds,
+        )
+        assert saved == expected
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(split):
@@ -316,23 +354,3 @@ def test_bf16_training_runs_in_mixed_precision_and_keeps_weights_and_loss_in_fp3
     assert dtypes == {torch.bfloat16}
     assert all(value.dtype == torch.float32 for value in model.parameters())
     assert all(torch.isfinite(value).all() for value in model.parameters())
-
-
-def test_workers_together_see_every_sample_once_an_epoch(split):
-    """What each of two workers draws, put together, is one epoch: the loop only passes rank and size on."""
-    seed = seed_for("train", 5)
-    drawn = [
-        torch.cat([x for x, _ in iterate(split, batch_size=16, seed=seed, epoch=0, rank=rank, world_size=2)])
-        for rank in (0, 1)
-    ]
-    everyone = split.batch(np.arange(len(split)), generator=None)[0]
-    rows = torch.cat(drawn).flatten(1)
-    assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, everyone.flatten(1).tolist()))
-
-
-def test_the_global_batch_is_shared_among_workers(split):
-    sizes = []
-    model = fresh()
-    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    train(model, split, Recipe(epochs=1, batch_size=32), seed=0, rank=1, world_size=2)
-    assert sizes == [16] * 5

@@ -46,8 +46,8 @@ def equal(one, other):
 
 
 def without_times(record):
-    curve = [{**row, "seconds": 0} for row in record["curve"]]
-    return {**record, "seconds": 0, "curve": curve}
+    times = {"seconds": 0, "data_wait": 0}
+    return {**record, **times, "curve": [{**row, **times} for row in record["curve"]]}
 
 
 def stamps(scenario):
@@ -99,14 +99,17 @@ def test_a_training_that_dies_goes_on_from_its_last_epoch_to_the_same_weights(tr
     scenario, (job, *_) = fresh()
     loop, epochs = module.train, []
 
-    def until(model, split, recipe, *, on_epoch, **rest):
+    def until(model, split, recipe, *, on_epoch, save, **rest):
         def note(progress):
             epochs.append(progress.epoch)
             on_epoch(progress)
+
+        def save_and_die(state):
+            save(state)
             if epochs == list(range(last + 1)):
                 raise Killed
 
-        loop(model, split, recipe, on_epoch=note, **rest)
+        loop(model, split, recipe, on_epoch=note, save=save_and_die, **rest)
 
     monkeypatch.setattr(module, "train", until)
     with pytest.raises(Killed):
@@ -122,6 +125,33 @@ def test_a_training_that_dies_goes_on_from_its_last_epoch_to_the_same_weights(tr
     assert [event.step for event in curves.Scalars("train/loss")] == [0, 1]
 
 
+@pytest.mark.parametrize("saves", [1, 5, 9, 13])
+def test_a_training_that_dies_within_an_epoch_goes_on_with_its_next_batch(trained, fresh, monkeypatch, saves):
+    scenario, (job, *_) = fresh(train__checkpoint_minutes=1e-9)
+    assert job == trained.jobs[0]
+    loop, steps = module.train, []
+
+    def until(*given, save, **rest):
+        def save_and_die(state):
+            save(state)
+            steps.append(state.get("partial", {}).get("steps"))
+            if len(steps) == saves:
+                raise Killed
+
+        loop(*given, save=save_and_die, **rest)
+
+    monkeypatch.setattr(module, "train", until)
+    with pytest.raises(Killed):
+        train_job(scenario, job)
+    record = train_job(scenario, job)
+    assert steps == [1, 2, 3, 4, 5, 6, None] * 2
+    assert equal(weights(scenario, job), weights(trained.scenario, trained.jobs[0]))
+    assert without_times(record) == without_times(trained.records[0])
+    assert 0 <= record["data_wait"] < 1
+    curves = EventAccumulator(scenario.store.path(f"{scenario.folder}/tensorboard/training/original")).Reload()
+    assert [event.step for event in curves.Scalars("train/loss")] == [0, 1]
+
+
 def test_weights_without_a_record_do_not_count_as_a_model(trained, fresh):
     scenario, (job, *_) = fresh()
     scenario.store.write_bytes(f"{job.key}.pt", b"half of it")
@@ -133,7 +163,8 @@ def test_curves_show_training_and_validation(trained):
     curves = EventAccumulator(
         trained.scenario.store.path(f"{trained.scenario.folder}/tensorboard/training/retrained-1")
     ).Reload()
-    assert set(curves.Tags()["scalars"]) == {"train/loss", "train/lr", "validation/accuracy", "validation/loss"}
+    tags = {"train/loss", "train/lr", "train/data_wait", "validation/accuracy", "validation/loss"}
+    assert set(curves.Tags()["scalars"]) == tags
     record = trained.records[1]
     assert curves.Scalars("train/loss")[-1].value == pytest.approx(record["loss"], rel=1e-5)
     assert curves.Scalars("validation/accuracy")[-1].value == pytest.approx(
@@ -197,7 +228,7 @@ def test_a_wrong_checkpoint_is_refused_and_nothing_is_stored(fresh, tmp_path):
 # -- data parallel -----------------------------------------------------------------------------------------------------
 
 WORKER = """
-import hashlib, sys
+import hashlib, io, sys
 import torch
 import torch.distributed as dist
 from raybench import models
@@ -205,7 +236,7 @@ from raybench.config.reading import load_experiment
 from raybench.jobs.plan import train_jobs
 from raybench.scenario.prepare import prepare
 from raybench.storage.store import Store
-import raybench.jobs.train as module
+from raybench.engine.synchronized import group_mean
 from raybench.jobs.train import Workers, train_job
 
 rank, folder, file = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -216,18 +247,15 @@ experiment, _ = load_experiment(file)
 class Killed(BaseException): ...
 
 
-loop, dying = module.train, False
+dying, messages = False, []
 
 
-def until_the_first_epoch(model, split, recipe, *, on_epoch, **rest):
-    def note(progress):
-        on_epoch(progress)
-        if dying:
-            raise Killed
-    loop(model, split, recipe, on_epoch=note, **rest)
-
-
-module.train = until_the_first_epoch
+def mean(value):
+    # every worker takes part in every step, so all of them die at the same one
+    messages.append(1)
+    if dying and len(messages) > 10:  # in the third of 7 steps of the second epoch
+        raise Killed
+    return group_mean(value)
 
 
 def from_first(value):
@@ -250,7 +278,8 @@ def train(name):
     dist.barrier()
     scenario = prepare(experiment, Store(f"{folder}/{name}"))
     job = train_jobs(scenario)[0]
-    workers = Workers(rank=rank, size=2, wrap=wrap, from_first=from_first)
+    messages.clear()
+    workers = Workers(rank=rank, size=2, wrap=wrap, from_first=from_first, mean=mean)
     return train_job(scenario, job, workers)
 
 
@@ -268,6 +297,12 @@ except Killed:
     print("killed", flush=True)
 dying = False
 dist.barrier()
+if rank == 0:
+    (key,) = Store(f"{folder}/killed").keys("artifacts/checkpoints")
+    content = io.BytesIO(Store(f"{folder}/killed").read_archive(key))
+    checkpoint = torch.load(content, weights_only=True)
+    print("checkpoint", checkpoint["epoch"], checkpoint["partial"]["steps"], flush=True)
+dist.barrier()
 record = train("killed")
 print("resumed", digest(), (record or {}).get("workers"), (record or {}).get("steps"), flush=True)
 dist.destroy_process_group()
@@ -276,9 +311,9 @@ dist.destroy_process_group()
 
 @pytest.fixture(scope="module")
 def parallel(tiny, tmp_path_factory):
-    """Train the original in two processes, uninterrupted and interrupted after an epoch; return what each printed."""
+    """Train the original in two processes, uninterrupted and interrupted within an epoch; return what each printed."""
     folder = tmp_path_factory.mktemp("ddp")
-    content = tiny(train__workers=2, train__epochs=3, methods={"finetune": {}})
+    content = tiny(train__workers=2, train__epochs=3, train__checkpoint_minutes=1e-9, methods={"finetune": {}})
     (folder / "experiment.yaml").write_text(yaml.safe_dump(content))
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", WORKER]
@@ -308,8 +343,10 @@ def test_two_workers_end_with_the_same_weights_and_one_record(parallel):
 @pytest.mark.slow
 def test_two_workers_resume_from_a_checkpoint_to_the_same_weights_bit_for_bit(parallel):
     folder, (first, second) = parallel
-    assert [line[0] for line in first] == [line[0] for line in second] == ["whole", "killed", "resumed"]
-    assert first[0][1] == first[2][1] == second[2][1]
+    assert [line[0] for line in second] == ["whole", "killed", "resumed"]
+    assert [line[0] for line in first] == ["whole", "killed", "checkpoint", "resumed"]
+    assert first[2][1:] == ["0", "2"]  # the last complete epoch, steps of the next
+    assert first[0][1] == first[3][1] == second[2][1]
     stores = [Store(str(folder / name)) for name in ("whole", "killed")]
     contents = []
     for store in stores:

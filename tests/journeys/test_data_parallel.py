@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from raybench.config.reading import load_experiment
+from raybench.engine.synchronized import group_mean
 from raybench.jobs.plan import train_jobs
 from raybench.jobs.train import Workers, train_job
 from raybench.scenario.prepare import prepare
@@ -41,7 +42,7 @@ def train_undisturbed(project: Path, storage: Path) -> None:
 
         dist.init_process_group("gloo", init_method=f"file://{storage}/meeting", rank=rank, world_size=2)
         for job in train_jobs(scenario):
-            train_job(scenario, job, Workers(rank, 2, DistributedDataParallel, from_first))
+            train_job(scenario, job, Workers(rank, 2, DistributedDataParallel, from_first, group_mean))
         dist.destroy_process_group()
 
     ray.get([ray.remote(train).options(num_cpus=1).remote(rank) for rank in (0, 1)])

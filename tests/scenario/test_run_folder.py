@@ -27,7 +27,7 @@ def test_it_is_the_name_and_eight_digits_and_the_same_every_time(folder):
 def test_neither_the_name_nor_the_hardware_changes_the_fingerprint(folder):
     assert folder(name="other").split("/") == ["other", folder().split("/")[1]]
     hardware = {"device": "cpu", "cpus_per_trial": 2, "gpus_per_trial": 0.5, "retries": 7}
-    assert folder(resources=hardware) == folder()
+    assert folder(resources=hardware, train__checkpoint_minutes=1) == folder()
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,7 @@ def test_neither_the_name_nor_the_hardware_changes_the_fingerprint(folder):
         {"resources__threads": 2},
         {"resources__precision": "bf16"},
         {"train__epochs": 3},
+        {"train__ema": 0.99},
         {"forget__count": 41},
         {"evaluate__metrics": ["accuracy"]},
         {"methods": {"retrain": {}}},

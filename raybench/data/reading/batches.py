@@ -4,8 +4,8 @@ A dataset that fits into memory is one uint8 array; a batch is one gather and on
 about forty times as fast as decoding, transforming and collating single images. Seeds and orders come from `order`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Protocol, runtime_checkable
+from collections.abc import Generator, Sequence, Sized
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from raybench.data.images import ImageData
-from raybench.data.reading.order import epoch_order, rank_shard, seed_for
-from raybench.data.transforms.augment import Augment, Windows, finish, gather
+from raybench.data.reading.ahead import Divisible, Pending, ahead_of, prepared, start
+from raybench.data.reading.order import epoch_order, seed_for, worker_rows
+from raybench.data.transforms.augment import Augment, Draws, Windows, finish, gather
 from raybench.data.transforms.normalize import Normalizer
 from raybench.data.transforms.resized_crop import resized, resized_crops
 from raybench.errors import UserError
@@ -37,15 +38,6 @@ class Split(Protocol):
     def batch(
         self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None
     ) -> tuple[Tensor, Tensor]: ...
-
-
-@runtime_checkable
-class ReadsAhead(Protocol):
-    """A split that prepares batches in advance if it knows which come next."""
-
-    def batches(
-        self, orders: Iterable[np.ndarray], *, generator: np.random.Generator | None
-    ) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 class ResidentSplit:
@@ -106,19 +98,32 @@ class ResidentSplit:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def batch(self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+    def batch(
+        self,
+        positions: np.ndarray | Tensor,
+        *,
+        generator: np.random.Generator | None,
+        rows: np.ndarray | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return normalized images (B, C, H, W) and their labels (int64 classes, or float32 (B, L) of 0 and 1).
 
         Without a generator, return the evaluation view: no augmentation, deterministic. With one, all augmentation
-        draws come from it, and the same draws give the same pixels on every device.
+        draws come from it, and the same draws give the same pixels on every device. Of a batch that several workers
+        share, `rows` are those to return; the draws are those of the whole batch.
         """
         array = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
-        rows = torch.from_numpy(array).to(self.device)
-        return self.normalize(self.pixels(array, rows, generator)), self.labels[rows]
+        draws = None if generator is None else self.draw(len(array), generator)
+        if rows is not None:
+            array, draws = array[rows], None if draws is None else draws.take(rows)
+        taken = torch.from_numpy(array).to(self.device)
+        return self.normalize(self.pixels(array, taken, draws)), self.labels[taken]
 
-    def pixels(self, positions: np.ndarray, rows: Tensor, generator: np.random.Generator | None) -> Tensor:
-        """Gather uint8 images (B, H, W, C), resized and, with a generator, augmented."""
-        draws = self.augment.draw(len(positions), generator) if generator is not None and self.augment else None
+    def draw(self, n: int, generator: np.random.Generator) -> Draws | None:
+        """Draw the augmentation of `n` images; None if there is none."""
+        return self.augment.draw(n, generator) if self.augment else None
+
+    def pixels(self, positions: np.ndarray, rows: Tensor, draws: Draws | None) -> Tensor:
+        """Gather uint8 images (B, H, W, C), resized and, with draws, augmented."""
         if draws is not None and self.gathers_windows():
             if self.windows is None:
                 self.windows = Windows(self.images, self.ids, self.augment)
@@ -183,13 +188,26 @@ class DatasetSplit:
                 self.cached_labels = stacked([self.dataset[int(i)][1] for i in self.ids]).to(self.device)
         return self.cached_labels
 
-    def batch(self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
-        """Return the images and labels of the samples at `positions`, stacked, on the device."""
+    def batch(
+        self,
+        positions: np.ndarray | Tensor,
+        *,
+        generator: np.random.Generator | None,
+        rows: np.ndarray | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of the samples at `positions`, or of the `rows` of them, on the device."""
+        seed = 0 if generator is None else self.draw(len(positions), generator)
+        if rows is not None:
+            positions, seed = np.asarray(positions)[rows], seed_for("rows", seed, *rows[:1])
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0 if generator is None else int(generator.integers(2**63)))
+            torch.manual_seed(seed)
             samples = [self.dataset[int(i)] for i in positions]
         x = torch.stack([x for x, _ in samples]).to(self.device, self.dtype)
         return x, stacked([y for _, y in samples]).to(self.device)
+
+    def draw(self, n: int, generator: np.random.Generator) -> int:
+        """Draw the seed of a batch."""
+        return int(generator.integers(2**63))
 
 
 def iterate(
@@ -200,25 +218,33 @@ def iterate(
     epoch: int,
     rank: int = 0,
     world_size: int = 1,
+    first: int = 0,
     shuffle: bool = True,
     drop_last: bool = False,
     augment: bool = True,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of one epoch of worker `rank`; order depends on (seed, epoch), augmentation also on rank."""
+) -> Generator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch, from number `first` on: the same remaining batches as in a complete epoch.
+
+    Order and augmentation depend on (seed, epoch). With several workers, `batch_size` is that of all together, and
+    worker `rank` gets its `worker_rows` of every batch, with the pixels that a single worker sees.
+    """
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; it should be at least 1")
-    if shuffle:
-        positions = epoch_order(len(split), seed=seed, epoch=epoch, rank=rank, world_size=world_size)
-    else:
-        positions = rank_shard(np.arange(len(split)), rank=rank, world_size=world_size)
-    generator = np.random.default_rng(seed_for("augment", seed, epoch, rank)) if augment else None
+    positions = epoch_order(len(split), seed=seed, epoch=epoch) if shuffle else np.arange(len(split))
+    generator = np.random.default_rng(seed_for("augment", seed, epoch, 0)) if augment else None
     end = len(positions) - len(positions) % batch_size if drop_last else len(positions)
-    orders = [positions[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
-    if isinstance(split, ReadsAhead):
-        yield from split.batches(orders, generator=generator)
-    else:
-        for order in orders:
-            yield split.batch(order, generator=generator)
+    orders = [positions[i : min(i + batch_size, end)] for i in range(0, end, batch_size)]
+    if generator is not None and first:
+        assert isinstance(split, Divisible)
+        for order in orders[:first]:
+            split.draw(len(order), generator)
+
+    def begin(order: np.ndarray) -> list[Pending]:
+        rows = worker_rows(len(order), rank=rank, world_size=world_size) if world_size > 1 else None
+        return [start(split, order, generator=generator, rows=rows)]
+
+    for _, (pair,) in prepared(orders[first:], begin, ahead=ahead_of(split)):
+        yield pair
 
 
 def stacked(labels: Sequence[Tensor | int]) -> Tensor:

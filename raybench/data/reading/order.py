@@ -18,21 +18,27 @@ def seed_for(*parts: int | str) -> int:
     return int.from_bytes(digest.digest(), "big") >> 1
 
 
-def epoch_order(n: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> np.ndarray:
-    """Return the positions that worker `rank` visits in this epoch: its shard of one permutation of 0..n-1.
+def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Return the positions 0..n-1 in the order of this epoch, the same for every worker."""
+    return np.random.default_rng(seed_for("order", seed, epoch)).permutation(n)
 
-    All ranks draw the same permutation and get equally many positions; if `world_size` does not divide n, the first
-    positions are repeated, so that no data-parallel worker waits for a batch that another does not have.
+
+def worker_rows(n: int, *, rank: int, world_size: int) -> np.ndarray:
+    """Return the rows of a global batch of `n` samples that worker `rank` computes: first its `num_rows` own ones.
+
+    Every sample has one owner. A worker with fewer than 2 samples also gets samples of others, which must not count in
+    the loss: data-parallel workers wait for each other, so none may skip a step, and BatchNorm needs 2 samples.
     """
-    order = np.random.default_rng(seed_for("order", seed, epoch)).permutation(n)
-    return rank_shard(order, rank=rank, world_size=world_size)
-
-
-def rank_shard(order: np.ndarray, *, rank: int, world_size: int) -> np.ndarray:
-    """Return every `world_size`-th position from `rank` on, wrapped around to make all shards equally long."""
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} is not in 0..{world_size - 1}")
-    return np.resize(order, -(-len(order) // world_size) * world_size)[rank::world_size]
+    rows = np.arange(n)
+    own = rows[rank::world_size]
+    return np.concatenate([own, np.setdiff1d(rows, own)[: max(0, 2 - len(own))]])
+
+
+def num_rows(n: int, *, rank: int, world_size: int) -> int:
+    """Return how many samples of a global batch of `n` belong to worker `rank`."""
+    return len(range(rank, n, world_size))
 
 
 def stratified_order(*levels: np.ndarray, generator: np.random.Generator) -> np.ndarray:

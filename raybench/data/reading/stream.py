@@ -5,9 +5,8 @@ neither on the number of threads nor on their timing.
 """
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from raybench.data.images import ImageData
+from raybench.data.reading.ahead import AHEAD
 from raybench.data.reading.decode_dataset import available_cpus, encoded_images
 from raybench.data.reading.decode_image import decode, describe
 from raybench.data.reading.encoded import CHANNELS
@@ -26,7 +26,6 @@ from raybench.data.transforms.resized_crop import box
 from raybench.data.transforms.views import View, scale
 from raybench.errors import UserError
 
-AHEAD = 1  # batches that are decoded while the previous one is used
 CHUNKS_PER_THREAD = 4  # of a batch, so that no thread waits long for the slowest
 
 
@@ -34,10 +33,27 @@ CHUNKS_PER_THREAD = 4  # of a batch, so that no thread waits long for the slowes
 class PendingBatch:
     """A batch that is being decoded."""
 
+    split: "StreamedSplit"
     positions: np.ndarray
     pixels: Tensor  # (B, S, S, 3) uint8, written by the futures
     draws: Draws | None
     futures: list[Future[None]]
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Wait for the batch to be decoded, then finish it on the device."""
+        for future in self.futures:
+            future.result()
+        split = self.split
+        pixels = self.pixels.to(split.device, non_blocking=True)
+        if self.draws is not None:
+            pixels = finish(pixels, self.draws)
+        return split.normalize(pixels), split.labels[torch.from_numpy(self.positions).to(split.device)]
+
+    def cancel(self) -> None:
+        """Cancel what has not started and wait for what has."""
+        for future in self.futures:
+            future.cancel()
+        wait(self.futures)
 
 
 class StreamedSplit:
@@ -96,64 +112,60 @@ class StreamedSplit:
             return True
         return not self.augment.resized_crop and self.short_side_cache.is_exact_for(self.view)
 
-    def batch(self, positions: np.ndarray | Tensor, *, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+    @property
+    def ahead(self) -> int:
+        """Return how many batches to decode in advance; with one thread none, since it would only be late."""
+        return AHEAD if self.workers > 1 else 0
+
+    def batch(
+        self,
+        positions: np.ndarray | Tensor,
+        *,
+        generator: np.random.Generator | None,
+        rows: np.ndarray | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return normalized images (B, 3, S, S) and their labels (int64 classes, or float32 (B, L) of 0 and 1).
 
-        Draws come from the generator only. Raises CorruptImage for an image that cannot be decoded.
+        Draws come from the generator only. Of a batch that several workers share, `rows` are those to return. Raises
+        CorruptImage for an image that cannot be decoded.
         """
-        return self.finish_batch(self.start_batch(positions, generator))
+        return self.start(positions, generator=generator, rows=rows).result()
 
-    def batches(
-        self, orders: Iterable[np.ndarray], *, generator: np.random.Generator | None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of `orders`, equal to calling `batch` for each; with several threads, the next batch is
-        decoded while the caller uses the current one.
-        """
-        waiting: deque[PendingBatch] = deque()
-        try:
-            for positions in orders:
-                waiting.append(self.start_batch(positions, generator))
-                if len(waiting) > (AHEAD if self.workers > 1 else 0):
-                    yield self.finish_batch(waiting.popleft())
-            while waiting:
-                yield self.finish_batch(waiting.popleft())
-        finally:
-            for pending in waiting:
-                for future in pending.futures:
-                    future.cancel()
+    def draw(self, n: int, generator: np.random.Generator) -> Draws | None:
+        """Draw the augmentation of `n` images; None if there is none."""
+        return self.augment.draw(n, generator) if self.augment else None
 
-    def start_batch(self, positions: np.ndarray | Tensor, generator: np.random.Generator | None) -> PendingBatch:
+    def start(
+        self,
+        positions: np.ndarray | Tensor,
+        *,
+        generator: np.random.Generator | None,
+        rows: np.ndarray | None = None,
+    ) -> PendingBatch:
         """Draw the augmentation of a batch and start decoding it."""
         array = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
+        draws = None if generator is None else self.draw(len(array), generator)
+        if rows is not None:
+            array, draws = array[rows], None if draws is None else draws.take(rows)
         n = len(array)
-        draws = self.augment.draw(n, generator) if generator is not None and self.augment else None
         shape = (n, self.view.size, self.view.size, CHANNELS)
         if self.device.type == "cuda":
             pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         else:
             pixels = torch.from_numpy(np.empty(shape, dtype=np.uint8))  # uses huge pages, see `normalize`
-        rows, ids = pixels.numpy(), self.ids[array].tolist()
+        images, ids = pixels.numpy(), self.ids[array].tolist()
 
         def fill(start: int, end: int) -> None:
             for k in range(start, end):
-                rows[k] = self.image(ids[k], draws, k)
+                images[k] = self.image(ids[k], draws, k)
 
         if self.workers == 1:
             fill(0, n)
-            return PendingBatch(array, pixels, draws, [])
+            return PendingBatch(self, array, pixels, draws, [])
         size = -(-n // (self.workers * CHUNKS_PER_THREAD)) or 1
         submit = pool(os.getpid(), self.workers).submit
         futures = [submit(fill, start, min(start + size, n)) for start in range(0, n, size)]
-        return PendingBatch(array, pixels, draws, futures)
-
-    def finish_batch(self, pending: PendingBatch) -> tuple[Tensor, Tensor]:
-        """Wait for a batch to be decoded, then finish it on the device."""
-        for future in pending.futures:
-            future.result()
-        pixels = pending.pixels.to(self.device, non_blocking=True)
-        if pending.draws is not None:
-            pixels = finish(pixels, pending.draws)
-        return self.normalize(pixels), self.labels[torch.from_numpy(pending.positions).to(self.device)]
+        return PendingBatch(self, array, pixels, draws, futures)
 
     def image(self, i: int, draws: Draws | None, k: int) -> np.ndarray:
         """Return one image as it appears at position `k` of the batch: uint8 (S, S, 3)."""

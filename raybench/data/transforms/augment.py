@@ -41,6 +41,19 @@ class Draws:
     gray: np.ndarray | None = None  # (B,) bool
     policy: autoaugment.Choices | None = None
 
+    def take(self, rows: np.ndarray) -> "Draws":
+        """Return the draws of some images of the batch."""
+        return Draws(
+            top=self.top[rows],
+            left=self.left[rows],
+            flip=self.flip[rows],
+            crop_uniforms=None if self.crop_uniforms is None else self.crop_uniforms[rows],
+            affine=None if self.affine is None else self.affine[rows],
+            jitter=None if self.jitter is None else (self.jitter[0][rows], self.jitter[1][rows]),
+            gray=None if self.gray is None else self.gray[rows],
+            policy=None if self.policy is None else self.policy.take(rows),
+        )
+
 
 @dataclass(frozen=True)
 class Augment:

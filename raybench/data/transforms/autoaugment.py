@@ -55,6 +55,10 @@ class Choices:
     chance: np.ndarray  # (B, 2) float64 in [0, 1): applied if at most the probability of the operation
     positive: np.ndarray  # (B, 2) bool: the sign of the magnitude
 
+    def take(self, rows: np.ndarray) -> "Choices":
+        """Return the draws of some images of the batch."""
+        return Choices(self.pair[rows], self.chance[rows], self.positive[rows])
+
 
 def draw(n: int, generator: np.random.Generator) -> Choices:
     """Draw a pair of operations for each of `n` images, and whether each is applied."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raybench.data.reading.ahead import Pending, ahead_of, prepared, read, start
 from raybench.data.reading.batches import DatasetSplit, ResidentSplit, Split, epoch_order, seed_for
 from raybench.data.reading.stream import StreamedSplit
 from raybench.errors import UserError
@@ -145,14 +146,26 @@ class Passes:
     ) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Yield one shuffled pass over both sets: x, y, and the number of retain rows, which come first."""
         available = np.arange(self.num_samples("retain")) if retain_rows is None else retain_rows
-        for rows, generator in self._orders("mixed", len(available) + self.num_samples("forget"), None, augment=True):
-            retain, forget = available[rows[rows < len(available)]], rows[rows >= len(available)] - len(available)
-            parts = []
-            if retain.size:
-                parts.append(self._batch("retain", retain, generator))
-            if forget.size:
-                parts.append(self._batch("forget", forget, generator, forget_labels))
-            yield torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]), len(retain)
+        orders, generator = self._orders("mixed", len(available) + self.num_samples("forget"), None, augment=True)
+
+        def parts(rows: np.ndarray) -> list[tuple[Role, np.ndarray]]:
+            both: list[tuple[Role, np.ndarray]] = [
+                ("retain", available[rows[rows < len(available)]]),
+                ("forget", rows[rows >= len(available)] - len(available)),
+            ]
+            return [(role, positions) for role, positions in both if positions.size]
+
+        def begin(rows: np.ndarray) -> list[Pending]:
+            return [start(self.split(role), positions, generator=generator) for role, positions in parts(rows)]
+
+        for rows, pairs in prepared(orders, begin, ahead=ahead_of(self.split("retain"), self.split("forget"))):
+            drawn = parts(rows)
+            ys = [
+                self._relabeled(y, positions, forget_labels if role == "forget" else None)
+                for (role, positions), (_, y) in zip(drawn, pairs)
+            ]
+            num_retain = sum(len(positions) for role, positions in drawn if role == "retain")
+            yield torch.cat([x for x, _ in pairs]), torch.cat(ys), num_retain
 
     def num_mixed(self) -> int:
         """Return the number of batches that `mixed` yields over both complete sets."""
@@ -170,30 +183,28 @@ class Passes:
         batch_size: int | None = None,
         augment: bool = True,
     ) -> Iterator[Batch]:
-        size = self.num_samples(role) if rows is None else len(rows)
-        for positions, generator in self._orders(role, size, batch_size, augment=augment):
-            yield self._batch(role, positions if rows is None else rows[positions], generator, labels)
+        split, size = self.split(role), self.num_samples(role) if rows is None else len(rows)
+        drawn, generator = self._orders(role, size, batch_size, augment=augment)
+        repeatable = isinstance(split, KNOWN) and (generator is None or not split.augment)
+        orders = drawn if rows is None else [rows[positions] for positions in drawn]
+        for positions, (x, y) in zip(orders, read(split, orders, generator=generator)):
+            yield Batch.of(x, self._relabeled(y, positions, labels), role, positions, repeatable=repeatable)
 
     def _orders(
         self, stream: str, size: int, batch_size: int | None, *, augment: bool
-    ) -> Iterator[tuple[np.ndarray, np.random.Generator | None]]:
+    ) -> tuple[list[np.ndarray], np.random.Generator | None]:
+        """Return the rows of every batch of the next pass, and the generator of its augmentation."""
         number = self._passes[stream] = self._passes.get(stream, -1) + 1
         seed = seed_for("pass", self.seed, stream, number)
         order = epoch_order(size, seed=seed, epoch=0) if self.settings.shuffle else np.arange(size)
         generator = np.random.default_rng(seed) if augment and self.settings.train_augmentation else None
         step = batch_size or self.settings.batch_size
-        for start in range(0, size, step):
-            yield order[start : start + step], generator
+        return [order[first : first + step] for first in range(0, size, step)], generator
 
-    def _batch(
-        self, role: Role, positions: np.ndarray, generator: np.random.Generator | None, labels: Tensor | None = None
-    ) -> Batch:
-        split = self.split(role)
-        x, y = split.batch(positions, generator=generator)
-        if labels is not None:
-            y = labels[torch.from_numpy(positions).to(labels.device)].to(y.device)
-        repeatable = isinstance(split, KNOWN) and (generator is None or not split.augment)
-        return Batch.of(x, y, role, positions, repeatable=repeatable)
+    @staticmethod
+    def _relabeled(y: Tensor, positions: np.ndarray, labels: Tensor | None) -> Tensor:
+        """Return y, or the rows of `labels` that replace it."""
+        return y if labels is None else labels[torch.from_numpy(positions).to(labels.device)].to(y.device)
 
 
 def as_split(data: Any, role: str, *, device: torch.device, dtype: torch.dtype) -> Split:

@@ -64,8 +64,7 @@ class UnlearningTask(Passes):
         self.random = np.random.default_rng(seed_for("method", seed))
         self.ledger = Ledger()
         self.meter = Meter(self.ledger, max_samples=settings.max_samples, float_logits=precision == "bf16")
-        self.train_from_scratch = train_from_scratch
-        self.epochs_done = 0
+        self.epochs_done, self.train_from_scratch = 0, train_from_scratch
         self._original, self._fresh, self._on_epoch = original, fresh, on_epoch
         self._mask: Mask | None = None
         self._schedule = Schedule(settings)
@@ -290,6 +289,7 @@ class UnlearningTask(Passes):
     def close(self) -> nn.Module:
         """End the run: remove all hooks, stop the clock, return the unlearned model with the original's flags."""
         self.ledger.seconds = time.perf_counter() - self._started
+        self._cycles.clear()  # ends the endless passes, and cancels the batches that they prepare
         self.meter.close()
         self._hooks.close()
         self.model.zero_grad(set_to_none=True)
