@@ -20,6 +20,7 @@ from raybench import details
 from raybench.activity import State
 from raybench.distributed.resources import Need, require
 from raybench.distributed.session_folder import SessionFolder, remove_stale
+from raybench.distributed.token import check_token, is_refusal, refused
 from raybench.errors import UserError
 from raybench.registry import MODULES
 
@@ -120,6 +121,8 @@ class Cluster:
             return
         level = logging.ERROR if self._quiet else logging.INFO
         address = self._address or os.environ.get("RAY_ADDRESS")
+        if address:
+            check_token(address)
         try:
             with warnings.catch_warnings(), _without_stderr(self._quiet), _same_handler(signal.SIGTERM):
                 warnings.simplefilter("ignore")
@@ -144,16 +147,13 @@ class Cluster:
                         logging_level=level,
                         _temp_dir=str(self._folder.path),
                     )
-        except ray.exceptions.AuthenticationError as error:
-            raise UserError(
-                f"Ray at {address} requires a valid token. Run `ray get-auth-token` on the head node to print it, then "
-                "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write it to ~/.ray/auth_token)"
-            ) from error
         except Exception as error:  # Ray raises bare ones
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
-            from raybench.distributed.failures import add_logs, not_started
+            from raybench.distributed.failures import add_logs, chain, not_started
 
+            if address and is_refusal(address, chain(error)):
+                raise refused(address) from error
             failure = not_started(error, address)
             if self._folder is not None:
                 add_logs(failure, self._folder.path)
