@@ -7,15 +7,13 @@ RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH and ~/.ray/auth_token.
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from raybench.errors import UserError
 
 FILE = "~/.ray/auth_token"
 REFUSED = ("InvalidAuthToken", "AuthenticationError")  # in the errors of Ray's connection, which has no class for it
 ANSWER_SECONDS = 5.0
-# calls that every cluster answers at once: of its control process, and of its server for clients (ray://)
-CALLS = {"ray-gcs": "/ray.rpc.NodeInfoGcsService/CheckAlive", "ray": "/ray.rpc.RayletDriver/ClusterInfo"}
+CALL = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # which every control process (GCS) answers at once
 
 
 def refused(address: str) -> UserError:
@@ -45,12 +43,12 @@ def read_token() -> tuple[str, str]:
 
 
 def check_token(address: str) -> None:
-    """Raise UserError if Ray would fail to connect to `host:port` or `ray://host:port` for want of a valid token.
+    """Raise UserError if Ray would fail to connect to `host:port` for want of a valid token.
 
     Without RAY_AUTH_MODE it depends on the version of Ray whether a token is sent, so that case is left to Ray.
     """
-    is_certain = "RAY_AUTH_MODE" in os.environ or not read_token()[0]
-    if is_certain and _refuses(address):
+    certain = "RAY_AUTH_MODE" in os.environ or not read_token()[0]
+    if certain and _refuses(address):
         raise refused(address)
 
 
@@ -66,14 +64,13 @@ def _refuses(address: str) -> bool:
     """
     import grpc
 
-    parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
-    if parts.scheme not in CALLS or not parts.port:  # "auto"
+    if ":" not in address or "://" in address:  # "auto", which Ray resolves
         return False
     token = read_token()[0] if _sends_token() else ""
     headers = [("authorization", f"Bearer {token}")] if token else []
-    with grpc.insecure_channel(parts.netloc) as channel:
+    with grpc.insecure_channel(address) as channel:
         try:
-            channel.unary_unary(CALLS[parts.scheme])(b"", timeout=ANSWER_SECONDS, metadata=headers)
+            channel.unary_unary(CALL)(b"", timeout=ANSWER_SECONDS, metadata=headers)
         except grpc.RpcError as error:
             return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
     return False

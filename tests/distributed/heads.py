@@ -40,8 +40,7 @@ def start_head(ready: int = 0, *options: str, **variables: str) -> Iterator[Head
     with tempfile.TemporaryDirectory(prefix="rb-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         words = ["--head", "--block", "--num-cpus=1", f"--port={port}", f"--temp-dir={folder}", "--disable-usage-stats"]
         words += ["--node-ip-address=127.0.0.1", "--object-store-memory=200000000"]
-        if not any(option.startswith("--ray-client-server-port") for option in options):
-            words += [f"--ray-client-server-port={free_port()}"]
+        words += [f"--ray-client-server-port={free_port()}"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *words, *options]
         log = Path(folder) / "start.log"
         with log.open("w") as stream:

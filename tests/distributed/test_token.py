@@ -40,35 +40,30 @@ def _without_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[str, str]]:
-    """Start a cluster with a token of its own; yield its addresses for drivers and for clients."""
-    port = free_port()
-    options = ["--include-dashboard=false", f"--ray-client-server-port={port}"]
-    with start_head(port, *options, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="a" * 32) as head:
-        yield head.address, f"ray://127.0.0.1:{port}"
+def address() -> Iterator[str]:
+    """Start a cluster with a token of its own; yield its address."""
+    with start_head(0, "--include-dashboard=false", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="a" * 32) as head:
+        yield head.address
 
 
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_on_a_cluster_with_another_token_says_so_at_once(
-    case: str, cluster: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    case: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables, problem = CASES[case]
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    for address in cluster:
-        with pytest.raises(UserError) as caught:
-            Cluster(address).start()
-        assert str(caught.value) == (
-            f"Ray at {address} requires a valid token, and {problem}. Run `ray get-auth-token` on the head node to "
-            "print it, then export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write it to "
-            "~/.ray/auth_token)"
-        )
+    with pytest.raises(UserError) as caught:
+        Cluster(address).start()
+    assert str(caught.value) == (
+        f"Ray at {address} requires a valid token, and {problem}. Run `ray get-auth-token` on the head node to print "
+        "it, then export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write it to ~/.ray/auth_token)"
+    )
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 32)
-    for address in cluster:
-        check_token(address)
+    check_token(address)
 
 
 def test_the_token_is_read_where_ray_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
