@@ -235,7 +235,7 @@ def test_without_a_verdict_nothing_is_written(storage, tmp_path, run, method, re
 
 
 def test_a_place_that_cannot_be_written_is_named(storage):
-    with pytest.raises(UserError, match="--out '/dev/null/out' cannot be written: Not a directory"):
+    with pytest.raises(UserError, match="--out '/dev/null/out' cannot be written: File exists"):
         certify(storage, "made_up", "near", Path("/dev/null/out"))
 
 
