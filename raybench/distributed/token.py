@@ -24,7 +24,7 @@ def refused(address: str) -> UserError:
     elif token:
         problem = f"the one in {source} is not its token"
     else:
-        problem = f"there is none here: neither in RAY_AUTH_TOKEN nor in {FILE}"
+        problem = f"there is none here: neither in RAY_AUTH_TOKEN nor in {source}"
     return UserError(
         f"Ray at {address} requires a valid token, and {problem}. Run `ray get-auth-token` on the head node to print "
         f"it, then export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write it to {FILE})"
@@ -32,22 +32,23 @@ def refused(address: str) -> UserError:
 
 
 def read_token() -> tuple[str, str]:
-    """Return the token that Ray would send, and where it is from; two empty texts if there is none."""
+    """Return the token that Ray would send, and where it is from; an empty one, and where it would be, if none exists."""
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return token, "RAY_AUTH_TOKEN"
     path = os.environ.get("RAY_AUTH_TOKEN_PATH") or FILE
     try:
         return Path(path).expanduser().read_text(encoding="utf-8").strip(), path
     except (OSError, ValueError, RuntimeError):
-        return "", ""
+        return "", path
 
 
 def check_token(address: str) -> None:
     """Raise UserError if Ray would fail to connect to `host:port` for want of a valid token.
 
-    Without RAY_AUTH_MODE it depends on the version of Ray whether a token is sent, so that case is left to Ray.
+    Without RAY_AUTH_MODE it depends on the version of Ray whether a token is sent, and in Kubernetes Ray may read one of
+    its own, so these cases are left to Ray.
     """
-    certain = "RAY_AUTH_MODE" in os.environ or not read_token()[0]
+    certain = ("RAY_AUTH_MODE" in os.environ or not read_token()[0]) and "RAY_ENABLE_K8S_TOKEN_AUTH" not in os.environ
     if certain and _refuses(address):
         raise refused(address)
 

@@ -67,7 +67,7 @@ def test_a_run_on_a_cluster_with_another_token_says_so_at_once(
 
 
 def test_the_token_is_read_where_ray_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert read_token() == ("", "")
+    assert read_token() == ("", "~/.ray/auth_token")
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("of the user\n")
     assert read_token() == ("of the user", "~/.ray/auth_token")
