@@ -32,7 +32,7 @@ def refused(address: str) -> UserError:
 
 
 def read_token() -> tuple[str, str]:
-    """Return the token that Ray would send, and where it is from; an empty one, and where it would be, if none exists."""
+    """Return the token that Ray would send, empty if there is none, and the place that it is read from."""
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return token, "RAY_AUTH_TOKEN"
     path = os.environ.get("RAY_AUTH_TOKEN_PATH") or FILE
@@ -45,8 +45,8 @@ def read_token() -> tuple[str, str]:
 def check_token(address: str) -> None:
     """Raise UserError if Ray would fail to connect to `host:port` for want of a valid token.
 
-    Without RAY_AUTH_MODE it depends on the version of Ray whether a token is sent, and in Kubernetes Ray may read one of
-    its own, so these cases are left to Ray.
+    Without RAY_AUTH_MODE it depends on the version of Ray whether a token is sent, and in Kubernetes Ray may read one
+    of its own, so these cases are left to Ray.
     """
     certain = ("RAY_AUTH_MODE" in os.environ or not read_token()[0]) and "RAY_ENABLE_K8S_TOKEN_AUTH" not in os.environ
     if certain and _refuses(address):
