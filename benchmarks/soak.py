@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -54,7 +54,7 @@ EXPERIMENT = {
 }
 STAGES = {"train": "models/*.json", "sweep": "trials/*.json", "predict": "predictions/*/*.parquet", "score": "scores/*"}
 CLOCKS = ["seconds"]
-MOST_SECONDS = 240.0  # a command that takes longer counts as a hang
+MOST_SECONDS = 600.0  # a command that takes longer counts as a hang; on a quiet machine it takes half a minute
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,13 @@ class Soak:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def start(self, storage: Path, temporary: Path, *words: str) -> subprocess.Popen[str]:
+    def start(
+        self, storage: Path, temporary: Path, *words: str, variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "raybench", "run", str(self.file), "--storage", str(storage), *words],
             cwd=self.folder,
-            env=os.environ | {"TMPDIR": str(temporary)},
+            env=os.environ | {"TMPDIR": str(temporary)} | dict(variables or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -140,16 +142,16 @@ class Soak:
         wanted, writing = chance.randrange(max(1, self.counts[stage])), chance.random() < 0.3
         temporary, storage = self.temporary(str(number)), self.folder / f"round-{number}"
         shutil.copytree(self.folder / stage, storage)
-        with nodes(temporary, victim == "node") as (address, second):
-            command = self.start(storage, temporary, *address)
+        with nodes(temporary, victim == "node") as cluster:
+            command = self.start(storage, temporary, *cluster.options, variables=cluster.variables)
             already = len(list((storage / "artifacts").glob(STAGES[stage])))
             wait(command, storage, STAGES[stage], already + wanted, temporary, writing=writing)
             time.sleep(0 if writing else chance.random() / 2)
-            killed = kill(victim, command, second)
+            killed = kill(victim, command, cluster.second)
             started = time.monotonic()
             printed = finish(command)
             seconds = time.monotonic() - started
-            again = self.start(storage, temporary, *address)
+            again = self.start(storage, temporary, *cluster.options, variables=cluster.variables)
             printed_again = finish(again)
         told = next((line for line in printed.splitlines() if line.startswith("raybench: ")), "")
         outcome = Outcome(

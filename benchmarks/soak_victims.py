@@ -2,20 +2,28 @@
 
 import os
 import random
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 VICTIMS = ("command", "driver", "group", "worker", "raylet", "gcs", "agent", "node")
-START_SECONDS = 12.0  # of a node
+START_SECONDS = 120.0  # of the cluster of two nodes, at most
+BUSY_SECONDS = 60.0  # until a worker is busy, at most
 SETTLE_SECONDS = 10.0  # for processes that are about to end
+COUNT_NODES = """
+import sys, ray
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+print(sum(node["Alive"] for node in ray.nodes()))
+"""
 
 
 def kill(victim: str, command: subprocess.Popen[str], second: subprocess.Popen[bytes] | None) -> bool:
@@ -24,12 +32,19 @@ def kill(victim: str, command: subprocess.Popen[str], second: subprocess.Popen[b
         assert second is not None
         os.killpg(second.pid, signal.SIGKILL)
         return command.poll() is None
-    processes = tree(command)
     if victim in ("command", "group"):
         with suppress(ProcessLookupError):
             (os.killpg if victim == "group" else os.kill)(command.pid, signal.SIGKILL)
             return True
-    for process in processes:
+    deadline = time.monotonic() + (BUSY_SECONDS if victim == "worker" else 0)
+    while not (killed := kill_process(victim, command)) and command.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return killed
+
+
+def kill_process(victim: str, command: subprocess.Popen[str]) -> bool:
+    """Kill the first process of that kind among the command's; return False if there is none at this moment."""
+    for process in tree(command):
         with suppress(psutil.Error):
             words = " ".join(process.cmdline())
             chosen = {
@@ -59,34 +74,42 @@ def tree(command: subprocess.Popen[str]) -> list[psutil.Process]:
     return []
 
 
+@dataclass(frozen=True)
+class Nodes:
+    """A cluster of two nodes, or none: the options and variables of a command that uses it, and the second node."""
+
+    options: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    second: subprocess.Popen[bytes] | None = None
+
+
 @contextmanager
-def nodes(temporary: Path, wanted: bool) -> Iterator[tuple[list[str], subprocess.Popen[bytes] | None]]:
-    """Start a cluster of two nodes if wanted; yield the option that names it and the second node."""
+def nodes(temporary: Path, wanted: bool) -> Iterator[Nodes]:
+    """Start a cluster of two nodes if wanted, and wait until both can work.
+
+    Nodes and commands share a token made for this cluster. Without one, nodes would take the user's from ~/.ray, and
+    refuse every client that names an address: Ray sends the user's token only to a cluster that it finds by itself.
+    """
     if not wanted:
-        yield [], None
+        yield Nodes()
         return
-    port = random.randrange(20_000, 30_000)
+    address = f"127.0.0.1:{random.randrange(20_000, 30_000)}"
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     health = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
-    environment = os.environ | health | {"TMPDIR": str(temporary), "RAY_worker_niceness": "0"}
+    environment = os.environ | health | token | {"TMPDIR": str(temporary), "RAY_worker_niceness": "0"}
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats", "--num-cpus=2"]
+    head = ["--head", "--include-dashboard=false", f"--port={address.rpartition(':')[2]}"]
+    head += ["--node-ip-address=127.0.0.1", f"--temp-dir={temporary}/r"]
     started = []
     try:
-        for words in (
-            ["--head", "--include-dashboard=false", f"--port={port}", "--node-ip-address=127.0.0.1"],
-            [f"--address=127.0.0.1:{port}"],
-        ):
+        for number, words in enumerate((head, [f"--address={address}"]), start=1):
             with (temporary / "ray.log").open("ab") as log:
-                started.append(
-                    subprocess.Popen(
-                        [*ray, *words, f"--temp-dir={temporary}/r"][: None if "--head" in words else -1],
-                        env=environment,
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,
-                    )
+                process = subprocess.Popen(
+                    [*ray, *words], env=environment, stdout=log, stderr=log, start_new_session=True
                 )
-            time.sleep(START_SECONDS)
-        yield ["--address", f"127.0.0.1:{port}"], started[1]
+            started.append(process)
+            wait_for_nodes(number, address, environment, temporary / "ray.log")
+        yield Nodes(("--address", address), token, started[1])
     finally:
         for process in started:
             with suppress(ProcessLookupError):
@@ -94,6 +117,18 @@ def nodes(temporary: Path, wanted: bool) -> Iterator[tuple[list[str], subprocess
             process.wait()
         shutil.rmtree(temporary / "r", ignore_errors=True)
         (temporary / "ray.log").unlink()
+
+
+def wait_for_nodes(number: int, address: str, environment: Mapping[str, str], log: Path) -> None:
+    """Wait until so many nodes are alive, in another process: this one must not hold a connection."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        words = [sys.executable, "-c", COUNT_NODES, address]
+        counted = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        if counted.stdout.strip() == str(number):
+            return
+        time.sleep(1)
+    raise TimeoutError(f"no {number} nodes after {START_SECONDS:g} s: {counted.stderr[-2000:]}\n{log.read_text()}")
 
 
 def left_processes(temporary: Path) -> int:

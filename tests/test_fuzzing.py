@@ -4,16 +4,18 @@ The short form runs with the suite. The long form: RAYBENCH_FUZZ_EXAMPLES=5000 p
 """
 
 import copy
+import faulthandler
 import io
 import json
 import os
 import pickle
 import resource
 import shutil
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,11 @@ from raybench.errors import UserError
 from raybench.models.checkpoints import fit_checkpoint, read_checkpoint
 
 EXAMPLES = int(os.environ.get("RAYBENCH_FUZZ_EXAMPLES", "25"))
-MOST_SECONDS, MOST_BYTES = 10, 10**9
+MOST_SECONDS, MOST_BYTES = 10, 10**9  # of CPU time: on a busy machine, the clock counts others too
+ASLEEP_SECONDS = [60.0, 5.0]  # by the clock, for an example that waits: the first, and those that make it smaller
+STUCK_SECONDS = 120.0  # by the clock, for native code that never returns: the process ends, and prints the stack
+TERMINAL: list[int] = []
+pytestmark = pytest.mark.timeout(300 if EXAMPLES <= 100 else 0)  # every example has its own limits
 QUICKLY = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -77,6 +83,15 @@ class Canary:
 
 
 @pytest.fixture(scope="module", autouse=True)
+def terminal(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the terminal's stderr for the stack of an example that is stuck: the end of the process loses the other."""
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        TERMINAL.append(os.dup(2))
+    yield
+    os.close(TERMINAL.pop())
+
+
+@pytest.fixture(scope="module", autouse=True)
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with suppress(UserError):
         models.build("", num_classes=2)  # imports what lists the names: not part of the time of an example
@@ -87,11 +102,30 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_BYTES / 1024
 
 
+@contextmanager
+def awake(limits: list[float]) -> Iterator[None]:
+    """Fail if the block takes longer than the first limit by the clock, as one does that waits for a lock or a pipe."""
+    started, seconds = time.monotonic(), limits[0]
+
+    def fail(*_: object) -> None:
+        limits[:-1] = []
+        pytest.fail(f"the example hangs: no end after {seconds:g} seconds")
+
+    handler, (left, _) = signal.signal(signal.SIGALRM, fail), signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(STUCK_SECONDS, exit=True, file=TERMINAL[0])
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.signal(signal.SIGALRM, handler)  # of pytest's own limit
+        signal.setitimer(signal.ITIMER_REAL, max(0.1, left - time.monotonic() + started) if left else 0)
+
+
 def survive(call: Callable[[], object]) -> None:
     """Require a result or a UserError of a reasonable length, in time."""
-    started, message = time.process_time(), ""  # on a busy machine, the clock counts others too; pytest ends a hang
+    started, message = time.process_time(), ""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), awake(ASLEEP_SECONDS):
             warnings.simplefilter("ignore")
             call()
     except UserError as error:
@@ -127,6 +161,24 @@ def damaged(content: bytes, edits: list[tuple[int, bytes]], end: int) -> bytes:
 
 EDITS = st.lists(st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=9)), max_size=4)
 ENDS = st.one_of(st.just(0), st.integers(1, 10**6))
+
+
+def test_an_example_that_waits_is_a_failure_that_names_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    limits = [0.2, 0.1]
+
+    @settings(database=None, max_examples=20)
+    @given(number=st.integers(0, 5))
+    def hang(number):
+        with awake(limits):
+            (tmp_path / "pipe").read_bytes() if number == 3 else None
+
+    started = time.monotonic()
+    with pytest.raises(pytest.fail.Exception, match="hangs: no end after") as caught:
+        hang()
+    assert "hang(\n    number=3,\n)" in "".join(caught.value.__notes__)
+    assert limits == [0.1]
+    assert time.monotonic() - started < 10
 
 
 @QUICKLY

@@ -197,9 +197,9 @@ def run(
         storage: folder, or URI such as s3://bucket/raybench.
         until: the last stage to run: `train`, `sweep`, `evaluate` or `report`.
         quiet: print nothing.
-        address: Ray cluster to use: host:6379, ray://host:10001 or auto. If Ray is connected already (`ray.init`), that
-            connection is used and stays open. Otherwise, without an address, a local Ray starts when there is work to
-            do, and is shut down at the end.
+        address: Ray cluster to use: host:6379 or auto. If Ray is connected (`ray.init`), that connection is used
+            and stays open. Otherwise, without an address, a local Ray starts when there is work to do, and is shut down
+            at the end.
         retry_failed: rerun failed trials, whose errors are otherwise kept.
 
     Raise UserError for an invalid experiment, and for what the user can fix.

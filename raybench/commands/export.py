@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from raybench.errors import UserError, unknown
@@ -51,5 +52,6 @@ def _write(out: Path, content: bytes) -> None:
         partial.write_bytes(content)
         os.replace(partial, out)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that is read-only refuses this too
+            partial.unlink(missing_ok=True)
         raise UserError(f"--out {str(out)!r} cannot be written: {error.strerror}") from error

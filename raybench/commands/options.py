@@ -107,7 +107,7 @@ Storage = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Ray cluster to use: host:6379, ray://host:10001 or auto. Default: start a local Ray.",
+        help="Ray cluster to use: host:6379 or auto. Default: start a local Ray.",
         show_default=False,
     ),
 ]

@@ -20,6 +20,7 @@ from raybench import details
 from raybench.activity import State
 from raybench.distributed.resources import Need, require
 from raybench.distributed.session_folder import SessionFolder, remove_stale
+from raybench.distributed.token import check_token, is_refusal, refused
 from raybench.errors import UserError
 from raybench.registry import MODULES
 
@@ -68,7 +69,7 @@ class Cluster:
         report: Callable[[str], None] = print,
         dashboard: bool = False,
     ) -> None:
-        """Check `address`: auto, host:port, ray://host:port, or None for a local Ray (inside a job: its cluster).
+        """Check `address`: auto, host:port, or None for a local Ray (inside a job: its cluster).
 
         `dashboard` starts the dashboard of a local Ray, on this machine only, and reports its address. `needs` are
         compared with what Ray has, once connected; a cluster has `wait_seconds` to add nodes, and `report` is called
@@ -89,13 +90,17 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         lost = None
-        if self._started:
-            from raybench.distributed.failures import add_logs, lost_ray, shut_down
+        if self._watch is not None:
+            from raybench.distributed.failures import lost_ray
 
             lost = lost_ray(self._watch, error)
+            self._watch.stop()
+        if self._started:
+            from raybench.distributed.failures import add_logs, shut_down
+
             if error is not None and self._folder is not None:
                 add_logs(lost or error, self._folder.path)
-            shut_down(self._watch, dead=lost is not None)
+            shut_down(dead=lost is not None)
         if self._folder is not None:
             self._folder.remove()
         if lost is not None:
@@ -118,10 +123,15 @@ class Cluster:
         import ray
 
         if ray.is_initialized():  # by a test or a notebook, which also shuts it down
+            refuse_client("ray://" if ray.util.client.ray.is_connected() else "")  # type: ignore[no-untyped-call]
+            self._watch = self._watch or _watch(self._report)
             require(self._needs, may_grow=False, report=self._report)
             return
         level = logging.ERROR if self._quiet else logging.INFO
         address = self._address or os.environ.get("RAY_ADDRESS")
+        if address:
+            refuse_client(address)
+            check_token(address)
         try:
             with warnings.catch_warnings(), _without_stderr(self._quiet), _same_handler(signal.SIGTERM):
                 warnings.simplefilter("ignore")
@@ -133,7 +143,7 @@ class Cluster:
                         log_to_driver=not self._quiet,
                         logging_level=level,
                         runtime_env={"env_vars": variables},
-                        **_job_config(address),
+                        job_config=_job_config(),
                     )
                 else:
                     self._folder = SessionFolder()
@@ -141,21 +151,18 @@ class Cluster:
                         address="local",
                         include_dashboard=self._dashboard,
                         dashboard_host="127.0.0.1",
-                        **_job_config("local"),
+                        job_config=_job_config(),
                         log_to_driver=not self._quiet,
                         logging_level=level,
                         _temp_dir=str(self._folder.path),
                     )
-        except ray.exceptions.AuthenticationError as error:
-            raise UserError(
-                f"Ray at {address} requires a valid token. Run `ray get-auth-token` on the head node to print it, then "
-                "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write it to ~/.ray/auth_token)"
-            ) from error
         except Exception as error:  # Ray raises bare ones
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
-            from raybench.distributed.failures import add_logs, not_started
+            from raybench.distributed.failures import add_logs, chain, not_started
 
+            if address and is_refusal(address, chain(error)):
+                raise refused(address) from error
             failure = not_started(error, address)
             if self._folder is not None:
                 add_logs(failure, self._folder.path)
@@ -171,27 +178,25 @@ class Cluster:
             for handler in logging.getLogger("ray").handlers:
                 if isinstance(handler, logging.StreamHandler):
                     handler.setStream(stream)
-        if not (address or "").startswith("ray://"):  # a client notices by itself
-            from raybench.distributed.watch import Watch, addresses_of_ray
-
-            self._watch = Watch(addresses_of_ray(), self._report)
+        self._watch = _watch(self._report)
         require(self._needs, may_grow=bool(address), report=self._report, wait_seconds=self._wait_seconds)
 
 
-def _job_config(address: str) -> dict[str, Any]:
-    """Return the argument that keeps Ray from putting the driver's current folder first on the workers' path.
+def _watch(report: Callable[[str], None]) -> "Watch":
+    from raybench.distributed.watch import Watch, addresses_of_ray
 
-    A client (ray://) sends no folder.
-    """
-    if address.startswith("ray://"):
-        return {}
+    return Watch(addresses_of_ray(), report)
+
+
+def _job_config() -> Any:
+    """Return what keeps Ray from putting the driver's current folder first on the workers' path."""
     from ray.job_config import JobConfig
 
     class WithoutFolder(JobConfig):
         def _runtime_env_has_working_dir(self) -> bool:
             return True  # what Ray asks before it adds the folder; it asks for nothing else
 
-    return {"job_config": WithoutFolder()}
+    return WithoutFolder()
 
 
 def _python_path() -> str:
@@ -237,21 +242,30 @@ def check_address(address: str) -> None:
     """Raise UserError within seconds if the address is malformed or nothing listens there."""
     if address in ("auto", "local"):
         return
+    refuse_client(address)
     parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
     try:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
     if not host or port is None:
-        raise UserError(
-            f"--address {address!r}: expected host:port, ray://host:port, http://host:8265 (submit only) or auto"
-        )
+        raise UserError(f"--address {address!r}: expected host:port, http://host:8265 (submit only) or auto")
     try:
         socket.create_connection((host, port), timeout=5).close()
     except OSError as error:
         raise UserError(
             f"--address {address!r}: nothing listens there ({error}). Check that the cluster is up and reachable"
         ) from error
+
+
+def refuse_client(address: str) -> None:
+    """Raise UserError for an address of Ray Client, whose driver cannot run Ray Data."""
+    if address.startswith("ray://"):
+        raise UserError(
+            f"Ray Client is not supported ({address}): Ray Data cannot evaluate models through it. Give the address "
+            "host:6379 on a machine that reaches all nodes, or submit the run as a job: raybench submit FILE --address "
+            "http://host:8265"
+        )
 
 
 def total_cpus() -> float:

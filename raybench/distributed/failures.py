@@ -95,10 +95,8 @@ def lost_ray(watch: Watch | None, error: BaseException | None) -> LostError | No
     return None if dead is None else LostError(f"{died(dead)}. {CONTINUE}")
 
 
-def shut_down(watch: Watch | None, *, dead: bool) -> None:
+def shut_down(*, dead: bool) -> None:
     """Disconnect from Ray and end a local one; a dead one gets some seconds only."""
-    if watch is not None:
-        watch.stop()
     if not dead:
         ray.shutdown()
         return

@@ -23,6 +23,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from raybench.config.reading import read
 from raybench.distributed.cluster import check_address
 from raybench.distributed.packing import pack, unusual_files
+from raybench.distributed.token import refused
 from raybench.errors import UserError, mask_password, printable
 
 PATIENCE_SECONDS = 60.0  # how long a cluster may be unreachable before `submit` stops following the job
@@ -75,7 +76,7 @@ def submit(
                 metadata={"experiment": files[0], "storage": results},
             )
         except AuthenticationError as error:
-            raise _refused(url) from error
+            raise refused(url) from error
         except (requests.RequestException, RuntimeError, ConnectionError) as error:
             raise UserError(f"the cluster at {url} rejected the job: {error}") from error
     print(f"job        {job}   results in {results}\n{_commands(url, job)}", flush=True)
@@ -165,14 +166,6 @@ def _ray_address(url: str) -> Iterator[None]:
 
 def _commands(url: str, job: str) -> str:
     return f"show log   ray job logs --follow --address {url} {job}\nstop job   ray job stop --address {url} {job}"
-
-
-def _refused(url: str) -> UserError:
-    return UserError(
-        f"the cluster at {url} requires a valid token. Run `ray get-auth-token` on the head node to print it, then "
-        "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=<token> here (or write the token to ~/.ray/auth_token) and "
-        "submit again"
-    )
 
 
 def _follow(client: JobSubmissionClient, url: str, job: str) -> int:

@@ -82,8 +82,11 @@ def certify(store: Store, run: str, method: str, folder: Path, request: Request 
     outcome = tables.recompute(frames, settings)
     _compare(store, run, outcome, method)
     record = record_of(run, method, outcome, frames, manifest, settings, asdict(request))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UserError(f"--out {str(folder)!r} cannot be written: {error.strerror}") from error
     try:
         filed_models = _write_model(store, record, partial)
         images = _images(store, manifest, frames["forget"]["id"].tolist())

@@ -25,7 +25,7 @@ from raybench.errors import mask_password
 from raybench.storage import seals
 from raybench.storage.damage import DAMAGED, move_aside
 from raybench.storage.durable import replace, sync_folder_soon
-from raybench.storage.errors import DamagedError, StorageError
+from raybench.storage.errors import DamagedError, StorageError, failed
 from raybench.storage.locks import claim_lock, local_lock
 
 PARTIAL = ".partial"
@@ -92,10 +92,7 @@ class Store:
         except (OSError, pa.ArrowException) as error:
             if isinstance(error, FileNotFoundError) and not writing:
                 raise
-            raise StorageError(
-                f"storage {self.shown!r} failed at {key}: {mask_password(str(error))}. Finished work is kept; free "
-                "space, fix permissions or choose another --storage, and run the same command again"
-            ) from error
+            raise failed(self.shown, key, error, writing=writing) from error
 
     def probe(self) -> None:
         """Write and remove a small file, so that a full or read-only storage is refused before any work."""

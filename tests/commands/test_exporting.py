@@ -1,5 +1,7 @@
 """`raybench export` writes the unlearned checkpoint of a method of a finished run."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -54,4 +56,6 @@ def test_a_file_that_cannot_be_written_is_named(store, tmp_path):
         export(store, "tiny", "finetune", tmp_path)
     with pytest.raises(UserError, match=r"nowhere.*cannot be written: No such file or directory"):
         export(store, "tiny", "finetune", tmp_path / "nowhere" / "model.pt")
+    with pytest.raises(UserError, match=r"null.*cannot be written: Not a directory"):  # nor can the partial be removed
+        export(store, "tiny", "finetune", Path("/dev/null/model.pt"))
     assert list(tmp_path.iterdir()) == []

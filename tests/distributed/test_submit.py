@@ -4,20 +4,18 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
+from heads import free_port, start_head
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from raybench.cli import app
@@ -56,47 +54,15 @@ def nothing(task, *, lr: float = 1e-6, epochs: int = 1) -> None:
 SHORT = ("train.epochs=1", "train.retrained_seeds=1", "sweep.trials=1", "sweep.seeds=1", "evaluate.metrics=[accuracy]")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
-    """Start a head node on loopback; end it by its process group, since `ray stop` would end every Ray here."""
-    port, dashboard = free_port(), free_port()
-    # the job's `python` is the one that runs the tests; a nice value of 15 would starve its workers on a busy machine
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment |= {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryDirectory(prefix="rb-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        options = ["--head", "--block", "--num-cpus=1", f"--port={port}", f"--dashboard-port={dashboard}"]
-        options += [f"--temp-dir={folder}", "--node-ip-address=127.0.0.1", "--disable-usage-stats"]
-        options += [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
-        options += ["--object-store-memory=200000000"]
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
-        with (Path(folder) / "start.log").open("w") as log:
-            process = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder
-            )
-        try:
-            wait_for(dashboard, process, Path(folder) / "start.log")
-            yield f"127.0.0.1:{dashboard}"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.3)
-    pytest.fail(f"the head did not start: {log.read_text()}")
+    """Start a head node with a dashboard; yield the address of the dashboard."""
+    dashboard = free_port()
+    # the job's `python` is the one that runs the tests
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    options = [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}"]
+    with start_head(dashboard, *options, PATH=path, RAY_AUTH_MODE="disabled"):
+        yield f"127.0.0.1:{dashboard}"
 
 
 @pytest.mark.ray

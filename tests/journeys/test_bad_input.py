@@ -125,5 +125,11 @@ def test_an_address_where_nothing_listens_is_refused_within_seconds(refused: Ref
     assert "nothing listens" in message
 
 
+def test_ray_client_is_refused_before_any_work(refused: Refused) -> None:
+    message = refused("run", QUICKSTART, "--address", "ray://127.0.0.1:9")
+    assert "Ray Client is not supported" in message
+    assert "raybench submit" in message
+
+
 def test_a_report_on_a_run_that_is_not_there_says_so(refused: Refused) -> None:
     assert "unknown run" in refused("report", "ghost")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -231,6 +232,11 @@ def test_without_a_verdict_nothing_is_written(storage, tmp_path, run, method, re
     with pytest.raises(UserError, match=message):
         certify(storage, run, method, tmp_path / "out", request_)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(storage):
+    with pytest.raises(UserError, match="--out '/dev/null/out' cannot be written: File exists"):
+        certify(storage, "made_up", "near", Path("/dev/null/out"))
 
 
 def test_evidence_is_never_overwritten(storage, certified):

@@ -238,7 +238,7 @@ def test_a_read_only_storage_is_refused_before_any_work(use):
     try:
         if root:  # root may write anywhere, so be nobody for a moment
             os.seteuid(65534)
-        with pytest.raises(StorageError, match=r"Permission denied.*choose another --storage"):
+        with pytest.raises(StorageError, match=r"cannot be written \(Permission denied\).*choose another --storage"):
             use(Store(str(folder)))
     finally:
         if root:
