@@ -96,14 +96,15 @@ class Splits:
         ids = np.concatenate([self.role[name] for name in ROLES])
         labels = data.labels[ids]
         multi = data.task == "multi_label"
-        tuning = np.full(len(ids), None, dtype=object)
-        tuning[np.isin(ids, self.tuning_forget)] = "forget"
-        tuning[np.isin(ids, self.tuning_retain)] = "retain"
+        tuning = np.zeros(len(ids), dtype=np.int8)
+        tuning[np.isin(ids, self.tuning_forget)] = 1
+        tuning[np.isin(ids, self.tuning_retain)] = 2
+        role = np.repeat(np.arange(len(ROLES), dtype=np.int8), list(self.sizes().values()))
         return pa.table(
             {
                 "id": pa.array(ids, pa.int64()),
-                "role": pa.array(np.repeat(ROLES, list(self.sizes().values())), pa.string()),
-                "tuning": pa.array(tuning, pa.string()),
+                "role": pa.array(ROLES, pa.string()).take(pa.array(role)),
+                "tuning": pa.array([None, "forget", "retain"], pa.string()).take(pa.array(tuning)),
                 "label": pa.array(labels.tolist() if multi else labels, pa.list_(pa.int64()) if multi else pa.int64()),
                 "group": pa.nulls(len(ids), pa.int64())
                 if data.groups is None
@@ -121,11 +122,16 @@ class Splits:
                     f"not a table of splits: no column {column!r} (columns: {', '.join(table.column_names)})"
                 )
         ids = table.column("id").to_numpy()
-        roles = np.array(table.column("role").to_pylist(), dtype=object)
-        ids_of = {str(name): ids[roles == name] for name in dict.fromkeys(roles)}
+        roles, tuning = _ids_of_value(ids, table.column("role")), _ids_of_value(ids, table.column("tuning"))
         wrong = table.column("mislabeled").to_numpy(zero_copy_only=False).astype(bool)
-        tuning = np.array(table.column("tuning").to_pylist(), dtype=object)
-        return cls(ids_of, ids[wrong], ids[tuning == "forget"], ids[tuning == "retain"])
+        return cls(roles, ids[wrong], tuning.get("forget", no_ids()), tuning.get("retain", no_ids()))
+
+
+def _ids_of_value(ids: np.ndarray, column: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    """Return the ids of each value of a column of strings, without a string per row; null is no value."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return {value: ids[codes == code] for code, value in enumerate(encoded.dictionary.to_pylist())}
 
 
 def make_splits(
