@@ -121,17 +121,23 @@ class Splits:
                 raise UserError(
                     f"not a table of splits: no column {column!r} (columns: {', '.join(table.column_names)})"
                 )
-        ids = table.column("id").to_numpy()
+        ids = _integers(table.column("id"))
         roles, tuning = _ids_of_value(ids, table.column("role")), _ids_of_value(ids, table.column("tuning"))
-        wrong = table.column("mislabeled").to_numpy(zero_copy_only=False).astype(bool)
+        wrong = _integers(table.column("mislabeled").cast(pa.int8())) == 1
         return cls(roles, ids[wrong], tuning.get("forget", no_ids()), tuning.get("retain", no_ids()))
+
+
+def _integers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of integers without nulls; `to_numpy` imports pandas."""
+    return np.from_dlpack(column.combine_chunks())
 
 
 def _ids_of_value(ids: np.ndarray, column: pa.ChunkedArray) -> dict[str, np.ndarray]:
     """Return the ids of each value of a column of strings, without a string per row; null is no value."""
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return {value: ids[codes == code] for code, value in enumerate(encoded.dictionary.to_pylist())}
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    codes = _integers(pa.chunked_array([encoded.indices]))
+    values = enumerate(encoded.dictionary.to_pylist())
+    return {value: ids[codes == code] for code, value in values if value is not None}
 
 
 def make_splits(

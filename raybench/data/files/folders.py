@@ -116,11 +116,13 @@ def images_of_classes(root: Path, split: str, classes: Sequence[str]) -> tuple[N
     memory, prefix = listed_folders.current(), f"{split}/" if split else ""
 
     def images_of(name: str) -> Names:
-        images = images_below(os.path.join(root, split, name), memory)
-        return Names.of([f"{prefix}{name}/{image}" for image in images], images.sizes)
+        return images_below(os.path.join(root, split, name), memory).below(f"{prefix}{name}/")
 
-    with ThreadPoolExecutor(LISTING_THREADS) as threads:  # a disk far away answers slowly, and many at once
-        images = list(threads.map(images_of, classes))
+    if memory is not None and memory.trusted:
+        images = list(map(images_of, classes))
+    else:
+        with ThreadPoolExecutor(LISTING_THREADS) as threads:  # a disk far away answers slowly, and many at once
+            images = list(threads.map(images_of, classes))
     if empty := [name for name, listed in zip(classes, images) if not len(listed)]:
         raise UserError(
             f"{str(root / split)!r}: {len(empty)} class folders contain no image: {first_few(empty)} "
@@ -179,7 +181,7 @@ def photographs(
     """Build the dataset of image files in the given order; `parts` are (official split, names, labels)."""
     return ImageData(
         images=Encoded.of_files(root, Names.joined([Names.of(listed) for _, listed, _ in parts])),
-        labels=np.concatenate([labels for _, _, labels in parts]).astype(np.int64),
+        labels=np.concatenate([labels for _, _, labels in parts]).astype(np.int64, copy=False),
         part=np.repeat(np.array([part for part, _, _ in parts], dtype=np.uint8), [len(n) for _, n, _ in parts]),
         class_names=tuple(class_names),
         mean=IMAGENET_MEAN,

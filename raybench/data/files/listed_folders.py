@@ -48,11 +48,11 @@ class Memory:
         known = self.trusted.get(folder)
         if known is None or known.appearance != appearance(folder):
             return None
-        sizes = known.images.sizes
+        names, sizes = Names(known.images.text), known.images.sizes
         if sizes is not None and len(sizes):
             i = random.randrange(len(sizes))
             try:
-                if os.stat(f"{folder}/{known.images[i]}").st_size != sizes[i]:
+                if os.stat(os.path.join(folder, names[i])).st_size != sizes[i]:
                     return None
             except OSError:
                 return None

@@ -79,7 +79,8 @@ class Encoded:
         """List whole files, one image each, in the given order; nothing is read, and files need not exist yet."""
         files = Names.of(names)
         n = len(files)
-        return cls(str(root), files, np.arange(n), np.zeros(n, dtype=np.int64), np.full(n, WHOLE, dtype=np.int64))
+        same = (np.broadcast_to(np.int64(value), n) for value in (0, WHOLE))  # one number in memory, not n
+        return cls(str(root), files, np.arange(n), *same)
 
     def __len__(self) -> int:
         return len(self.file)
@@ -154,7 +155,7 @@ class Encoded:
         return self._hash_listing().hexdigest()  # once: several keys depend on it
 
     def _hash_listing(self) -> "hashlib.blake2b":
-        digest = hashlib.blake2b(self.files.text, digest_size=8)
+        digest = hashlib.blake2b(self.files.text.data, digest_size=8)
         for array in (self.file, self.offset, self.sizes()):
             digest.update(np.ascontiguousarray(array, dtype="<i8").data)
         return digest

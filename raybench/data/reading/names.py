@@ -47,12 +47,24 @@ class Names:
         empty = np.empty(0, dtype=np.uint8)
         return cls(np.concatenate([empty, *(part.text for part in parts)]), np.concatenate(sizes) if known else None)
 
+    def below(self, folder: str) -> "Names":
+        """Return the names with a folder, which ends with a slash, before each."""
+        if not len(self.text):
+            return self
+        prefix, text = folder.encode(), self.text[:-1].tobytes()
+        text = b"".join((prefix, text.replace(b"\0", b"\0" + prefix), b"\0"))
+        return Names(np.frombuffer(text, dtype=np.uint8), self.sizes)
+
     @functools.cached_property
     def _ends(self) -> np.ndarray:
         return np.flatnonzero(self.text == 0)
 
+    @functools.cached_property
+    def _number(self) -> int:
+        return len(self.sizes) if self.sizes is not None else int(np.count_nonzero(self.text == 0))
+
     def __len__(self) -> int:
-        return len(self._ends)
+        return self._number
 
     def __getitem__(self, i: int) -> str:
         i = range(len(self))[i]
