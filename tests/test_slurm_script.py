@@ -34,8 +34,7 @@ echo "$RAY_AUTH_MODE $*" >> "$LOG/ray"
 trap 'kill $!; exit 0' TERM
 if [[ $2 == --head ]]; then
     mkdir -p "$SCRATCH"
-    python3 -c 'import socket, sys; s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); s.accept(); s.accept()' \\
-        "${4#--port=}" &
+    python3 -c "import socket, time; port = socket.create_server(('127.0.0.1', ${4#--port=})); time.sleep(60)" &
 else
     sleep 60 &
 fi
