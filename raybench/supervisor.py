@@ -72,8 +72,10 @@ def _supervise(child: int, log: int, notes: int) -> int:
 
     def forward(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        # SIGINT ends Ray in good order; a shell script starts its background commands with SIGINT ignored
+        as_interrupt = number == signal.SIGTERM and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
         with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGINT if number == signal.SIGTERM else number)  # ends Ray in good order
+            os.kill(child, signal.SIGINT if as_interrupt else number)
 
     for number in FORWARDED:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup

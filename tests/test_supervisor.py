@@ -172,3 +172,13 @@ def test_old_logs_are_removed(tmp_path):
         (folder / f"20200101-{number:06}-1.log").touch()
     start("raise KeyError('x')", tmp_path).communicate(timeout=30)
     assert len(list(folder.iterdir())) == 20
+
+
+def test_sigterm_interrupts_a_run_that_a_script_started_in_the_background(tmp_path):
+    lines = "".join(f"    {line}\n" for line in WAIT.splitlines())
+    code = f"{START}signal.signal(signal.SIGINT, signal.SIG_IGN)\ndef app():\n{lines}{END}"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.communicate(timeout=10) == ("interrupted\n", "")
+    assert process.returncode == 143

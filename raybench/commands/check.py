@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
-from raybench import methods, models
+from raybench import methods
 from raybench.commands.predictions import prediction_lines
 from raybench.config.schema import Experiment
 from raybench.config.sweep import Sweep
@@ -24,7 +23,7 @@ from raybench.methods.framework.spec import check as check_method
 from raybench.methods.framework.spec import hyperparameters
 from raybench.pipeline import stages
 from raybench.pipeline.notices import assumptions
-from raybench.pipeline.preflight import try_model
+from raybench.pipeline.preflight import ModelSize, try_model
 from raybench.pipeline.results import Swept, Trained
 from raybench.progress import SILENT, Reporter
 from raybench.scenario.prepare import prepare
@@ -39,12 +38,11 @@ def plan_lines(
 ) -> Iterator[str]:
     """Yield the lines of the plan; every check that `run` makes before it starts is made here too."""
     store.probe()
-    scenario = prepare(experiment, store, reporter)
+    scenario = prepare(experiment, store, reporter, trust_listing=True)
     trained = Trained(scenario)
     swept = Swept(scenario, trained)
     notes = import_models(scenario, trained.jobs, plan.imported_jobs(scenario, trained.originals))
-    try_model(scenario)
-    model = scenario.fresh(0)
+    model = try_model(scenario)
     yield f"{experiment.name}: valid"
     yield from _data_lines(scenario, duplicates=duplicates)
     yield from _model_lines(scenario, model)
@@ -74,10 +72,9 @@ def _data_lines(scenario: Scenario, *, duplicates: bool) -> Iterator[str]:
         yield "  the data have no official splits, so all roles divide one pool; `data.sizes` sets how"
 
 
-def _model_lines(scenario: Scenario, model: nn.Module) -> Iterator[str]:
-    parameters = models.num_parameters(model)
-    checkpoint = _size(BYTES_PER_VALUE * parameters)
-    yield f"model        {scenario.experiment.model.name}: {parameters:,} parameters, {checkpoint} per checkpoint"
+def _model_lines(scenario: Scenario, model: ModelSize) -> Iterator[str]:
+    checkpoint = _size(BYTES_PER_VALUE * model.parameters)
+    yield f"model        {scenario.experiment.model.name}: {model.parameters:,} parameters, {checkpoint} per checkpoint"
     if scenario.init is not None:
         start = scenario.started_from()
         except_head = f", except its head ({', '.join(start['init_not_taken'])})" if start["init_not_taken"] else ""
@@ -176,7 +173,7 @@ def _relative_defaults(scenario: Scenario, method: str) -> Iterator[str]:
             yield f"{key} {arguments[key]:g}"
 
 
-def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: nn.Module) -> Iterator[str]:
+def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: ModelSize) -> Iterator[str]:
     experiment, sizes = scenario.experiment, scenario.splits().sizes()
     sizes |= {role: len(scenario.role_ids(role)) for role in scenario.downstream}
     evaluated = _evaluated(scenario, trained, swept)
@@ -187,7 +184,7 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: n
         num_predicted = len(evaluated) + (plan.untrained_model(scenario) is not None)
         cached = f", {stages.predict_stage(scenario, evaluated, []).finished()} cached"
     values = images_per_model = sum(sizes.values())
-    values *= num_predicted * (scenario.data().num_classes + _feature_size(model))
+    values *= num_predicted * (scenario.data().num_classes + model.features)
     yield (
         f"evaluate     {num_predicted} models x {len(sizes)} splits = {num_predicted * len(sizes)} forward passes "
         f"({num_predicted * images_per_model:,} images){cached}"
@@ -202,7 +199,7 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: n
     if (relearning := experiment.evaluate.relearning) is not None:
         most = relearning.max_epochs * sizes["forget"] * num_evaluated
         yield f"relearn      {num_evaluated} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
-    disk = BYTES_PER_VALUE * (models.num_parameters(model) * num_evaluated + values)
+    disk = BYTES_PER_VALUE * (model.parameters * num_evaluated + values)
     yield f"disk         about {_size(disk)} under {scenario.store.shown} (checkpoints and predictions)"
 
 
@@ -252,11 +249,6 @@ def _shape(images: ImageData, experiment: Experiment) -> str:
 def _epochs(experiment: Experiment) -> str:
     original, retrained = experiment.train.epochs, experiment.train.retrained_recipe.epochs
     return str(original) if original == retrained else f"{original} (retrained: {retrained})"
-
-
-def _feature_size(model: nn.Module) -> int:
-    head = model.get_submodule(models.head_name(model))
-    return int(getattr(head, "in_features", 0) or getattr(head, "in_channels", 0))
 
 
 def _size(count: float) -> str:

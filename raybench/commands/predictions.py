@@ -7,8 +7,7 @@ a run has the measured values. Predictions scale those of the quickstart (digits
 import math
 from collections.abc import Iterator
 
-from scipy import stats
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from raybench.metrics.functions.residual_memory import ERROR, LEVELS
 from raybench.metrics.functions.statistics import minimum_detectable_difference
@@ -82,7 +81,7 @@ def _deviation(num_retrained: float, runs: int) -> float:
 
 
 def _quantile(error: float, num_retrained: float) -> float:
-    return float(stats.t.ppf(1 - error, 2 * (num_retrained - 1)))
+    return float(stdtrit(2 * (num_retrained - 1), 1 - error))
 
 
 def _gaps(num_forget: int, num_unseen: int, num_retrained: int) -> str:

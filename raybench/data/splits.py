@@ -96,14 +96,15 @@ class Splits:
         ids = np.concatenate([self.role[name] for name in ROLES])
         labels = data.labels[ids]
         multi = data.task == "multi_label"
-        tuning = np.full(len(ids), None, dtype=object)
-        tuning[np.isin(ids, self.tuning_forget)] = "forget"
-        tuning[np.isin(ids, self.tuning_retain)] = "retain"
+        tuning = np.zeros(len(ids), dtype=np.int8)
+        tuning[np.isin(ids, self.tuning_forget)] = 1
+        tuning[np.isin(ids, self.tuning_retain)] = 2
+        role = np.repeat(np.arange(len(ROLES), dtype=np.int8), list(self.sizes().values()))
         return pa.table(
             {
                 "id": pa.array(ids, pa.int64()),
-                "role": pa.array(np.repeat(ROLES, list(self.sizes().values())), pa.string()),
-                "tuning": pa.array(tuning, pa.string()),
+                "role": pa.array(ROLES, pa.string()).take(pa.array(role)),
+                "tuning": pa.array([None, "forget", "retain"], pa.string()).take(pa.array(tuning)),
                 "label": pa.array(labels.tolist() if multi else labels, pa.list_(pa.int64()) if multi else pa.int64()),
                 "group": pa.nulls(len(ids), pa.int64())
                 if data.groups is None
@@ -120,12 +121,23 @@ class Splits:
                 raise UserError(
                     f"not a table of splits: no column {column!r} (columns: {', '.join(table.column_names)})"
                 )
-        ids = table.column("id").to_numpy()
-        roles = np.array(table.column("role").to_pylist(), dtype=object)
-        ids_of = {str(name): ids[roles == name] for name in dict.fromkeys(roles)}
-        wrong = table.column("mislabeled").to_numpy(zero_copy_only=False).astype(bool)
-        tuning = np.array(table.column("tuning").to_pylist(), dtype=object)
-        return cls(ids_of, ids[wrong], ids[tuning == "forget"], ids[tuning == "retain"])
+        ids = _integers(table.column("id"))
+        roles, tuning = _ids_of_value(ids, table.column("role")), _ids_of_value(ids, table.column("tuning"))
+        wrong = _integers(table.column("mislabeled").cast(pa.int8())) == 1
+        return cls(roles, ids[wrong], tuning.get("forget", no_ids()), tuning.get("retain", no_ids()))
+
+
+def _integers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of integers without nulls; `to_numpy` imports pandas."""
+    return np.from_dlpack(column.combine_chunks())
+
+
+def _ids_of_value(ids: np.ndarray, column: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    """Return the ids of each value of a column of strings, without a string per row; null is no value."""
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    codes = _integers(pa.chunked_array([encoded.indices]))
+    values = enumerate(encoded.dictionary.to_pylist())
+    return {value: ids[codes == code] for code, value in values if value is not None}
 
 
 def make_splits(

@@ -1,6 +1,7 @@
 """Build classifiers by name, read their penultimate features, and load checkpoints safely.
 
-A model is `cnn`, a torchvision classifier (`zoo`), a timm model (`timm_models`) or a user-defined function (`custom`).
+A model is `cnn`, a torchvision classifier (`zoo`, `zoo_names`), a timm model (`timm_models`) or a user-defined function
+(`custom`).
 Features are the input of the classification head (`heads`), for every architecture, so a new one needs no code here.
 Checkpoints (`checkpoints`) are read without running code in them.
 """
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from raybench.errors import UserError, unknown
-from raybench.models import custom, timm_models
+from raybench.models import custom, timm_models, zoo_names
 from raybench.models.checkpoints import load_weights, read_weights, require_finite, start_from, to_bytes
 from raybench.models.heads import Tap, feature_tap, head_name, num_outputs
 
@@ -63,9 +64,7 @@ def small_cnn(num_classes: int, channels: int, width: int = 32) -> nn.Sequential
 
 def names() -> list[str]:
     """Return every model name: `cnn` and torchvision's classifiers; those of timm are listed by timm."""
-    from raybench.models import zoo  # imported late: it takes 1.5 s, which workers with a small model do not need
-
-    return ["cnn", *zoo.names()]
+    return ["cnn", *zoo_names.names()]
 
 
 def check_name(name: str) -> None:

@@ -5,7 +5,6 @@ Adds the two small vision transformers that papers use and torchvision does not 
 """
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import torchvision
@@ -14,17 +13,9 @@ from torchvision.models import VisionTransformer
 from torchvision.models.resnet import ResNet
 
 from raybench.errors import UserError
+from raybench.models.zoo_names import SMALL_TRANSFORMERS
 
-SMALL_TRANSFORMERS: Mapping[str, Mapping[str, int]] = {
-    "vit_s_16": {"hidden_dim": 384, "num_heads": 6, "mlp_dim": 1536},
-    "vit_ti_16": {"hidden_dim": 192, "num_heads": 3, "mlp_dim": 768},
-}
 BLOCKS = 12
-
-
-def names() -> list[str]:
-    """Return the names of torchvision's classification models and of the small transformers."""
-    return sorted([*torchvision.models.list_models(module=torchvision.models), *SMALL_TRANSFORMERS])
 
 
 def is_residual(name: str) -> bool:

@@ -16,8 +16,8 @@ from raybench.pipeline.preflight import try_model
 from raybench.pipeline.python_warnings import readable_warnings
 from raybench.pipeline.results import Swept, Trained
 from raybench.progress import Reporter
-from raybench.report import write_report
 from raybench.report.stored import read_manifest
+from raybench.report.write import write_report
 from raybench.scenario.prepare import prepare
 from raybench.scenario.scenario import Scenario
 from raybench.storage.errors import DamagedError

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from raybench.report import ranking
 from raybench.report.cells import RunTables
@@ -126,7 +126,7 @@ def _compare_with_original(
     """
     differences = (gaps - of_originals).dropna()
     if gaps.index.name == "original" and len(differences) > 1:
-        half_width = stats.t.ppf(0.95, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
+        half_width = stdtrit(len(differences) - 1, 0.95) * differences.std(ddof=1) / math.sqrt(len(differences))
         better = differences.mean() + half_width < 0
     else:
         better = not row.gap.value >= original.gap.value - noise_floor

@@ -43,7 +43,13 @@ class DownstreamSet:
 
 
 def publish(
-    configs: Mapping[str, Downstream], store: Store, reporter: Reporter, *, channels: int, image_size: int | None
+    configs: Mapping[str, Downstream],
+    store: Store,
+    reporter: Reporter,
+    *,
+    trust_listing: bool,
+    channels: int,
+    image_size: int | None,
 ) -> dict[str, DownstreamSet]:
     """Write every downstream set to the store; return the sets by role.
 
@@ -53,7 +59,7 @@ def publish(
     sets = {}
     for name, config in configs.items():
         try:
-            images = image_store.load(config, store, reporter)
+            images = image_store.load(config, store, reporter, trust_listing=trust_listing)
             _check_images(images, config, channels, image_size)
         except UserError as error:
             raise UserError(f"evaluate.downstream.{name}: {error}") from error

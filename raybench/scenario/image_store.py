@@ -13,6 +13,7 @@ import numpy as np
 
 from raybench import data
 from raybench.config.data import Images, Normalize
+from raybench.data.files import listed_folders
 from raybench.data.images import LEFT_OUT, ImageData
 from raybench.data.perceptual_hash import deduplicate
 from raybench.data.reading import decode_dataset, resident
@@ -31,10 +32,15 @@ DATA = "artifacts/data"
 CACHE = Path("~/.cache/raybench")  # where a node keeps images of a remote store
 
 
-def load(config: Images, store: Store, reporter: Reporter) -> ImageData:
-    """Read the images of a `data:` section: decoded or to be streamed, deduplicated, with their normalization."""
+def load(config: Images, store: Store, reporter: Reporter, *, trust_listing: bool = False) -> ImageData:
+    """Read the images of a `data:` section: decoded or to be streamed, deduplicated, with their normalization.
+
+    `trust_listing`: do not list folders again that did not change since an earlier process listed them; the content of
+    their files may have changed. For a plan, not for a run.
+    """
     root = Path(config.root).expanduser() if config.root is not None else None
-    images = data.load(config.dataset, root=root, download=config.download, **config.options)
+    with listed_folders.remembered(root, CACHE.expanduser() / "listings", trust=trust_listing):
+        images = data.load(config.dataset, root=root, download=config.download, **config.options)
     if isinstance(images.images, Encoded):
         images = _decode_or_check(images, images.images, config, store, reporter)
     elif config.view is not None:

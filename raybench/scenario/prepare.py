@@ -25,10 +25,15 @@ from raybench.scoring import metric_rows
 from raybench.storage.store import Store, fingerprint
 
 
-def prepare(experiment: Experiment, store: Store, reporter: Reporter = SILENT) -> Scenario:
-    """Return the scenario of an experiment; skip what the store already contains."""
+def prepare(
+    experiment: Experiment, store: Store, reporter: Reporter = SILENT, *, trust_listing: bool = False
+) -> Scenario:
+    """Return the scenario of an experiment; skip what the store already contains.
+
+    `trust_listing`: do not list large folders again that did not change, which suffices for a plan.
+    """
     config = experiment.data
-    images = image_store.load(config, store, reporter)
+    images = image_store.load(config, store, reporter, trust_listing=trust_listing)
     mislabeled: np.ndarray | None = None
     if config.mislabel is not None:
         images, mislabeled = mislabel(images, config.mislabel.fraction, config.mislabel.seed)
@@ -63,6 +68,7 @@ def prepare(experiment: Experiment, store: Store, reporter: Reporter = SILENT) -
             experiment.evaluate.downstream,
             store,
             reporter,
+            trust_listing=trust_listing,
             channels=models.input_channels(experiment.model.name, images.channels),
             image_size=image_store.image_size(images, config) if fixed_size else None,
         ),

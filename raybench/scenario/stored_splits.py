@@ -8,6 +8,7 @@ import hashlib
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
 from raybench.data import id_sets
 from raybench.data.splits import Splits
@@ -20,7 +21,9 @@ Request = Literal["reported", "tuning"]
 @functools.lru_cache(maxsize=4)
 def read_splits(uri: str, key: str) -> Splits:
     """Read splits from the store with that URI; the latest ones are kept in memory."""
-    return Splits.from_table(Store(uri).read_table(key))
+    splits = Splits.from_table(Store(uri).read_table(key, columns=["id", "role", "tuning", "mislabeled"]))
+    pa.default_memory_pool().release_unused()  # 75 bytes per sample that Arrow would keep for its next table
+    return splits
 
 
 @functools.lru_cache(maxsize=32)

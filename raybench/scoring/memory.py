@@ -6,12 +6,14 @@ model is judged by the others, every original by the others.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from raybench.metrics.functions.residual_memory import Reading, ResidualMemory, residual_memory, scaled_confidence
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METRIC = "residual_memory"
 INTERVAL = "two one-sided 95 % bounds, t over retrained models and originals"
@@ -22,7 +24,7 @@ Row = dict[str, Any]
 class Audits:
     """The scaled confidences of all models on the forget samples, and the audits that compare them."""
 
-    def __init__(self, models: Sequence[Mapping[str, Any]], losses: pd.DataFrame, groups: Mapping[int, int] | None):
+    def __init__(self, models: Sequence[Mapping[str, Any]], losses: "pd.DataFrame", groups: Mapping[int, int] | None):
         """`models`: identities (model, name, kind, method, seed, original); `losses`: columns model, id, loss.
 
         `groups`: the identity of each sample if identities are forgotten as a whole, else None.
@@ -107,6 +109,8 @@ class Audits:
         row = self._row(method, models, results[0])
         audits = [result for result in results if isinstance(result, ResidualMemory)]
         if len(audits) == len(results):
+            import pandas as pd  # late: a plan needs only the code of this module
+
             numbers = pd.DataFrame([_numbers(audit) for audit in audits])
             row |= {name: float(np.mean(numbers[name])) for name in numbers}
         return row

@@ -80,7 +80,10 @@ def write_parquet(table: pa.Table, sink: Sink) -> None:
 def read_parquet(data: pa.Buffer, *, columns: list[str] | None = None) -> pa.Table:
     """Return the table of a whole Parquet file; raise Damaged unless it is byte for byte what was written."""
     _verify(memoryview(data), _IN_PARQUET, _footer_start(data))
-    return pq.read_table(pa.BufferReader(data), columns=columns)
+    with pq.ParquetFile(pa.BufferReader(data)) as file:  # pq.read_table imports pandas
+        table = file.read(columns=columns)
+    metadata = {key: value for key, value in (table.schema.metadata or {}).items() if key.decode() != PARQUET_KEY}
+    return table.replace_schema_metadata(metadata or None)
 
 
 def has_parquet_end(data: bytes) -> bool:

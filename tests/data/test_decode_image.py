@@ -13,6 +13,7 @@ from PIL import Image, ImageFile
 from raybench.data.reading import decode_image as decode_module
 from raybench.data.reading.decode_image import CorruptImage, check_file, decode, torchvision_decoder
 from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.names import Names
 from raybench.errors import UserError
 
 RGB = picture()
@@ -190,7 +191,7 @@ def test_images_inside_a_larger_file_are_looked_at_one_by_one(tmp_path):
     parts = [JPEGS["jpeg"], LOSSLESS["png"], JPEGS["jpeg"][:-90], LOSSLESS["bmp"]]
     (tmp_path / "shard").write_bytes(b"".join(parts))
     lengths = np.array([len(part) for part in parts])
-    images = Encoded(str(tmp_path), np.array(["shard"]), np.zeros(4, int), np.cumsum(lengths) - lengths, lengths)
+    images = Encoded(str(tmp_path), Names.of(["shard"]), np.zeros(4, int), np.cumsum(lengths) - lengths, lengths)
     for i in (0, 1, 3):
         check_file(images, i)
     with pytest.raises(CorruptImage, match=r"shard \(image 2\): "):

@@ -17,7 +17,7 @@ from raybench.engine.audit import objective
 from raybench.jobs.specs import model_id
 from raybench.metrics.functions.roc import auc
 from raybench.pipeline.curves import complete_curves, write_overview
-from raybench.report import build_leaderboard
+from raybench.report.build import build_leaderboard
 from raybench.report.tensorboard import write_evaluation
 from raybench.storage.tensorboard import growing
 

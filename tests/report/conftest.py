@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raybench.report import Leaderboard, build_leaderboard
+from raybench.report.build import build_leaderboard
+from raybench.report.leaderboard import Leaderboard
 from raybench.scoring.average_gap import average_gap_rows, ideal_gap_rows
 from raybench.scoring.memory import Audits
 from raybench.scoring.metric_rows import with_gaps

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from raybench.report import verdict
 from raybench.report.build import build_leaderboard
 from raybench.report.collapsed import at_majority, majority_accuracy
 from raybench.report.leaderboard import Leaderboard
+from raybench.report.verdict import verdict
 
 LABELS = np.repeat([0, 1], [80, 20])
 

@@ -5,10 +5,10 @@ import math
 import pytest
 from scipy.special import ndtri
 
-from raybench.report import build_leaderboard, verdict
+from raybench.report.build import build_leaderboard
 from raybench.report.comparison import IDEAL_COLUMNS
 from raybench.report.render import as_markdown
-from raybench.report.verdict import details
+from raybench.report.verdict import details, verdict
 
 ONE = [(0.87, 0.992, 0.885, 0.535, 0.705, 0.855, None)]
 NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93)] * 2

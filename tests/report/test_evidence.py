@@ -13,10 +13,10 @@ from rich.console import Console
 from raybench import models as architectures
 from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
-from raybench.report import write_report
 from raybench.report.evidence import evidence, id_file, limits
 from raybench.report.evidence_page import page
 from raybench.report.threat_model import THREAT_MODEL
+from raybench.report.write import write_report
 from raybench.storage.store import Store
 
 NEAR = [(0.875, 0.990, 0.880, 0.530, 0.700, 0.850, 0.93), (0.87, 0.991, 0.885, 0.54, 0.71, 0.86, 0.93)]

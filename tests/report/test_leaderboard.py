@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raybench.report import build_leaderboard, verdict
-from raybench.report.verdict import details
+from raybench.report.build import build_leaderboard
+from raybench.report.verdict import details, verdict
 
 ORIGINAL = (1.00, 1.000, 0.89, 0.75, 0.90, 1.00, 0.80)
 RETRAINED = (

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from raybench.report import Leaderboard, verdict
 from raybench.report.comparison import COLUMNS, IDEAL_COLUMNS, comparison_for
+from raybench.report.leaderboard import Leaderboard
 from raybench.report.render import as_markdown, as_rich
+from raybench.report.verdict import verdict
 from raybench.storage import report_schemas
 
 NEAR = (0.87, 0.992, 0.885, 0.535, 0.705, 0.855, 0.93)

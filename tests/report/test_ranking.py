@@ -16,11 +16,12 @@ from rich.console import Console
 from raybench.metrics.functions.statistics import gap_to_reference
 from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
-from raybench.report import ranking, verdict, write_report
+from raybench.report import ranking
 from raybench.report.comparison import COLUMNS, SEVERAL
 from raybench.report.leaderboard import Leaderboard
 from raybench.report.render import as_rich
-from raybench.report.verdict import details, limits_of_power
+from raybench.report.verdict import details, limits_of_power, verdict
+from raybench.report.write import write_report
 from raybench.storage import report_schemas, tables
 from raybench.storage.store import Store
 

@@ -12,12 +12,13 @@ from rich.console import Console
 from raybench import methods
 from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
-from raybench.report import verdict, write_report
 from raybench.report.cell_text import mean_gap_text, signed_gap_text, value_text
 from raybench.report.comparison import NONE, SEVERAL
 from raybench.report.leaderboard import Cell, Leaderboard, MeanGap, Row
 from raybench.report.render import as_markdown, as_rich
 from raybench.report.table import markdown_table
+from raybench.report.verdict import verdict
+from raybench.report.write import write_report
 from raybench.scoring.binding import get_metric, metric_spec
 
 METHODS = {

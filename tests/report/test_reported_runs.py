@@ -11,8 +11,8 @@ from rich.console import Console
 
 from raybench.pipeline.manifest import manifest
 from raybench.progress import Reporter
-from raybench.report import write_report
 from raybench.report.reported import newest_run, runs_by_protocol
+from raybench.report.write import write_report
 from raybench.storage import report_schemas, tables
 from raybench.storage.store import Store
 

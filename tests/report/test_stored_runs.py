@@ -11,7 +11,7 @@ from rich.console import Console
 
 from raybench.errors import UserError
 from raybench.progress import Reporter
-from raybench.report import write_report
+from raybench.report.write import write_report
 from raybench.storage import tables
 from raybench.storage.store import Store
 

@@ -143,7 +143,7 @@ def test_files_are_read_again_only_after_a_change(make, store, root, monkeypatch
     assert prepare(make(), store).data_key == first
     assert read == []
     monkeypatch.undo()
-    monkeypatch.setattr(image_store, "CACHE", store.uri)  # undone with the rest
+    monkeypatch.setattr(image_store, "CACHE", Path(store.uri))  # undone with the rest
     changed = next(path for path in sorted(root.rglob("*")) if path.is_file())
     other = next(path for path in sorted(root.rglob("*"), reverse=True) if path.is_file())
     changed.write_bytes(other.read_bytes())

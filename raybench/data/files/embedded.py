@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.names import Names
 from raybench.errors import UserError
 
 CACHE = Path("~/.cache/raybench/images")
@@ -45,7 +46,7 @@ def cached(stem: str, files: Sequence[Path], column: str, read: Callable[[], Ite
             f"{images}: has {images.stat().st_size} bytes, expected {lengths.sum()}; it is damaged, delete it"
         )
     offsets = np.cumsum(lengths) - lengths
-    return Encoded(str(folder), np.array([images.name]), np.zeros(len(lengths), dtype=np.int64), offsets, lengths)
+    return Encoded(str(folder), Names.of([images.name]), np.zeros(len(lengths), dtype=np.int64), offsets, lengths)
 
 
 def joined(parts: Sequence[Encoded]) -> Encoded:
@@ -53,7 +54,7 @@ def joined(parts: Sequence[Encoded]) -> Encoded:
     starts = np.cumsum([0, *(len(part.files) for part in parts)])
     return Encoded(
         parts[0].root,
-        np.concatenate([part.files for part in parts]),
+        Names.joined([part.files for part in parts]),
         np.concatenate([part.file + start for part, start in zip(parts, starts)]),
         np.concatenate([part.offset for part in parts]),
         np.concatenate([part.length for part in parts]),

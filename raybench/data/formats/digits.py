@@ -7,7 +7,6 @@ Reference: Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digi
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from raybench.data.images import ImageData, channel_statistics, dataset
 
@@ -18,6 +17,8 @@ from raybench.data.images import ImageData, channel_statistics, dataset
 )
 def digits(root: Path | None = None, *, download: bool = False) -> ImageData:
     """Read the scans, gray levels 0 to 16 scaled to 0 to 255; one channel, training split only."""
+    from sklearn.datasets import load_digits  # late: a second of imports
+
     source = load_digits()
     images = np.rint(source.images * (255 / 16)).astype(np.uint8)[..., None]
     mean, std = channel_statistics(images)

@@ -45,7 +45,7 @@ def image_folder(root: Path, *, download: bool = False, split_depth: int | None 
     positions = {p: np.flatnonzero(part == p) for p in PARTS}
     require_train(root, set(part.tolist()))
     return photographs(
-        root, [(p, [names[i] for i in at], labels[at]) for p, at in positions.items() if len(at)], classes
+        root, [(p, [names[int(i)] for i in at], labels[at]) for p, at in positions.items() if len(at)], classes
     )
 
 

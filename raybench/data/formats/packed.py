@@ -16,6 +16,7 @@ from raybench import limits
 from raybench.data.files.text import read_json
 from raybench.data.images import LEFT_OUT, ImageData, dataset
 from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.names import Names
 from raybench.errors import UserError
 
 FORMAT = 1
@@ -63,7 +64,7 @@ def packed(root: Path, *, download: bool = False) -> ImageData:
     return ImageData(
         images=Encoded(
             str(root),
-            np.array([f"{SHARDS}/{name}" for name in meta["shards"]]),
+            Names.of(f"{SHARDS}/{name}" for name in meta["shards"]),
             shards,
             offsets,
             lengths,

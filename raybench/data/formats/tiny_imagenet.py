@@ -13,6 +13,7 @@ from raybench.data.files.folders import class_folders, images_of_classes, photog
 from raybench.data.formats.imagenet import read_names, require_equal
 from raybench.data.images import TEST, TRAIN, ImageData, dataset
 from raybench.data.listing import first_few
+from raybench.data.reading.names import Names
 from raybench.errors import UserError, unknown
 
 ANNOTATIONS = "val_annotations.txt"
@@ -37,7 +38,8 @@ def tiny_imagenet(root: Path, *, download: bool = False) -> ImageData:
     parts = [(TRAIN, *images_of_classes(root, "train", wnids))]
     val = class_folders(root / "val")
     if "images" in val and scan(root / "val" / "images")[1]:
-        parts.append((TEST, *read_annotations(root, wnids)))
+        annotated, labels = read_annotations(root, wnids)
+        parts.append((TEST, Names.of(annotated), labels))
     else:  # scripts that sort the images may leave an empty folder behind
         require_equal(root / "train", wnids, root / "val", [name for name in val if name != "images"])
         parts.append((TEST, *images_of_classes(root, "val", wnids)))

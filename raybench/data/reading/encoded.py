@@ -7,8 +7,10 @@ import functools
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,9 +18,10 @@ import numpy as np
 
 from raybench import limits
 from raybench.data.listing import first_few
+from raybench.data.reading.names import UNKNOWN, Names
 from raybench.errors import UserError
 
-HASHED_TOGETHER = 65_536  # names
+STATUS_THREADS, STATUSES_TOGETHER = 16, 4096
 WHOLE = -1  # the length of an image that is a whole file
 NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a pipe waits for its writer otherwise
 CHANNELS = 3  # decoding always returns RGB
@@ -34,19 +37,35 @@ def open_regular(path: str) -> BinaryIO:
     return file
 
 
+def sizes_of(root: str, names: Sequence[str]) -> list[int]:
+    """Return the size of each file in bytes, UNKNOWN for a file that does not exist; in threads, for disks far away."""
+
+    def sizes(start: int) -> list[int]:
+        return [size(name) for name in names[start : start + STATUSES_TOGETHER]]
+
+    def size(name: str) -> int:
+        try:
+            return os.stat(f"{root}/{name}").st_size
+        except OSError:
+            return UNKNOWN
+
+    with ThreadPoolExecutor(STATUS_THREADS) as threads:
+        return list(chain.from_iterable(threads.map(sizes, range(0, len(names), STATUSES_TOGETHER))))
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """N images below one folder; `offset` and `length` select an image in a larger file (such as a Parquet shard)."""
 
     root: str
-    files: np.ndarray  # (F,) str: file names relative to root, with /
+    files: Names  # (F,) file names relative to root, with /
     file: np.ndarray  # (N,) int64: the position in `files` of the file with image i
     offset: np.ndarray  # (N,) int64: where it begins in the file
     length: np.ndarray  # (N,) int64: its bytes, or WHOLE for the whole file
 
     def __post_init__(self) -> None:
         n = len(self.file)
-        if not (len(self.offset) == len(self.length) == n > 0) or self.files.dtype.kind != "U":
+        if not (len(self.offset) == len(self.length) == n > 0):
             raise UserError(
                 f"encoded images need at least one file and one offset and length per image; found {n} images"
             )
@@ -56,11 +75,12 @@ class Encoded:
             raise UserError(f"images refer to files 0 to {self.file.max()}, but {len(self.files)} are listed")
 
     @classmethod
-    def of_files(cls, root: Path, names: Sequence[str]) -> "Encoded":
+    def of_files(cls, root: Path, names: Iterable[str] | Names) -> "Encoded":
         """List whole files, one image each, in the given order; nothing is read, and files need not exist yet."""
-        n = len(names)
-        files = np.array(names, dtype=np.str_)
-        return cls(str(root), files, np.arange(n), np.zeros(n, dtype=np.int64), np.full(n, WHOLE, dtype=np.int64))
+        files = Names.of(names)
+        n = len(files)
+        same = (np.broadcast_to(np.int64(value), n) for value in (0, WHOLE))  # one number in memory, not n
+        return cls(str(root), files, np.arange(n), *same)
 
     def __len__(self) -> int:
         return len(self.file)
@@ -92,17 +112,22 @@ class Encoded:
 
     @functools.cached_property
     def _sizes(self) -> np.ndarray:
-        # cached because every fingerprint needs it; without a Path each, since a million of them take as long as stat
-        sizes = np.array(self.length)
-        entire_files = np.flatnonzero(sizes == WHOLE)
-        missing: list[str] = []
-        for i, name in zip(entire_files.tolist(), self.files[self.file[entire_files]].tolist()):
-            try:
-                sizes[i] = os.stat(f"{self.root}/{name}").st_size
-            except (OSError, ValueError):
-                missing.append(name)
-        if missing:
-            raise UserError(f"{self.root}: {len(missing)} of {len(self)} image files are missing: {first_few(missing)}")
+        sizes = np.array(self.length)  # cached because every fingerprint needs it
+        whole = sizes == WHOLE
+        if not whole.any():
+            return sizes
+        needed = np.zeros(len(self.files), dtype=bool)
+        needed[self.file[whole]] = True
+        of_files = np.full(len(self.files), UNKNOWN) if self.files.sizes is None else np.array(self.files.sizes)
+        needed &= of_files == UNKNOWN
+        if needed.any():
+            names = [name for name, is_needed in zip(self.files, needed) if is_needed]
+            of_files[needed] = sizes_of(self.root, names)
+            if missing := [name for name, size in zip(names, of_files[needed]) if size == UNKNOWN]:
+                raise UserError(
+                    f"{self.root}: {len(missing)} of {len(self)} image files are missing: {first_few(missing)}"
+                )
+        sizes[whole] = of_files[self.file[whole]]
         return sizes
 
     def fingerprint(self, *, content: bool) -> str:
@@ -120,7 +145,7 @@ class Encoded:
 
     def appearance(self) -> str:
         """Hash names, positions and sizes, and what tells on this machine that a file changed: its times, its inode."""
-        statuses = (os.stat(f"{self.root}/{name}") for name in self.files.tolist())
+        statuses = (os.stat(f"{self.root}/{name}") for name in self.files)
         seen = [(status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev) for status in statuses]
         listing = self.fingerprint(content=False).encode()
         return hashlib.blake2b(listing + np.array(seen, dtype="<u8").tobytes(), digest_size=8).hexdigest()
@@ -130,10 +155,7 @@ class Encoded:
         return self._hash_listing().hexdigest()  # once: several keys depend on it
 
     def _hash_listing(self) -> "hashlib.blake2b":
-        digest = hashlib.blake2b(digest_size=8)
-        for start in range(0, len(self.files), HASHED_TOGETHER):
-            names = self.files[start : start + HASHED_TOGETHER].tolist()
-            digest.update("".join(f"{name}\0" for name in names).encode())
+        digest = hashlib.blake2b(self.files.text.data, digest_size=8)
         for array in (self.file, self.offset, self.sizes()):
             digest.update(np.ascontiguousarray(array, dtype="<i8").data)
         return digest

@@ -17,12 +17,13 @@ import numpy as np
 from raybench.data.images import ImageData, pixels_hash
 from raybench.data.reading.atomic_folder import write_folder
 from raybench.data.reading.encoded import Encoded
+from raybench.data.reading.names import Names
 from raybench.errors import UserError
 
 FORMAT = 1
 PIXELS = "pixels"  # names the folder with the pixels, in meta.json and as a prefix
 ARRAYS = ("images", "labels", "part", "groups")
-ENCODED_ARRAYS = ("files", "file", "offset", "length")  # the arrays of an Encoded, instead of images
+ENCODED_ARRAYS = ("file", "offset", "length")  # the arrays of an Encoded, instead of images, beside its file names
 
 
 class StoredPixels(np.memmap):
@@ -100,7 +101,9 @@ def open_resident(folder: str | Path) -> ImageData:
         if list(array.shape) != meta["shapes"][name]:
             raise UserError(f"{folder / f'{name}.npy'}: shape {array.shape}, but meta.json says {meta['shapes'][name]}")
     if (root := meta.get("root")) is not None:
-        arrays["images"] = Encoded(root, **{name: arrays.pop(name) for name in ENCODED_ARRAYS})
+        stored = arrays.pop("files")
+        files = Names(stored) if stored.dtype == np.uint8 else Names.of(stored)
+        arrays["images"] = Encoded(root, files, *(arrays.pop(name) for name in ENCODED_ARRAYS))
     return ImageData(class_names=tuple(meta["class_names"]), mean=tuple(meta["mean"]), std=tuple(meta["std"]), **arrays)
 
 
@@ -110,7 +113,7 @@ def write(data: ImageData, folder: Path, fingerprint: str) -> None:
     meta = {field.name: getattr(data, field.name) for field in fields(data) if field.name not in ARRAYS}
     if isinstance(data.images, Encoded):
         encoded = arrays.pop("images")
-        arrays |= {name: getattr(encoded, name) for name in ENCODED_ARRAYS}
+        arrays |= {"files": encoded.files.text, **{name: getattr(encoded, name) for name in ENCODED_ARRAYS}}
         meta["root"] = encoded.root
     if isinstance(data.images, StoredPixels) and data.images.folder.parent == folder.parent:
         meta[PIXELS] = data.images.folder.name

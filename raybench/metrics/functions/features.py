@@ -3,8 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints
 from raybench.metrics.framework.spec import Estimate
@@ -44,6 +42,9 @@ def linear_probe(
         raise ValueError(f"train has {train.shape[1]} features and test {test.shape[1]}")
     if len(np.unique(classes)) < 2:
         raise ValueError("a linear probe needs at least two classes in its training labels")
+    from sklearn.linear_model import LogisticRegression  # late: most processes do not need a second of imports
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(train)
     probe = LogisticRegression(C=inverse_regularization, max_iter=max_iterations)
     correct = probe.fit(scaler.transform(train), classes).predict(scaler.transform(test)) == targets

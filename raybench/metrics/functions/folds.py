@@ -9,7 +9,6 @@ from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
-from sklearn.model_selection import StratifiedShuffleSplit
 
 from raybench.metrics.framework.arrays import Array, Bools, Ints, as_array, as_groups
 from raybench.metrics.framework.tensors import as_class_labels
@@ -36,6 +35,8 @@ def shuffled_splits(is_member: Bools, *, splits: int, test_fraction: float, seed
             f"{members} members and {n - members} others are too few for splits that test on {test_fraction:g} of "
             f"them ({tested} samples): each side and each part needs at least 2"
         )
+    from sklearn.model_selection import StratifiedShuffleSplit  # late: most processes do not need a second of imports
+
     splitter = StratifiedShuffleSplit(n_splits=splits, test_size=test_fraction, random_state=seed)
     mask = np.zeros((splits, len(is_member)), dtype=bool)
     for row, (_, test) in zip(mask, splitter.split(np.zeros((len(is_member), 1)), is_member)):

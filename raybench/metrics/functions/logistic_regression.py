@@ -8,7 +8,6 @@ losses of 1e-6 and of 1e4 are equally well conditioned.
 from typing import Literal
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from raybench.metrics.framework.arrays import Bools, Floats
 
@@ -86,6 +85,8 @@ def _evaluate(
 
 def _lbfgs(features: Floats, is_member: Bools, rows: Bools, standardize: bool) -> Floats:
     scaled = (features - features[rows].mean(axis=0)) / _scale(features[rows]) if standardize else features
+    from sklearn.linear_model import LogisticRegression  # late: most processes do not need a second of imports
+
     values: Floats = LogisticRegression().fit(scaled[rows], is_member[rows]).decision_function(scaled)
     return values
 

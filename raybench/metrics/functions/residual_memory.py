@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy.special import expit, stdtrit
 
 from raybench.metrics.framework.arrays import Array, Floats, Ints
 
@@ -136,7 +136,7 @@ def _denied(runs: Floats, retrained: Floats) -> tuple[float, float]:
     """Return the excess share of samples below the 1 % quantile of the retrained models, and its lower bound."""
 
     def below(values: Floats, group: _Group) -> Floats:
-        return np.asarray((values - group.mean) / np.sqrt(group.variance) < stats.t.ppf(DENIAL, TAILS), dtype=float)
+        return np.asarray((values - group.mean) / np.sqrt(group.variance) < stdtrit(TAILS, DENIAL), dtype=float)
 
     reference = _group(retrained)
     zero = np.stack([below(row, _group(np.delete(retrained, i, 0))) for i, row in enumerate(retrained)])
@@ -146,7 +146,7 @@ def _denied(runs: Floats, retrained: Floats) -> tuple[float, float]:
     variance = _variance(zero, size) + one_sample
     run = max(variance, float(shares.var(ddof=1)) if len(shares) > 1 else 0.0)
     value = float(shares.mean() - zero.mean())
-    t = float(stats.t.ppf(1 - DENIAL, 2 * (len(zero) - 1)))
+    t = float(stdtrit(2 * (len(zero) - 1), 1 - DENIAL))
     return value, value - t * math.sqrt(run / len(shares) + variance / len(zero))
 
 
@@ -189,7 +189,7 @@ def _reading(
     )
     value = float(values.mean())
     degrees = 2 * (len(retrained) - 1)
-    lower, upper = (float(stats.t.ppf(1 - error, degrees)) for error in (level, ERROR))
+    lower, upper = (float(stdtrit(degrees, 1 - error)) for error in (level, ERROR))
     return Reading(value, noise.bound(value, -lower), noise.bound(value, upper), lower * noise.sd(0.0))
 
 
@@ -254,7 +254,7 @@ def _posterior(values: Floats, retrained: _Group, originals: _Group) -> Floats:
     variance = originals.variance if originals.variance.any() else retrained.variance  # one original shows none
     values = np.clip(values, low, high)  # more confident than the originals is as the originals, and vice versa
     log_ratio = _log_density(values, high, variance) - _log_density(values, low, retrained.variance)
-    posterior = special.expit(log_ratio + math.log(PRIOR / (1 - PRIOR)))
+    posterior = expit(log_ratio + math.log(PRIOR / (1 - PRIOR)))
     return np.asarray((posterior - PRIOR) / (PRIOR * (1 - PRIOR)))
 
 
