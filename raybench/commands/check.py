@@ -17,6 +17,7 @@ from raybench.data.splits import ROLES, roles_of_splits
 from raybench.distributed.resources import needs, unmet
 from raybench.jobs import plan
 from raybench.jobs.imports import import_models
+from raybench.jobs.large_splits import stored_bytes
 from raybench.jobs.specs import EvaluatedModel, Job, TrainJob
 from raybench.methods.framework.defaults import Relative
 from raybench.methods.framework.spec import check as check_method
@@ -183,8 +184,7 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: M
     if evaluated is not None:  # the chosen settings are known, so are the keys of their predictions
         num_predicted = len(evaluated) + (plan.untrained_model(scenario) is not None)
         cached = f", {stages.predict_stage(scenario, evaluated, []).finished()} cached"
-    values = images_per_model = sum(sizes.values())
-    values *= num_predicted * (scenario.data().num_classes + model.features)
+    images_per_model = sum(sizes.values())
     yield (
         f"evaluate     {num_predicted} models x {len(sizes)} splits = {num_predicted * len(sizes)} forward passes "
         f"({num_predicted * images_per_model:,} images){cached}"
@@ -199,7 +199,8 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: M
     if (relearning := experiment.evaluate.relearning) is not None:
         most = relearning.max_epochs * sizes["forget"] * num_evaluated
         yield f"relearn      {num_evaluated} models x up to {relearning.max_epochs} epochs, at most {most:,} images"
-    disk = BYTES_PER_VALUE * (model.parameters * num_evaluated + values)
+    predictions = num_predicted * sum(stored_bytes(scenario, role, model.features) for role in sizes)
+    disk = BYTES_PER_VALUE * model.parameters * num_evaluated + predictions
     yield f"disk         about {_size(disk)} under {scenario.store.shown} (checkpoints and predictions)"
 
 

@@ -5,7 +5,6 @@ runs the trials of that method again.
 """
 
 import functools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from raybench import methods
 from raybench.config.spaces import Space
 from raybench.engine.relearning import relearn
 from raybench.fingerprints import code_fingerprint
-from raybench.jobs.large_splits import LargeSplits, large_splits
+from raybench.jobs.large_splits import PIECE, LargeSplits, large_splits, num_pieces
 from raybench.jobs.specs import Phase
 from raybench.methods.framework.run import run
 from raybench.methods.framework.spec import check
@@ -27,8 +26,6 @@ from raybench.scoring import metric_rows
 from raybench.storage.store import fingerprint
 
 UNTRAINED_SEED = 1_000_003  # far from the seeds that models are trained from
-JACKKNIFE_GROUPS = 20  # every 20th sample of a streamed split: a piece is of one group
-PIECE = 65_536  # rows of one predictions file: small enough to redo, large enough to stream
 
 
 def model_keys(
@@ -133,11 +130,6 @@ def _split(scenario: Scenario, role: str) -> str:
         resources.precision,
         resources.threads,
     )
-
-
-def num_pieces(samples: int) -> int:
-    """Return into how many pieces a streamed split is divided: a multiple of the groups of the jackknife."""
-    return JACKKNIFE_GROUPS * math.ceil(samples / (JACKKNIFE_GROUPS * PIECE))
 
 
 def piece_keys(

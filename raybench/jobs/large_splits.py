@@ -1,17 +1,21 @@
 """Splits that are too large to be held, and what the prediction pass computes of them."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from raybench.errors import UserError
 from raybench.jobs.sample_rows import sample_table
-from raybench.metrics.framework.streaming import Call
+from raybench.metrics.framework.streaming import Call, streamable
 from raybench.scenario.process_cache import ProcessCache
 from raybench.scenario.scenario import Scenario
 from raybench.scoring import metric_rows, tracing
 from raybench.scoring.tracing import ARRAYS, Needs, Refused, Role
 
+PIECE = 65_536  # rows of one file of predictions: small enough to redo, large enough to stream
+JACKKNIFE_GROUPS = 20  # every 20th sample of a streamed split: a piece is of one group
+SIGNAL_BYTES = 90  # of one sample
 KEPT: Mapping[str, tuple[str, ...]] = {"signals": (), "logits": ("logits",), "features": ("logits", "features")}
 TRACED: ProcessCache[Needs] = ProcessCache(capacity=4)  # tracing takes a second or more
 
@@ -82,6 +86,27 @@ def _traced(scenario: Scenario, streamed: frozenset[tuple[str, str]]) -> Needs:
         downstream=tuple(scenario.downstream),
         others=[lambda read: sample_table("model", lambda split: read("model", split), evaluate.alphas[0])],
     )
+
+
+def stored_bytes(scenario: Scenario, role: str, width: int) -> int:
+    """Return about how much is stored of one model's predictions on a split; `width`: of its features."""
+    large, size = large_splits(scenario), len(scenario.role_ids(role))
+    widths = {"logits": scenario.data().num_classes, "features": width}
+    total = 4 * size * sum(widths[array] for array in large.kept(role))
+    if (role, "logits") in large.needs.streamed:
+        total += SIGNAL_BYTES * size
+    pieces = num_pieces(size)
+    for call in large.calls(role):
+        whole = max((len(scenario.role_ids(source.role)) for _, source in call.whole), default=0)
+        of_width = widths[call.streamed[0][1].array]
+        piece = streamable(call.function).merge.stored(of_width, size // pieces, whole, dict(call.settings))
+        total += pieces * piece * (len(scenario.experiment.train.seeds) if call.reference == "retrained" else 1)
+    return total
+
+
+def num_pieces(samples: int) -> int:
+    """Return into how many pieces a streamed split is divided: a multiple of the groups of the jackknife."""
+    return JACKKNIFE_GROUPS * math.ceil(samples / (JACKKNIFE_GROUPS * PIECE))
 
 
 def refusals(scenario: Scenario, width: int) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from raybench.jobs import keys
-from raybench.jobs.large_splits import large_splits
+from raybench.jobs.large_splits import large_splits, num_pieces
 from raybench.jobs.plan import POPULATION_ROLES, originals_of, untrained_model
 from raybench.jobs.specs import EvaluatedModel, PieceFiles, PredictJob, StreamJob
 from raybench.scenario.scenario import Scenario
@@ -36,7 +36,7 @@ def _stream_jobs(
 ) -> list[StreamJob]:
     """Return the jobs of a split that is never held whole."""
     large = large_splits(scenario)
-    kept, pieces = large.kept(role), keys.num_pieces(len(scenario.role_ids(role)))
+    kept, pieces = large.kept(role), num_pieces(len(scenario.role_ids(role)))
     originals = dict(zip((model.key for model in evaluated), originals_of(evaluated)))
     retrained = [model.key for model in evaluated if model.kind == "retrained"]
     untrained = untrained_model(scenario)

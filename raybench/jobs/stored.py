@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from raybench.jobs import keys
-from raybench.jobs.large_splits import large_splits
+from raybench.jobs.large_splits import large_splits, num_pieces
 from raybench.jobs.piece_files import defined, read_signal, read_states
 from raybench.metrics.framework.streaming import (
     Call,
@@ -146,7 +146,7 @@ class StoredStatistics:
     def _merged(self, call: Call, model: str, reference: str | None) -> Any:
         store, role = self._scenario.store, call.role
         size = len(self._scenario.role_ids(role))
-        number = keys.num_pieces(size)
+        number = num_pieces(size)
         rows = [np.arange(piece, size, number) for piece in range(number)]
         states: Sequence[State]
         if call.is_signal and "logits" not in self._large.kept(role):

@@ -16,6 +16,7 @@ from raybench.engine.user_errors import training_failed
 from raybench.errors import UserError
 from raybench.fingerprints import code_fingerprint
 from raybench.models import num_outputs
+from raybench.models.heads import feature_size
 from raybench.scenario.scenario import Scenario
 from raybench.storage.store import fingerprint
 
@@ -39,7 +40,7 @@ def try_model(scenario: Scenario) -> ModelSize:
         return ModelSize(**scenario.store.read_json(key))
     model = scenario.fresh(0)
     _pass(scenario, model)
-    size = ModelSize(models.num_parameters(model), _num_features(model))
+    size = ModelSize(models.num_parameters(model), feature_size(model))
     scenario.store.write_json(key, asdict(size), durable=False)
     return size
 
@@ -54,12 +55,6 @@ def _key(scenario: Scenario) -> str:
         [torch.__version__, str(scenario.device), scenario.experiment.train.channels_last],
         [code_fingerprint(models.build), code_fingerprint(supervised)],
     )
-
-
-def _num_features(model: nn.Module) -> int:
-    head = model.get_submodule(models.head_name(model))
-    return int(getattr(head, "in_features", 0) or getattr(head, "in_channels", 0))
-
 
 def _pass(scenario: Scenario, model: nn.Module) -> None:
     split = scenario.samples(scenario.role_ids("retain")[:2])

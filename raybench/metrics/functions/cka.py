@@ -109,6 +109,9 @@ class _MergeMoments:
     def memory(self, width: int) -> int:
         return 8 * (2 * width + 3) ** 2
 
+    def stored(self, width: int, rows: int, whole_rows: int, settings: Mapping[str, Any]) -> int:
+        return self.memory(width) // 2
+
 
 @mergeable(_MergeMoments())
 def _linear(x: Array, y: Array, estimator: Estimator, groups: int) -> Estimate:

@@ -138,6 +138,9 @@ class _MergeNearest:
     def memory(self, width: int) -> int:
         return 4 * width * _STREAMED_ROWS
 
+    def stored(self, width: int, rows: int, whole_rows: int, settings: Mapping[str, Any]) -> int:
+        return 24 * int(settings["k"]) * whole_rows
+
 
 def _merged(parts: Sequence[TopK], k: int) -> TopK:
     """Return the k nearest of the nearest in several parts of a bank: by similarity, then by id."""

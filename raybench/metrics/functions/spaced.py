@@ -47,6 +47,9 @@ class _Gather:
     def memory(self, width: int) -> int:
         return 0
 
+    def stored(self, width: int, rows: int, whole_rows: int, settings: Mapping[str, Any]) -> int:
+        return 4 * width * min(rows, int(settings["limit"]))
+
 
 @mergeable(_Gather())
 def spaced(values: Array, limit: int) -> np.ndarray:
