@@ -222,7 +222,7 @@ def _allowed_keys(model: type[BaseModel]) -> list[str]:
 def _explain(error: ValidationError, source: Source) -> Iterator[str]:
     """Yield one message per wrong key: place, key, value, what is allowed, nearest name."""
     problems_by_key: dict[Key, list[ErrorDetails]] = {}
-    for problem in error.errors():
+    for problem in _of_chosen_branches(error.errors()):
         cause = problem.get("ctx", {}).get("error")
         parts, unknown_key = list(problem["loc"]), problem["type"] == "extra_forbidden"
         last = [parts.pop()] if unknown_key else []  # a key of the file, whatever it looks like
@@ -242,6 +242,18 @@ def _explain(error: ValidationError, source: Source) -> Iterator[str]:
             yield _locate(key, "this key is required", source)
         else:
             yield f"{source.place(key)}: {'.'.join(key)} = {quote(repr(first['input']))}: {message}"
+
+
+def _of_chosen_branches(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a mapping is not a number where a union has a branch of mappings, which says what is wrong."""
+
+    def is_other_branch(problem: ErrorDetails) -> bool:
+        key, branch = problem["loc"][:-1], problem["loc"][-1]
+        others = (other for other in problems if other is not problem and other["loc"][: len(key)] == key)
+        is_number = problem["type"] == "int_type" and _is_union_branch(branch)
+        return is_number and isinstance(problem["input"], dict) and any(others)
+
+    return [problem for problem in problems if not is_other_branch(problem)]
 
 
 def _locate(key: Key, message: str, source: Source) -> str:

@@ -67,6 +67,7 @@ def run(
                 damaged.add(error.artifact)
                 reporter.print(f"raybench: {str(error).rpartition(';')[0]}; it is made again")
         store.remove_scratch(experiment.name)
+        store.sweep_partial()  # of workers that were killed
     return folder
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,13 +21,12 @@ import pyarrow as pa
 from pyarrow import fs
 
 from raybench.errors import mask_password
-from raybench.storage import seals
+from raybench.storage import partial, seals
 from raybench.storage.damage import DAMAGED, move_aside
 from raybench.storage.durable import replace, sync_folder_soon
 from raybench.storage.errors import DamagedError, StorageError, failed
 from raybench.storage.locks import claim_lock, local_lock
 
-PARTIAL = ".partial"
 END_BYTES = 1 << 16  # of a table: the part of its footer with the checksum
 
 T = TypeVar("T")
@@ -96,7 +94,7 @@ class Store:
 
     def probe(self) -> None:
         """Write and remove a small file, so that a full or read-only storage is refused before any work."""
-        key = f"{PARTIAL}/probe-{uuid.uuid4().hex}"
+        key = partial.new_key()
         self.write_bytes(key, b"raybench" * 512)
         self.delete(key)
 
@@ -193,20 +191,20 @@ class Store:
 
         `durable`: whether the file must survive a loss of power, which costs milliseconds on a local disk.
         """
-        partial = f"{PARTIAL}/{uuid.uuid4().hex}"
+        temporary = partial.new_key()
         with self._errors(key, writing=True):
-            for folder in (self.path(PARTIAL), os.path.dirname(self.path(key))):
+            for folder in (self.path(partial.FOLDER), os.path.dirname(self.path(key))):
                 self._create_folder(folder)
             try:
-                with self._open(partial) as stream:
+                with self._open(temporary) as stream:
                     yield stream
                 if self.is_local and durable:
-                    replace(self.path(partial), self.path(key))
+                    replace(self.path(temporary), self.path(key))
                 else:
-                    self.filesystem.move(self.path(partial), self.path(key))
+                    self.filesystem.move(self.path(temporary), self.path(key))
             except BaseException:
                 with suppress(StorageError):
-                    self.delete(partial)  # frees space on a full disk
+                    self.delete(temporary)  # frees space on a full disk
                 raise
 
     def _create_folder(self, folder: str) -> None:
@@ -246,7 +244,7 @@ class Store:
         if self.is_local:
             with self._errors(target):
                 os.makedirs(os.path.dirname(self.path(target)), exist_ok=True)
-                link = self.path(f"{PARTIAL}/{uuid.uuid4().hex}")
+                link = self.path(partial.new_key())
                 try:
                     os.link(self.path(source), link)
                     os.replace(link, self.path(target))
@@ -274,11 +272,12 @@ class Store:
             return bytes(stream.read())
 
     def sweep_partial(self, *, older_than_seconds: float = 86400.0) -> None:
-        """Remove partial files that killed writers left a day or more ago."""
-        selector = fs.FileSelector(self.path(PARTIAL), allow_not_found=True)
+        """Remove partial files that killed writers left: of this machine at once, of others a day later."""
+        selector = fs.FileSelector(self.path(partial.FOLDER), allow_not_found=True)
         for info in self.filesystem.get_file_info(selector):
-            if info.mtime is not None and time.time() - info.mtime.timestamp() > older_than_seconds:
-                self.delete(f"{PARTIAL}/{info.base_name}")
+            age = 0.0 if info.mtime is None else time.time() - info.mtime.timestamp()
+            if age > older_than_seconds or partial.is_abandoned(info.base_name):
+                self.delete(f"{partial.FOLDER}/{info.base_name}")
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:

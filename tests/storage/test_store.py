@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import raybench.storage.store as module
+from raybench.storage import partial
 from raybench.storage.errors import StorageError
-from raybench.storage.store import PARTIAL, Store, fingerprint
+from raybench.storage.store import Store, fingerprint
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-1, 1) | st.text(max_size=3),
@@ -114,7 +115,7 @@ def test_what_is_written_is_read_back_on_every_kind_of_filesystem(kind, tmp_path
     store.delete("a/d.parquet")
     assert not store.exists("a/d.parquet")
     assert store.read_table("elsewhere/d.parquet").num_rows == 2
-    assert store.keys(PARTIAL) == []
+    assert store.keys(partial.FOLDER) == []
 
 
 def test_a_worker_gets_the_same_store_from_a_pickle(store, remote):
@@ -159,7 +160,7 @@ def test_a_writer_that_raises_leaves_the_old_content_and_no_partial_file(store, 
     with pytest.raises(RuntimeError, match="interrupted"):
         store.write_table("t.parquet", rows(5))
     assert store.read_table("t.parquet").num_rows == 3
-    assert store.keys(PARTIAL) == []
+    assert store.keys(partial.FOLDER) == []
 
 
 def test_a_kill_in_the_middle_of_a_parquet_write_loses_that_file_only(store):
@@ -169,10 +170,12 @@ def test_a_kill_in_the_middle_of_a_parquet_write_loses_that_file_only(store):
         "store.write_table(sys.argv[2], big)\n"
         "store.write_table('artifacts/late.parquet', big)\n"
     )
-    partials = Path(store.path(PARTIAL))
+    partials = Path(store.path(partial.FOLDER))
     for key in ("artifacts/new.parquet", "artifacts/old.parquet"):
         with child(code, store.uri, key) as writer:
             wait_for(lambda: writer.poll() is not None or any(p.stat().st_size > 100_000 for p in partials.glob("*")))
+            store.sweep_partial()
+            assert len(list(partials.glob("*"))) == 1  # of a writer that is alive
             writer.send_signal(signal.SIGKILL)
             assert writer.wait() == -signal.SIGKILL
         left = list(partials.glob("*"))
@@ -181,10 +184,25 @@ def test_a_kill_in_the_middle_of_a_parquet_write_loses_that_file_only(store):
             pq.read_table(left[0])
         assert store.keys("artifacts") == ["artifacts/old.parquet"]
         assert store.read_table("artifacts/old.parquet").num_rows == 3
-        store.sweep_partial(older_than_seconds=3600)
-        assert len(list(partials.glob("*"))) == 1  # it might belong to a writer that is alive
-        store.sweep_partial(older_than_seconds=-1)
+        store.sweep_partial()
         assert list(partials.glob("*")) == []
+
+
+def test_partial_files_of_other_machines_are_removed_a_day_later(store):
+    names = [
+        Path(partial.new_key()).name,
+        f"0123456789ab-{2**22}-{uuid.uuid4().hex}",
+        uuid.uuid4().hex,
+        "-7-a",
+        "x-y-z",
+    ]
+    for name in names:
+        store.write_bytes(f"{partial.FOLDER}/{name}", b"half")
+    assert not any(partial.is_abandoned(name) for name in names)
+    store.sweep_partial(older_than_seconds=3600)
+    assert len(store.keys(partial.FOLDER)) == len(names)
+    store.sweep_partial(older_than_seconds=-1)
+    assert store.keys(partial.FOLDER) == []
 
 
 def test_readers_see_whole_files_while_several_writers_replace_one(store):
@@ -209,7 +227,7 @@ def test_readers_see_whole_files_while_several_writers_replace_one(store):
     reader.join()
     assert len(seen) > 1
     assert all(len(x) == 1000 and len(set(x)) == 1 for x in seen)
-    assert store.keys(PARTIAL) == []
+    assert store.keys(partial.FOLDER) == []
 
 
 # -- storage that fails ------------------------------------------------------------------------------------------------
@@ -217,9 +235,9 @@ def test_readers_see_whole_files_while_several_writers_replace_one(store):
 
 def test_a_full_disk_is_a_storage_error_that_says_what_to_do_and_keeps_what_was_there(store, monkeypatch):
     store.write_bytes("a", b"old")
-    full = uuid.uuid4()
-    monkeypatch.setattr(module.uuid, "uuid4", lambda: full)
-    os.symlink("/dev/full", store.path(f"{PARTIAL}/{full.hex}"))  # every write to it is a real ENOSPC
+    full = partial.new_key()
+    monkeypatch.setattr(partial, "new_key", lambda: full)
+    os.symlink("/dev/full", store.path(full))  # every write to it is a real ENOSPC
     with pytest.raises(StorageError) as caught:
         store.write_bytes("a", b"new" * 100_000)
     said = str(caught.value)
@@ -259,4 +277,4 @@ def test_an_address_that_no_filesystem_answers_to_is_refused():
 
 def test_a_probe_leaves_nothing_behind(store):
     store.probe()
-    assert store.keys(PARTIAL) == []
+    assert store.keys(partial.FOLDER) == []
