@@ -168,5 +168,7 @@ def _prepare_child(alive: int, log: int, notes: int) -> None:
 
 
 def _end_with_parent(pipe: int) -> None:
+    # a signal that this thread received would not wake the main thread from a system call
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     os.read(pipe, 1)  # nobody writes: it returns when the parent is gone
     os.kill(os.getpid(), signal.SIGKILL)

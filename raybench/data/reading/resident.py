@@ -101,8 +101,7 @@ def open_resident(folder: str | Path) -> ImageData:
         if list(array.shape) != meta["shapes"][name]:
             raise UserError(f"{folder / f'{name}.npy'}: shape {array.shape}, but meta.json says {meta['shapes'][name]}")
     if (root := meta.get("root")) is not None:
-        stored = arrays.pop("files")
-        files = Names(stored) if stored.dtype == np.uint8 else Names.of(stored)
+        files = Names(arrays.pop("files"))
         arrays["images"] = Encoded(root, files, *(arrays.pop(name) for name in ENCODED_ARRAYS))
     return ImageData(class_names=tuple(meta["class_names"]), mean=tuple(meta["mean"]), std=tuple(meta["std"]), **arrays)
 
