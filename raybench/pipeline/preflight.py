@@ -56,6 +56,7 @@ def _key(scenario: Scenario) -> str:
         [code_fingerprint(models.build), code_fingerprint(supervised)],
     )
 
+
 def _pass(scenario: Scenario, model: nn.Module) -> None:
     split = scenario.samples(scenario.role_ids("retain")[:2])
     x, y = split.batch(np.arange(len(split)), generator=None)

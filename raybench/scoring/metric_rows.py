@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from raybench.errors import UserError, format_validation_error, unknown
 from raybench.fingerprints import code_fingerprint
 from raybench.metrics.framework.spec import Estimate
+from raybench.metrics.framework.streaming import WholeArrayNeeded
 from raybench.metrics.functions import population
 from raybench.scoring.binding import (
     DOWNSTREAM,
@@ -112,6 +113,10 @@ def score(model: str, chosen: Mapping[str, Mapping[str, Any]], alphas: Sequence[
                 measured = compute_metric(name, settings, model, split, alpha, models)
             except UserError:  # the storage failed, which must not become a result
                 raise
+            except WholeArrayNeeded as error:
+                kept = f" (evaluate.keep: {{{error.source.role}: {error.source.array}}})" if error.source else ""
+                rows.append({**row, "reason": f"{error}, which is not stored{kept}"})
+                continue
             except ValueError as error:  # the metric is undefined on this input: the row states why
                 rows.append({**row, "reason": str(error)})
                 continue
