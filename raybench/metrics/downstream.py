@@ -13,7 +13,8 @@ from raybench.metrics.framework.tensors import as_class_labels
 from raybench.metrics.functions.cka import Estimator, cka_estimate
 from raybench.metrics.functions.folds import stratified_split
 from raybench.metrics.functions.knn import DistanceName, knn_accuracy
-from raybench.metrics.representation import CKA_CAUTION, CKA_COST, CKA_RELEASED
+from raybench.metrics.functions.spaced import at_most
+from raybench.metrics.representation import CKA_CAUTION, CKA_COST, CKA_LIMIT, CKA_RELEASED
 
 SOURCE = "protocol of arXiv 2503.06991"
 CKA_SOURCE = "Kornblith et al. 2019, arXiv 1905.00414; " + SOURCE
@@ -96,29 +97,43 @@ def downstream_knn_logits(logits: Array, labels: Array, *, k: int = 5, seed: int
     released=CKA_RELEASED,
 )
 def downstream_cka_to_retrained(
-    features: Array, retrained_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
+    features: Array,
+    retrained_features: Array,
+    *,
+    estimator: Estimator = "unbiased",
+    batch_size: int = 512,
+    limit: int | None = CKA_LIMIT,
 ) -> Estimate:
     """Measure how similar features are to retraining on a downstream set: higher is better, up to the noise floor.
 
     Linear centered kernel alignment (CKA) of features (N, D) with those of a retrained model.
 
-    Raise ValueError for constant features or fewer than 4 samples.
+    At most `limit` samples are used, evenly spaced; null takes all. Raise ValueError for constant features or fewer
+    than 4 samples.
     """
-    return cka_estimate(features, retrained_features, estimator=estimator, batch_size=batch_size)
+    first, second = at_most(features, limit), at_most(retrained_features, limit)
+    return cka_estimate(first, second, estimator=estimator, batch_size=batch_size)
 
 
 @metric(source=CKA_SOURCE, direction="match", low=-1, high=1, splits=_SETS, cost=CKA_COST, caution=CKA_CAUTION)
 def downstream_cka_to_original(
-    features: Array, original_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
+    features: Array,
+    original_features: Array,
+    *,
+    estimator: Estimator = "unbiased",
+    batch_size: int = 512,
+    limit: int | None = CKA_LIMIT,
 ) -> Estimate:
     """Measure how much of the original's features is left on a downstream set: near 1 means hardly any change.
 
     Match the CKA between retrained models and the original. Linear centered kernel alignment (CKA) of features (N, D)
     with those of the original.
 
-    Raise ValueError for constant features or fewer than 4 samples.
+    At most `limit` samples are used, evenly spaced; null takes all. Raise ValueError for constant features or fewer
+    than 4 samples.
     """
-    return cka_estimate(features, original_features, estimator=estimator, batch_size=batch_size)
+    first, second = at_most(features, limit), at_most(original_features, limit)
+    return cka_estimate(first, second, estimator=estimator, batch_size=batch_size)
 
 
 @metric(

@@ -11,9 +11,11 @@ from raybench.metrics.framework.arrays import Array
 from raybench.metrics.framework.spec import Estimate, metric
 from raybench.metrics.functions.cka import Estimator, cka_estimate
 from raybench.metrics.functions.knn import DistanceName, knn_accuracy
+from raybench.metrics.functions.spaced import at_most
 
 _SOURCE = "Kornblith et al. 2019, arXiv 1905.00414; protocol of arXiv 2503.06991"
 _SPLITS = ("retain", "forget", "test")
+CKA_LIMIT = 50_000  # samples: at more, the interval is far narrower than retrained models differ
 CKA_COST = "4 * samples * width^2 multiplications, or samples^2 * width where width is larger"
 CKA_CAUTION = (
     "Directions of large variance dominate: with one of 512 shared and 20 times as long, the others unrelated, CKA is "
@@ -28,16 +30,23 @@ CKA_RELEASED = (
 
 @metric(source=_SOURCE, direction="match", low=-1, high=1, splits=_SPLITS, cost=CKA_COST, caution=CKA_CAUTION)
 def cka_to_original(
-    features: Array, original_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
+    features: Array,
+    original_features: Array,
+    *,
+    estimator: Estimator = "unbiased",
+    batch_size: int = 512,
+    limit: int | None = CKA_LIMIT,
 ) -> Estimate:
     """Measure how much of the original's features is left: near 1 means that unlearning hardly changed them.
 
     Match the CKA between retrained models and the original. Linear centered kernel alignment (CKA) of features (N, D)
     with those of the original; 1 = equal up to rotation, scale and shift, 0 = unrelated.
 
-    Raise ValueError for constant features or fewer than 4 samples.
+    At most `limit` samples are used, evenly spaced; null takes all. Raise ValueError for constant features or fewer
+    than 4 samples.
     """
-    return cka_estimate(features, original_features, estimator=estimator, batch_size=batch_size)
+    first, second = at_most(features, limit), at_most(original_features, limit)
+    return cka_estimate(first, second, estimator=estimator, batch_size=batch_size)
 
 
 @metric(
@@ -51,15 +60,22 @@ def cka_to_original(
     released=CKA_RELEASED,
 )
 def cka_to_retrained(
-    features: Array, retrained_features: Array, *, estimator: Estimator = "unbiased", batch_size: int = 512
+    features: Array,
+    retrained_features: Array,
+    *,
+    estimator: Estimator = "unbiased",
+    batch_size: int = 512,
+    limit: int | None = CKA_LIMIT,
 ) -> Estimate:
     """Measure how similar the features are to those of retraining: higher is better, up to the noise floor.
 
     Linear centered kernel alignment (CKA) of features (N, D) with those of a retrained model.
 
-    Raise ValueError for constant features or fewer than 4 samples.
+    At most `limit` samples are used, evenly spaced; null takes all. Raise ValueError for constant features or fewer
+    than 4 samples.
     """
-    return cka_estimate(features, retrained_features, estimator=estimator, batch_size=batch_size)
+    first, second = at_most(features, limit), at_most(retrained_features, limit)
+    return cka_estimate(first, second, estimator=estimator, batch_size=batch_size)
 
 
 @metric(

@@ -91,6 +91,7 @@ class Trace:
         self.calls: dict[Call, None] = {}
         self.needed_whole: set[Array] = set()
         self._roles, self._num_classes, self._streamed = roles, num_classes, streamed
+        self._made_up: dict[tuple[str, str, str], np.ndarray] = {}
 
     def read(self, model: str, role: str) -> _Sample:
         return _Sample(self, model, role, self._roles[role])
@@ -107,8 +108,11 @@ class Trace:
         return len(labels), classes if array == "logits" else WIDTH
 
     def _values(self, model: str, role: str, array: str) -> np.ndarray:
-        seed = list(f"{model}/{role}/{array}".encode())
-        return np.random.default_rng(seed).standard_normal(self._shape(role, array)).astype(np.float32)
+        key = (model, role, array)
+        if key not in self._made_up:
+            rng = np.random.default_rng(list("/".join(key).encode()))
+            self._made_up[key] = rng.standard_normal(self._shape(role, array), dtype=np.float32)
+        return self._made_up[key]
 
     def whole(self, array: Streamed) -> Named:
         """Take down that a streamed array has to be kept whole, and return made-up values."""

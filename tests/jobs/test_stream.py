@@ -17,7 +17,12 @@ from raybench.scoring.binding import get_metric
 from raybench.scoring.metric_rows import metric_names, metric_spec
 from raybench.storage import tables
 
-SETTINGS = {"coverage": {"score": "raps"}, "calibration_error": {"bins": 5}, "mia_svc": {"signal": "entropy"}}
+SETTINGS = {
+    "cka_to_retrained": {"limit": None},
+    "coverage": {"score": "raps"},
+    "calibration_error": {"bins": 5},
+    "mia_svc": {"signal": "entropy"},
+}
 METRICS = {
     name: SETTINGS.get(name, {})
     for name in metric_names()

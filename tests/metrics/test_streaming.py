@@ -175,6 +175,12 @@ def test_pieces_blocks_and_their_order_do_not_matter(seed, name, roles):
     compare(name, Predicted(seed, forgotten_class=False), everything(roles), np.random.default_rng(seed))
 
 
+@pytest.mark.parametrize("name", ["cka_to_original", "cka_to_retrained"])
+@pytest.mark.parametrize("settings", [{"limit": None}, {"limit": 60}, {"limit": None, "estimator": "biased"}], ids=str)
+def test_cka_of_all_samples_is_merged_and_of_a_few_gathered(name, settings):
+    compare(name, Predicted(2, False), everything(["retain", "test"]), np.random.default_rng(2), settings)
+
+
 def test_randomized_sets_take_the_draws_of_their_samples():
     compare(
         "coverage",

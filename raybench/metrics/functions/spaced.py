@@ -11,6 +11,7 @@ from raybench.metrics.framework.streaming import (
     Positions,
     Rows,
     State,
+    Streamed,
     WholeArrayNeeded,
     mergeable,
 )
@@ -58,6 +59,13 @@ def spaced(values: Array, limit: int) -> np.ndarray:
     Raise ValueError for a limit below 2.
     """
     return as_array(values, dtype=None)[_rows(len(values), limit)]
+
+
+def at_most(values: Array, limit: int | None) -> Array:
+    """Return `spaced` rows, or the array itself where it has no more or without a limit."""
+    if limit is None or (not isinstance(values, Streamed) and len(values) <= limit):
+        return values
+    return spaced(values, limit)
 
 
 def _rows(n: int, limit: int) -> Ints:
