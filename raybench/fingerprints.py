@@ -51,18 +51,32 @@ def source_files(function: Callable[..., Any]) -> set[Path]:
     return _closure(inspect.getmodule(function), Path(file))
 
 
+_closures: dict[tuple[str, Path], dict[Path, tuple[int, int]]] = {}  # by top-level package and file
+
+
 def _closure(module: Any, file: Path) -> set[Path]:
     """Return the file and the files it imports, transitively, from raybench and from the package of `module`."""
     top = (module.__name__ if module is not None else file.stem).partition(".")[0]
-    files, waiting = {file}, [file]
+    known = _closures.get((top, file))
+    if known is not None and all(_is_unchanged(path, version) for path, version in known.items()):
+        return set(known)
+    files, waiting = {file: _version(file)}, [file]
     while waiting:
         current = waiting.pop()
-        for name in _imported_names(current, _version(current)):
+        for name in _imported_names(current, files[current]):
             path = _file_of(name, top, file.parent)
             if path is not None and path not in files:
-                files.add(path)
+                files[path] = _version(path)
                 waiting.append(path)
-    return files
+    _closures[top, file] = files
+    return set(files)
+
+
+def _is_unchanged(path: Path, version: tuple[int, int]) -> bool:
+    try:
+        return _version(path) == version
+    except OSError:
+        return False
 
 
 @functools.lru_cache(maxsize=4096)
