@@ -96,10 +96,30 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with suppress(UserError):
         models.build("", num_classes=2)  # imports what lists the names: not part of the time of an example
     Canary.path = str(tmp_path_factory.mktemp("canary") / "ran")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert not Path(Canary.path).exists()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_BYTES / 1024
+
+
+@contextmanager
+def in_little_memory() -> Iterator[None]:
+    """Fail if the block needs more than 1 GB on the way, and let no allocation take the memory of the machine."""
+    if not Path("/proc/self/clear_refs").exists():
+        yield
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before, limits = memory("VmRSS"), resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + 4 * MOST_BYTES, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert memory("VmHWM") - before < MOST_BYTES
+
+
+def memory(name: str) -> int:
+    """Return a number of bytes of this process: `VmRSS` now, `VmHWM` at the peak, `VmSize` of addresses."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 @contextmanager
@@ -125,7 +145,7 @@ def survive(call: Callable[[], object]) -> None:
     """Require a result or a UserError of a reasonable length, in time."""
     started, message = time.process_time(), ""
     try:
-        with warnings.catch_warnings(), awake(ASLEEP_SECONDS):
+        with warnings.catch_warnings(), awake(ASLEEP_SECONDS), in_little_memory():
             warnings.simplefilter("ignore")
             call()
     except UserError as error:

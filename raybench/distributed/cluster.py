@@ -103,6 +103,7 @@ class Cluster:
             shut_down(dead=lost is not None)
         if self._folder is not None:
             self._folder.remove()
+        remove_stale()  # what processes of a killed run made again since
         if lost is not None:
             raise lost from (None if isinstance(error, KeyboardInterrupt) else error)
 

@@ -44,7 +44,9 @@ def remove_stale() -> None:
             try:
                 lock = os.open(folder / LOCK, os.O_RDWR)
             except FileNotFoundError:
-                if time.time() - folder.stat().st_mtime > UNLOCKED_SECONDS:
+                # a worker that was starting when its run was killed makes Ray's folder again; a run has the lock first
+                again = [path.name for path in folder.iterdir()] == [INNER]
+                if again or time.time() - folder.stat().st_mtime > UNLOCKED_SECONDS:
                     _remove(folder)
                 continue
             try:

@@ -306,6 +306,11 @@ def test_an_image_that_does_not_read_back_as_it_was_written_is_noticed(photo_dat
     assert not list((tmp_path / "out" / "shards").glob("shard-*"))
 
 
+def claim_samples(path, number):
+    """Write a number of samples that would take terabytes if it were believed."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_samples": number}))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -319,6 +324,7 @@ def test_an_image_that_does_not_read_back_as_it_was_written_is_noticed(photo_dat
             lambda out: pq.write_table(pq.read_table(out / "index.parquet")[:-1], out / "index.parquet"),
             "23 rows, expected",
         ),
+        (lambda out: claim_samples(out / "meta.json", 10**12), "24 rows, expected ids 0 to 999999999999"),
     ],
 )
 def test_a_damaged_pack_is_refused_before_it_is_used(photo_data, tmp_path, damage, message):

@@ -51,6 +51,13 @@ def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_is_n
     assert not folder.exists()
 
 
+def test_a_folder_that_a_dying_worker_makes_again_is_removed(temporary):
+    (temporary / "rb-again" / "r" / "session_2026" / "logs").mkdir(parents=True)
+    (temporary / "rb-of-ray-itself" / "session_2026").mkdir(parents=True)
+    remove_stale()
+    assert [path.name for path in temporary.iterdir()] == ["rb-of-ray-itself"]
+
+
 def test_other_folders_stay(temporary):
     (temporary / "rb-of-an-earlier-version").mkdir()
     (temporary / "rb-link").symlink_to("/tmp")

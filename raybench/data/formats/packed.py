@@ -41,7 +41,8 @@ def packed(root: Path, *, download: bool = False) -> ImageData:
     multi = "labels" in columns
     if absent := {"id", "shard", "offset", "length", "part", "group"} - set(columns):
         raise UserError(f"{root / INDEX}: no column {min(absent)!r}; pack the data set again")
-    if not np.array_equal(numbers(root, index, "id"), np.arange(meta["num_samples"])):
+    ids = numbers(root, index, "id")
+    if len(ids) != meta["num_samples"] or not np.array_equal(ids, np.arange(len(ids))):
         raise UserError(f"{root / INDEX}: {index.num_rows} rows, expected ids 0 to {meta['num_samples'] - 1}")
     shards, offsets, lengths = (numbers(root, index, name) for name in ("shard", "offset", "length"))
     sizes = np.array(list(meta["shards"].values()), dtype=np.int64)
