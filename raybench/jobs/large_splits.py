@@ -99,8 +99,8 @@ def stored_bytes(scenario: Scenario, role: str, width: int) -> int:
     for call in large.calls(role):
         whole = max((len(scenario.role_ids(source.role)) for _, source in call.whole), default=0)
         of_width = widths[call.streamed[0][1].array]
-        piece = streamable(call.function).merge.stored(of_width, size // pieces, whole, dict(call.settings))
-        total += pieces * piece * (len(scenario.experiment.train.seeds) if call.reference == "retrained" else 1)
+        states = streamable(call.function).merge.stored(of_width, size, pieces, whole, dict(call.settings))
+        total += states * (len(scenario.experiment.train.seeds) if call.reference == "retrained" else 1)
     return total
 
 

@@ -53,7 +53,7 @@ class RowWise:
     def memory(self, width: int) -> int:
         return 0
 
-    def stored(self, width: int, rows: int, whole_rows: int, settings: Mapping[str, Any]) -> int:
+    def stored(self, width: int, rows: int, pieces: int, whole: int, settings: Mapping[str, Any]) -> int:
         return 8 * rows * sum(axis is not None for axis in self._axes)
 
 

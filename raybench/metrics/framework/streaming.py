@@ -77,8 +77,8 @@ class Merge(Protocol):
     def memory(self, width: int) -> int:
         """Return the bytes that an accumulator holds for features of this width, apart from results per sample."""
 
-    def stored(self, width: int, rows: int, whole_rows: int, settings: Mapping[str, Any]) -> int:
-        """Return about how many bytes a piece of so many rows takes; `whole_rows`: of the largest array read whole."""
+    def stored(self, width: int, rows: int, pieces: int, whole: int, settings: Mapping[str, Any]) -> int:
+        """Return about how many bytes the states of all pieces take; `whole`: rows of the largest array read whole."""
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,8 @@ class _MergeMoments:
     def memory(self, width: int) -> int:
         return 8 * (2 * width + 3) ** 2
 
-    def stored(self, width: int, rows: int, whole_rows: int, settings: Mapping[str, Any]) -> int:
-        return self.memory(width) // 2
+    def stored(self, width: int, rows: int, pieces: int, whole: int, settings: Mapping[str, Any]) -> int:
+        return self.memory(width) // 2 * pieces
 
 
 @mergeable(_MergeMoments())

@@ -138,8 +138,8 @@ class _MergeNearest:
     def memory(self, width: int) -> int:
         return 4 * width * _STREAMED_ROWS
 
-    def stored(self, width: int, rows: int, whole_rows: int, settings: Mapping[str, Any]) -> int:
-        return 24 * int(settings["k"]) * whole_rows
+    def stored(self, width: int, rows: int, pieces: int, whole: int, settings: Mapping[str, Any]) -> int:
+        return 24 * int(settings["k"]) * whole * pieces
 
 
 def _merged(parts: Sequence[TopK], k: int) -> TopK:

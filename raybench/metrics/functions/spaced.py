@@ -48,7 +48,7 @@ class _Gather:
     def memory(self, width: int) -> int:
         return 0
 
-    def stored(self, width: int, rows: int, whole_rows: int, settings: Mapping[str, Any]) -> int:
+    def stored(self, width: int, rows: int, pieces: int, whole: int, settings: Mapping[str, Any]) -> int:
         return 4 * width * min(rows, int(settings["limit"]))
 
 
