@@ -84,8 +84,8 @@ class Outcome:
         return (
             f"{self.round:>3} {verdict}  {self.victim:<8} {self.stage:<8} {self.moment:<16} exit {self.exit:>3} after "
             f"{self.seconds:5.1f} s, again {self.exit_again}, {'identical' if self.identical else 'DIFFERENT'}, left "
-            f"{self.processes} processes {self.files} files{', TRACEBACK' if self.traceback else ''}: {self.told[:150]} "
-            f"{self.left}"
+            f"{self.processes} processes {self.files} files{', TRACEBACK' if self.traceback else ''}: "
+            f"{self.told[:150]} {self.left}"
         )
 
 
