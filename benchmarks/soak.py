@@ -73,6 +73,7 @@ class Outcome:
     files: int
     traceback: bool
     told: str  # first sentence of the disturbed command after the kill
+    left: str  # the processes, by name
 
     @property
     def passed(self) -> bool:
@@ -83,7 +84,8 @@ class Outcome:
         return (
             f"{self.round:>3} {verdict}  {self.victim:<8} {self.stage:<8} {self.moment:<16} exit {self.exit:>3} after "
             f"{self.seconds:5.1f} s, again {self.exit_again}, {'identical' if self.identical else 'DIFFERENT'}, left "
-            f"{self.processes} processes {self.files} files{', TRACEBACK' if self.traceback else ''}: {self.told[:150]}"
+            f"{self.processes} processes {self.files} files{', TRACEBACK' if self.traceback else ''}: "
+            f"{self.told[:150]} {self.left}"
         )
 
 
@@ -153,6 +155,7 @@ class Soak:
             seconds = time.monotonic() - started
             again = self.start(storage, temporary, *cluster.options, variables=cluster.variables)
             printed_again = finish(again)
+        left = left_processes(temporary)
         told = next((line for line in printed.splitlines() if line.startswith("raybench: ")), "")
         outcome = Outcome(
             number,
@@ -163,10 +166,11 @@ class Soak:
             seconds,
             again.returncode,
             again.returncode == 0 and same(self.tables, tables(storage)),
-            left_processes(temporary),
+            len(left),
             left_files(temporary, storage),
             "Traceback" in printed + printed_again,
             told.removeprefix("raybench: ").replace(str(temporary), "$TMPDIR"),
+            "; ".join(left),
         )
         if outcome.passed:
             shutil.rmtree(storage)

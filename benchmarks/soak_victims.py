@@ -131,15 +131,17 @@ def wait_for_nodes(number: int, address: str, environment: Mapping[str, str], lo
     raise TimeoutError(f"no {number} nodes after {START_SECONDS:g} s: {counted.stderr[-2000:]}\n{log.read_text()}")
 
 
-def left_processes(temporary: Path) -> int:
-    """Kill what still runs of a round after a while; return how many processes that are."""
+def left_processes(temporary: Path) -> list[str]:
+    """Kill what still runs of a round after a while; return the names of these processes."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while (left := [*processes_of(temporary)]) and time.monotonic() < deadline:
         time.sleep(0.5)
+    names = []
     for process in left:
         with suppress(psutil.Error):
+            names.append(" ".join(process.cmdline()[:3]) or process.name())
             process.kill()
-    return len(left)
+    return names
 
 
 def processes_of(temporary: Path) -> Iterator[psutil.Process]:
