@@ -116,6 +116,13 @@ def stage(folder: Path, name: str) -> dict[str, float]:
     return {"seconds": seconds, "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
 
 
+def of_process(folder: Path, name: str) -> dict[str, float]:
+    """Run one stage in a process of its own."""
+    command = [sys.executable, __file__, "--stage", name, str(folder)]
+    results: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return results
+
+
 def measure(samples: int, options: argparse.Namespace) -> dict[str, float]:
     """Return time, memory and storage of one size."""
     with tempfile.TemporaryDirectory() as name:
@@ -124,8 +131,7 @@ def measure(samples: int, options: argparse.Namespace) -> dict[str, float]:
         (folder / "experiment.json").write_text(json.dumps(experiment(folder, options)))
         row: dict[str, float] = {"samples": samples}
         for part in ("import", "predict", "score"):
-            command = [sys.executable, __file__, "--stage", part, str(folder)]
-            result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout or "{}")
+            result = stage(folder, part) if options.short else of_process(folder, part)
             row |= {f"{part}_{key}": value for key, value in result.items()}
         for kind in ("predictions", "signals", "statistics"):
             files = (folder / "store/artifacts" / kind).rglob("*retain-*")
@@ -163,11 +169,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--short", action="store_true", help="small sizes, of which one is streamed")
+    parser.add_argument("--short", action="store_true", help="one small size, streamed, in this process")
     parser.add_argument("--stage", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.short:
-        options.samples, options.width, options.classes, options.stream_above = [2000, 4000], 32, 20, 3000
+        options.samples, options.width, options.classes, options.stream_above = [600], 16, 10, 500
+        options.threads = 1
     os.environ[MODULES] = str(Path(__file__).parent)
     os.environ.setdefault("SCALE_WIDTH", str(options.width))
     if options.stage:
