@@ -103,7 +103,7 @@ def test_the_option_is_added_by_the_two_edits_of_the_page(tmp_path):
     code = file.read_text()
     for anchor, block, indent in (
         (r"class Recipe\([^\n]*\n    \"\"\"[^\n]*\n\n()", "field of Recipe", 4),
-        (r"()^ +optimizer\.step\(\)\n", "before optimizer.step() in train", 20),
+        (r"()^ +self\.optimizer\.step\(\)\n", "before self.optimizer.step() in run_step", 12),
     ):
         place = re.search(anchor, code, re.DOTALL | re.MULTILINE).start(1)
         code = code[:place] + textwrap.indent(BLOCKS[block], " " * indent) + code[place:]

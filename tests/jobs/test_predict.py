@@ -16,6 +16,7 @@ from raybench.jobs.prediction_plan import predict_jobs
 from raybench.jobs.specs import EvaluatedModel, PredictJob
 from raybench.jobs.stored import StoredPredictions
 from raybench.storage import tables
+from raybench.storage.predicted_arrays import labels_of
 
 
 def test_stored_predictions_are_those_of_the_model(trained, evaluated):
@@ -73,10 +74,12 @@ def test_arrays_are_lists_in_the_file_and_come_back_exactly(trained, monkeypatch
     assert content.schema.equals(tables.SCHEMAS["predictions"])
     assert content["logits"][0].as_py() == [float(value) for value in predictions.logits[0]]
     trained.scenario.store.write_table("test_predict/one.parquet", content)
-    monkeypatch.setattr("raybench.jobs.predict.predictions_keys", lambda *_: [(0, 7, "test_predict/one.parquet")])
+    monkeypatch.setattr("raybench.jobs.keys.predictions_keys", lambda *_: [(0, 7, "test_predict/one.parquet")])
     read_back = StoredPredictions(trained.scenario).read("m", "forget")
-    for name in ("ids", "labels", "logits", "features"):
+    for name in ("logits", "features"):
         assert np.array_equal(getattr(read_back, name), getattr(predictions, name))
+    assert np.array_equal(content["id"].to_numpy(), predictions.ids)
+    assert np.array_equal(labels_of(content), predictions.labels)
 
 
 def test_a_model_is_loaded_once_and_a_prediction_is_read_once(trained, evaluated, monkeypatch):
@@ -88,7 +91,17 @@ def test_a_model_is_loaded_once_and_a_prediction_is_read_once(trained, evaluated
         predictor(PredictJob("test", start, start + 10, ((trained.original, f"test_predict/{start}.parquet"),)))
     assert loaded == [trained.original]
     stored = StoredPredictions(trained.scenario)
-    assert stored.read(trained.original, "test") is stored.read(trained.original, "test")
+    assert stored.read(trained.original, "test").logits is stored.read(trained.original, "test").logits
+
+
+def test_ids_and_labels_are_those_of_the_stored_rows(trained, evaluated):
+    stored = StoredPredictions(trained.scenario).read(trained.original, "unseen")
+    pieces = [
+        trained.scenario.store.read_table(key)
+        for *_, key in predictions_keys(trained.scenario, trained.original, "unseen")
+    ]
+    assert np.array_equal(stored.ids, pa.concat_tables(pieces)["id"].to_numpy())
+    assert np.array_equal(stored.labels, pa.concat_tables(pieces)["label"].to_numpy())
 
 
 # -- the view of the training samples ----------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def read(tables_folder):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", tables.SCHEMAS)
+@pytest.mark.parametrize("name", [name for name in tables.SCHEMAS if name != "signals"])  # only of large splits
 def test_pandas_polars_and_duckdb_read_the_table_without_ray(read, name):
     hyperparameters = {c for c in read[name]["columns"] if c.startswith("hp_")}
     assert [c for c in read[name]["columns"] if c not in hyperparameters] == tables.SCHEMAS[name].names
