@@ -2,7 +2,7 @@
 
 INTRODUCTION = (
     "A run writes its results to `<storage>/<name>/<fingerprint>/tables/` as Parquet, for example "
-    "`runs/quickstart/1e657315/tables/`. pandas, polars, DuckDB and pyarrow read them without raybench. This page "
+    "`runs/quickstart/a9459f8b/tables/`. pandas, polars, DuckDB and pyarrow read them without raybench. This page "
     "shows how, and explains every column.",
     "The same descriptions are in the files: `pyarrow.parquet.read_schema` shows description, unit, values and "
     "direction of each column. The metadata of each schema has the name of the table and a version, "
