@@ -1,5 +1,6 @@
 """`raybench check`: print the plan of an experiment, from the same stages that `raybench run` executes."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -202,6 +203,8 @@ def _evaluate_lines(scenario: Scenario, trained: Trained, swept: Swept, model: M
     predictions = num_predicted * sum(stored_bytes(scenario, role, model.features) for role in sizes)
     disk = BYTES_PER_VALUE * model.parameters * num_evaluated + predictions
     yield f"disk         about {_size(disk)} under {scenario.store.shown} (checkpoints and predictions)"
+    if scenario.store.is_local and disk > (free := shutil.disk_usage(scenario.store.root).free):
+        yield f"             only {_size(free)} are free there: `run` stops when the disk is full, and then resumes"
 
 
 def _starts(sweep: Sweep) -> str:

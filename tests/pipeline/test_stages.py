@@ -1,5 +1,7 @@
 """`run` and `check` share one description of each stage: the same jobs, the same counts."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from raybench.commands.check import plan_lines
@@ -78,6 +80,14 @@ def test_check_counts_cached_predictions_once_all_models_exist(trained, swept, e
     assert expected >= 6 * len(trained.jobs)
     line = next(line for line in plan_lines(scenario.experiment, scenario.store) if line.startswith("evaluate"))
     assert line.endswith(f"{expected} cached")
+
+
+def test_check_says_that_a_disk_is_too_small_for_the_run(trained, monkeypatch):
+    scenario = trained.scenario
+    assert not any("are free there" in line for line in plan_lines(scenario.experiment, scenario.store))
+    monkeypatch.setattr("shutil.disk_usage", lambda root: SimpleNamespace(free=12_000))
+    lines = [line.strip() for line in plan_lines(scenario.experiment, scenario.store)]
+    assert "only 12 KB are free there: `run` stops when the disk is full, and then resumes" in lines
 
 
 def test_failed_trials_are_forgotten_and_others_kept(trained, swept):
