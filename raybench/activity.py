@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, SupportsFloat
 
 INTERVAL_SECONDS = 1.0  # at least, between two messages of a process
-SHOWN_WAIT = 0.2  # fraction of the time; a wait below it is not worth a person's attention
+SHOWN_WAIT = 0.2  # fraction of the time; a shorter wait is not shown
 
 
 @dataclass(frozen=True)
