@@ -3,8 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from raybench.errors import UserError
 from raybench.jobs.sample_rows import sample_table
 from raybench.metrics.framework.streaming import Call, streamable
@@ -72,7 +70,7 @@ def _traced(scenario: Scenario, streamed: frozenset[tuple[str, str]]) -> Needs:
 
     def role(name: str) -> Role:
         of = scenario.downstream[name].images(scenario.store) if name in scenario.downstream else images
-        return Role.of(np.sort(scenario.role_ids(name)), lambda ids: of.labels[ids])
+        return Role.of(scenario.role_ids(name), lambda ids: of.labels[ids])
 
     chosen = metric_rows.chosen_metrics(evaluate.metrics, downstream=bool(scenario.downstream))
     return tracing.needs(
@@ -115,13 +113,13 @@ def refusals(scenario: Scenario, width: int) -> list[str]:
     sentences = []
     for metric, split, (role, array) in large_splits(scenario).refused:
         samples = len(scenario.role_ids(role))
-        sentence = (
-            f"{metric} reads the {array} of {role} as a whole: {samples:,} samples, "
+        reads = (
+            f"reads the {array} of {role} as a whole: {samples:,} samples, "
             f"{4 * samples * sizes[array] / 1e9:.1f} GB for each model. Compute what it needs in functions decorated "
             f"with row_wise or mergeable (docs/own-metric.md), or set evaluate.keep: {{{role}: {array}}}"
         )
         if "." in metric:
-            raise UserError(f"evaluate.metrics: {sentence}")
+            raise UserError(f"evaluate.metrics: {metric} {reads}")
         where = "is not computed" if split is None else f"is not computed on {split}"
-        sentences.append(f"{metric} {where}: it {sentence.removeprefix(f'{metric} ')}")
+        sentences.append(f"{metric} {where}: it {reads}")
     return sentences

@@ -66,7 +66,7 @@ class StoredPredictions:
         return StoredSplit(self, model, role)
 
     def ids(self, role: str) -> np.ndarray:
-        return np.sort(self._scenario.role_ids(role))
+        return self._scenario.role_ids(role)
 
     def labels(self, model: str, role: str) -> np.ndarray:
         array: np.ndarray = self._cache.get(("labels", role), lambda: self._labels(model, role))

@@ -32,10 +32,10 @@ Load = Callable[[str], nn.Module]
 
 
 class Block(NamedTuple):
-    """Predictions of one model on consecutive rows of a piece; on the device of the model."""
+    """Predictions of one model on consecutive rows of a piece."""
 
-    logits: Tensor
-    features: Tensor
+    logits: np.ndarray
+    features: Tensor  # where the model is: metrics compute on their device
 
 
 class _Guarded:
@@ -82,11 +82,10 @@ class _Collected:
 
     def update(self, blocks: dict[str, Block], labels: np.ndarray, positions: Positions) -> None:
         own = blocks[self.files.model]
-        logits = own.logits.cpu().numpy()
         for array, parts in self.arrays.items():
-            parts.append(logits if array == "logits" else own.features.cpu().numpy())
+            parts.append(own.logits if array == "logits" else own.features.cpu().numpy())
         for guarded in self.signals.values():
-            guarded.update({"logits": logits}, labels, positions)
+            guarded.update({"logits": own.logits}, labels, positions)
         for reference, calls, _ in self.groups:
             for guarded in calls:
                 guarded.update(self._arrays(guarded.call, reference, blocks), labels, positions)
@@ -95,9 +94,7 @@ class _Collected:
         models = {None: self.files.model, call.reference: reference or self.files.model}
         arrays: dict[str, Any] = {}
         for name, source in call.streamed:
-            block = blocks[models[source.reference]]
-            # features stay where they are: metrics compute on their device
-            arrays[name] = block.logits.cpu().numpy() if source.array == "logits" else block.features
+            arrays[name] = getattr(blocks[models[source.reference]], source.array)
         for name, source in call.whole:
             arrays[name] = getattr(self._stored.read(models[source.reference], source.role), source.array)
         return arrays
@@ -133,7 +130,7 @@ def _affordable(files: Sequence[PieceFiles], load: Load) -> Iterator[list[PieceF
 def _stream(
     scenario: Scenario, job: StreamJob, part: Sequence[PieceFiles], load: Load, stored: StoredPredictions
 ) -> None:
-    ids = np.sort(scenario.role_ids(job.role))
+    ids = scenario.role_ids(job.role)
     rows = np.arange(job.piece, len(ids), job.pieces)
     split = scenario.role_samples(job.role, ids[rows])
     augmented = scenario.is_augmented(job.role)
@@ -155,9 +152,10 @@ def _stream(
 
     def flush() -> None:
         nonlocal start, held
-        blocks = {
-            key: Block(*(torch.cat(arrays) for arrays in zip(*parts, strict=True))) for key, parts in waiting.items()
-        }
+        blocks = {}
+        for key, parts in waiting.items():
+            logits, features = (torch.cat(arrays) for arrays in zip(*parts, strict=True))
+            blocks[key] = Block(logits.cpu().numpy(), features)
         positions = Positions(rows[start : start + held], len(ids))
         targets = np.concatenate(labels)
         for result in collected:

@@ -111,10 +111,7 @@ class ResidentSplit:
         draws come from it, and the same draws give the same pixels on every device. Of a batch that several workers
         share, `rows` are those to return; the draws are those of the whole batch.
         """
-        array = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
-        draws = None if generator is None else self.draw(len(array), generator)
-        if rows is not None:
-            array, draws = array[rows], None if draws is None else draws.take(rows)
+        array, draws = self.augment.of_batch(positions, generator, rows)
         taken = torch.from_numpy(array).to(self.device)
         return self.normalize(self.pixels(array, taken, draws)), self.labels[taken]
 

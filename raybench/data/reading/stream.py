@@ -143,10 +143,7 @@ class StreamedSplit:
         rows: np.ndarray | None = None,
     ) -> PendingBatch:
         """Draw the augmentation of a batch and start decoding it."""
-        array = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
-        draws = None if generator is None else self.draw(len(array), generator)
-        if rows is not None:
-            array, draws = array[rows], None if draws is None else draws.take(rows)
+        array, draws = self.augment.of_batch(positions, generator, rows)
         n = len(array)
         shape = (n, self.view.size, self.view.size, CHANNELS)
         if self.device.type == "cuda":

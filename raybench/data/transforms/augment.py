@@ -114,6 +114,19 @@ class Augment:
         if self.border == "reflect" and self.padding >= min(height, width):
             raise UserError(f"crop_reflect needs images larger than {self.padding} x {self.padding} pixels")
 
+    def of_batch(
+        self, positions: np.ndarray | Tensor, generator: np.random.Generator | None, rows: np.ndarray | None
+    ) -> tuple[np.ndarray, Draws | None]:
+        """Return the positions of a batch, or of `rows` of it, and their draws; the draws are those of the whole batch.
+
+        None without a generator (the evaluation view) and without an augmentation.
+        """
+        array = np.asarray(positions.cpu() if isinstance(positions, Tensor) else positions, dtype=np.int64)
+        draws = self.draw(len(array), generator) if generator is not None and self else None
+        if rows is None:
+            return array, draws
+        return array[rows], None if draws is None else draws.take(rows)
+
     def draw(self, n: int, generator: np.random.Generator) -> Draws:
         """Draw the augmentation of `n` images, uniform and independent."""
         top = generator.integers(0, 2 * self.padding + 1, n)
